@@ -1,0 +1,3 @@
+//! The data plane of Holdfast: one input, from source to safe bytes.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The control plane of Holdfast: sessions, supervision, storage, D-Bus.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Frame numbers burnt into pictures, for people and machines to read back.

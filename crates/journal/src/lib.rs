@@ -1,0 +1,1 @@
+//! Small state that survives power cuts: checksummed, append-only postcard records.

@@ -1,0 +1,1 @@
+//! The D-Bus contract of Holdfast: types and client proxies.
