@@ -1,1 +1,24 @@
-//! The D-Bus contract of Holdfast: types and client proxies.
+//! The D-Bus contract of Holdfast: names, errors with their numbers, typed options and results, client proxies.
+//!
+//! `org.holdfast.Recorder1.xml` beside this crate is the contract itself and says what everything means; these types follow it.
+
+mod error;
+mod names;
+mod proxies;
+mod types;
+
+pub use error::{Detail, Error, ErrorCode};
+pub use names::{BUS_NAME, NO_OBJECT, ROOT_PATH, input_path, session_id_of, session_path};
+pub use proxies::{
+    FileClosed, FileClosedArgs, FileClosedStream, GapRecorded, GapRecordedArgs, GapRecordedStream, SessionStarted,
+    SessionStartedArgs, SessionStartedStream, SessionStopped, SessionStoppedArgs, SessionStoppedStream, StateChanged,
+    StateChangedArgs, StateChangedStream,
+};
+pub use proxies::{InputProxy, RecorderProxy, SessionProxy};
+pub use types::{
+    FileClosedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo, SessionInfo,
+    SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,
+};
+
+/// The contract: the interface XML that the service is held against.
+pub const INTERFACE_XML: &str = include_str!("../org.holdfast.Recorder1.xml");

@@ -1,0 +1,225 @@
+//! Options and results (`a{sv}`) as types. The XML says what each key means; a missing option is `None`.
+
+use zbus::zvariant::{DeserializeDict, OwnedObjectPath, OwnedValue, SerializeDict, Type, Value};
+
+/// Options of `Start`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct StartOptions {
+    /// Which inputs; all when missing or empty.
+    pub inputs: Option<Vec<String>>,
+    /// Text for people.
+    pub label: Option<String>,
+    /// Idempotency token.
+    pub token: Option<String>,
+    /// Answer once the first chunk is safe, after this long at the latest.
+    pub wait_ms: Option<u32>,
+}
+
+/// Options of `Stop`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct StopOptions {
+    /// Refuse unless this is the session being recorded.
+    pub session: Option<OwnedObjectPath>,
+}
+
+/// Options of `ListSessions`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct ListOptions {
+    /// At most this many; 100 when missing.
+    pub limit: Option<u32>,
+    /// Only sessions older than this id.
+    pub before: Option<String>,
+}
+
+/// Options of `Session.ListFiles`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct FilesOptions {
+    /// At most this many; 1000 when missing.
+    pub limit: Option<u32>,
+    /// Skip this many.
+    pub offset: Option<u32>,
+}
+
+/// What a session amounted to.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct Totals {
+    /// Its object.
+    pub session: OwnedObjectPath,
+    /// Its id.
+    pub id: String,
+    /// From Start to Stop.
+    pub duration_usec: u64,
+    /// Video frames on disk.
+    pub safe_frames: u64,
+    /// Bytes on disk.
+    pub safe_bytes: u64,
+    /// Frames that came in and could not be kept.
+    pub lost_frames: u64,
+    /// Files.
+    pub files: u64,
+    /// Holes.
+    pub gaps: u32,
+    /// Inputs whose capture did not answer.
+    pub incomplete: Vec<String>,
+}
+
+/// One row of `ListSessions`.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct SessionInfo {
+    /// Its id.
+    pub id: String,
+    /// Text for people.
+    pub label: String,
+    /// Idempotency token; empty if it was started without.
+    pub token: String,
+    /// starting, recording, stopping, stopped, interrupted or unknown.
+    pub state: String,
+    /// Unix time in microseconds.
+    pub started_at: i64,
+    /// Monotonic.
+    pub duration_usec: u64,
+    /// Which inputs took part.
+    pub inputs: Vec<String>,
+    /// Bytes on disk.
+    pub safe_bytes: u64,
+    /// Video frames on disk.
+    pub safe_frames: u64,
+    /// Frames that came in and could not be kept.
+    pub lost_frames: u64,
+    /// Files.
+    pub files: u64,
+    /// Holes.
+    pub gaps: u32,
+    /// Chapters.
+    pub marks: u32,
+    /// Guarded against deletion.
+    pub protected: bool,
+    /// Its directory, absolute.
+    pub path: String,
+}
+
+/// A file of a session.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct FileInfo {
+    /// Of which input.
+    pub input: String,
+    /// Its place in the input's chain.
+    pub sequence: u64,
+    /// Relative to the storage root.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Still being written (or in need of recovery).
+    pub open: bool,
+    /// Video frames, once closed.
+    pub frames: Option<u64>,
+    /// Once closed.
+    pub duration_usec: Option<u64>,
+    /// It was closed by recovery.
+    pub recovered: Option<bool>,
+}
+
+/// A hole in a recording.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type, Value, OwnedValue)]
+#[zvariant(signature = "dict")]
+pub struct GapInfo {
+    /// Of which input.
+    pub input: String,
+    /// capture-died, source-lost, disk-stall, encoder-failed, reboot, operator, format-change or unknown.
+    pub cause: String,
+    /// When it began, microseconds of the monotonic clock.
+    pub start_usec: u64,
+    /// How long it was.
+    pub duration_usec: u64,
+    /// Frames that had come in and were lost.
+    pub frames_lost: u64,
+    /// When it was noted, Unix time in microseconds.
+    pub at: i64,
+}
+
+/// A chapter.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type, Value, OwnedValue)]
+#[zvariant(signature = "dict")]
+pub struct MarkInfo {
+    /// What was said.
+    pub text: String,
+    /// Unix time in microseconds.
+    pub at: i64,
+    /// Since the session's start.
+    pub offset_usec: u64,
+}
+
+/// The storage.
+#[derive(Debug, Clone, PartialEq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct StorageInfo {
+    /// ok, warn, low, critical or unavailable.
+    pub level: String,
+    /// The storage root.
+    pub root: String,
+    /// Size of the filesystem.
+    pub total_bytes: u64,
+    /// What may still be written.
+    pub free_bytes: u64,
+    /// How full it is.
+    pub used_percent: f64,
+    /// From here on it warns.
+    pub warn_percent: u32,
+    /// From here on starts are refused.
+    pub block_percent: u32,
+    /// What the recording takes at present; 0 when nothing records.
+    pub rate_bytes_per_second: u64,
+    /// Until it is full at that rate; missing when nothing records.
+    pub seconds_left: Option<u64>,
+    /// For people: what is wrong, if anything.
+    pub message: String,
+}
+
+/// With the signal `SessionStarted`.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct SessionStartedInfo {
+    /// Its id.
+    pub id: String,
+    /// Text for people.
+    pub label: String,
+    /// Which inputs take part.
+    pub inputs: Vec<String>,
+    /// It had been interrupted and goes on.
+    pub resumed: bool,
+}
+
+/// With the signal `FileClosed`.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct FileClosedInfo {
+    /// Its place in the input's chain.
+    pub sequence: u64,
+    /// Video frames.
+    pub frames: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// Its duration.
+    pub duration_usec: u64,
+    /// It was closed by recovery.
+    pub recovered: bool,
+}
+
+/// With the signal `GapRecorded`.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct GapSignalInfo {
+    /// When it began, microseconds of the monotonic clock.
+    pub start_usec: u64,
+    /// How long it was.
+    pub duration_usec: u64,
+    /// Frames that had come in and were lost.
+    pub frames_lost: u64,
+}
