@@ -1,0 +1,289 @@
+//! The camera, watched by a player that decodes what it sends.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::AppSink;
+
+const DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(30);
+
+/// A camera that ends with the test.
+struct Camera {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    urls: Vec<String>,
+}
+
+impl Camera {
+    fn start(args: &[&str]) -> Self {
+        gst::init().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast-simcam"))
+            .args(["--end-with-stdin", "--size=320x240"])
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let announced: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(announced["pid"], child.id());
+        assert_eq!(announced["url"], announced["urls"][0]);
+        let urls = announced["urls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|url| url.as_str().unwrap().to_owned())
+            .collect();
+        let stdin = child.stdin.take();
+        Self { child, stdin, urls }
+    }
+
+    fn say(&mut self, word: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{word}").unwrap();
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let status = self.child.wait().unwrap();
+        assert!(status.success() || std::thread::panicking(), "{status}");
+    }
+}
+
+/// Decodes one track of a stream.
+struct Player {
+    pipeline: gst::Pipeline,
+    sink: AppSink,
+}
+
+impl Player {
+    fn video(location: &str, decode: &str) -> Self {
+        Self::open(
+            location,
+            &format!("application/x-rtp,media=video ! {decode} ! videoconvert ! video/x-raw,format=GRAY8"),
+        )
+    }
+
+    fn audio(location: &str, decode: &str) -> Self {
+        Self::open(location, &format!("application/x-rtp,media=audio ! {decode}"))
+    }
+
+    fn open(location: &str, chain: &str) -> Self {
+        let launch = format!("rtspsrc protocols=tcp latency=100 {location} ! {chain} ! appsink name=sink sync=false");
+        let pipeline = gst::parse::launch(&launch)
+            .unwrap()
+            .downcast::<gst::Pipeline>()
+            .unwrap();
+        let sink = pipeline.by_name("sink").unwrap().downcast().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        Self { pipeline, sink }
+    }
+
+    fn sample(&self) -> Result<gst::Sample, String> {
+        self.sink.try_pull_sample(DEADLINE).ok_or_else(|| {
+            let error = self
+                .pipeline
+                .bus()
+                .unwrap()
+                .pop_filtered(&[gst::MessageType::Error, gst::MessageType::Eos]);
+            format!("{error:?}")
+        })
+    }
+
+    /// Picture width and frame number.
+    fn picture(&self) -> (usize, u32) {
+        let sample = self.sample().unwrap();
+        let info = gstreamer_video::VideoInfo::from_caps(sample.caps().unwrap()).unwrap();
+        let frame = gstreamer_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer().unwrap(), &info).unwrap();
+        let (width, height) = (info.width() as usize, info.height() as usize);
+        let stride = usize::try_from(info.stride()[0]).unwrap();
+        let number = holdfast_framemark::read(frame.plane_data(0).unwrap(), stride, width, height);
+        (
+            width,
+            number.unwrap_or_else(|| panic!("a picture of {width}x{height} without a number")),
+        )
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.pipeline.set_state(gst::State::Null).unwrap();
+    }
+}
+
+fn number_now(fps: u64) -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()) * fps / 1_000_000_000
+}
+
+fn assert_consecutive(player: &Player, pictures: usize) -> u32 {
+    let mut last = player.picture().1;
+    for _ in 1..pictures {
+        let number = player.picture().1;
+        assert_eq!(number, last + 1);
+        last = number;
+    }
+    last
+}
+
+#[test]
+fn pictures_are_numbered_by_the_clock_without_a_hole() {
+    for (args, decode) in [
+        (vec![], "rtph264depay ! h264parse ! avdec_h264"),
+        (vec!["--bframes", "2"], "rtph264depay ! h264parse ! avdec_h264"),
+        (vec!["--codec", "h265"], "rtph265depay ! h265parse ! avdec_h265"),
+        (vec!["--codec", "mjpeg"], "rtpjpegdepay ! jpegdec"),
+    ] {
+        let camera = Camera::start(&args);
+        let before = number_now(30);
+        let player = Player::video(&format!("location={}", camera.urls[0]), decode);
+        let last = assert_consecutive(&player, 75);
+        let after = number_now(30);
+        assert!(
+            (before..=after + 1).contains(&u64::from(last)),
+            "{args:?}: {before} {last} {after}"
+        );
+    }
+}
+
+#[test]
+fn speaks_every_audio_codec() {
+    for (codec, decode) in [
+        ("aac", "rtpmp4gdepay ! aacparse ! avdec_aac"),
+        ("pcma", "rtppcmadepay ! alawdec"),
+        ("pcmu", "rtppcmudepay ! mulawdec"),
+        ("opus", "rtpopusdepay ! opusdec"),
+    ] {
+        let camera = Camera::start(&["--audio", codec]);
+        let player = Player::audio(&format!("location={}", camera.urls[0]), decode);
+        for _ in 0..20 {
+            player.sample().unwrap_or_else(|error| panic!("{codec}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn several_mounts_and_clients_see_the_same_pictures() {
+    let camera = Camera::start(&["--count", "3", "--audio", "none"]);
+    assert!(camera.urls[2].ends_with("/cam2"), "{:?}", camera.urls);
+    let decode = "rtph264depay ! h264parse ! avdec_h264";
+    let players: Vec<Player> = camera
+        .urls
+        .iter()
+        .chain([&camera.urls[1]])
+        .map(|url| Player::video(&format!("location={url}"), decode))
+        .collect();
+    for player in &players {
+        assert_consecutive(player, 40);
+    }
+}
+
+#[test]
+fn only_those_who_know_the_password_watch() {
+    let camera = Camera::start(&["--user", "anna", "--password", "se cret:1"]);
+    let decode = "rtph264depay ! h264parse ! avdec_h264";
+    let location = format!("location={} user-id=anna", camera.urls[0]);
+    let welcome = Player::video(&format!("{location} user-pw=\"se cret:1\""), decode);
+    assert_consecutive(&welcome, 5);
+    for stranger in [
+        format!("{location} user-pw=wrong"),
+        format!("location={}", camera.urls[0]),
+    ] {
+        let refused = Player::video(&stranger, decode);
+        let error = refused
+            .pipeline
+            .bus()
+            .unwrap()
+            .timed_pop_filtered(DEADLINE, &[gst::MessageType::Error])
+            .expect("an error");
+        let gst::MessageView::Error(error) = error.view() else {
+            panic!("{error:?}")
+        };
+        assert!(error.error().matches(gst::ResourceError::NotAuthorized), "{error:?}");
+    }
+}
+
+#[test]
+fn a_dropped_client_may_come_back_and_numbers_go_on() {
+    let mut camera = Camera::start(&[]);
+    let (location, decode) = (
+        format!("location={}", camera.urls[0]),
+        "rtph264depay ! h264parse ! avdec_h264",
+    );
+    let first = Player::video(&location, decode);
+    let last = assert_consecutive(&first, 5);
+    camera.say("drop");
+    let end = first
+        .pipeline
+        .bus()
+        .unwrap()
+        .timed_pop_filtered(DEADLINE, &[gst::MessageType::Error, gst::MessageType::Eos]);
+    assert!(end.is_some(), "the client was not told");
+    let second = Player::video(&location, decode);
+    assert!(second.picture().1 > last);
+}
+
+#[test]
+fn the_size_switches_in_mid_stream_without_a_hole() {
+    let mut camera = Camera::start(&["--size", "640x480"]);
+    let player = Player::video(
+        &format!("location={}", camera.urls[0]),
+        "rtph264depay ! h264parse ! avdec_h264",
+    );
+    let (width, mut last) = player.picture();
+    assert_eq!(width, 640);
+    camera.say("switch");
+    loop {
+        let (width, number) = player.picture();
+        assert_eq!(number, last + 1);
+        last = number;
+        if width == 320 {
+            break;
+        }
+    }
+    assert_consecutive(&player, 5);
+}
+
+#[test]
+fn a_file_is_played_in_a_loop() {
+    let directory = std::env::temp_dir().join(format!("simcam-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("clip.mp4");
+    let launch = format!(
+        "mp4mux name=m ! filesink location={} videotestsrc num-buffers=30 ! video/x-raw,width=320,height=240,framerate=30/1 ! \
+         x264enc bframes=2 ! h264parse ! m. audiotestsrc num-buffers=47 ! audio/x-raw,rate=48000 ! avenc_aac ! m.",
+        file.display()
+    );
+    gst::init().unwrap();
+    let writer = gst::parse::launch(&launch).unwrap();
+    writer.set_state(gst::State::Playing).unwrap();
+    let bus = writer.bus().unwrap();
+    let end = bus
+        .timed_pop_filtered(DEADLINE, &[gst::MessageType::Eos, gst::MessageType::Error])
+        .unwrap();
+    writer.set_state(gst::State::Null).unwrap();
+    assert_eq!(end.type_(), gst::MessageType::Eos, "{end:?}");
+
+    let camera = Camera::start(&["--file", file.to_str().unwrap()]);
+    let video = Player::open(
+        &format!("location={}", camera.urls[0]),
+        "application/x-rtp,media=video ! rtph264depay ! h264parse ! avdec_h264",
+    );
+    let mut last: Option<gst::ClockTime> = None;
+    for _ in 0..75 {
+        let pts = video.sample().unwrap().buffer().unwrap().pts().unwrap();
+        if let Some(last) = last {
+            let step = pts - last;
+            assert!((25..45).contains(&step.mseconds()), "{step}");
+        }
+        last = Some(pts);
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
