@@ -1,7 +1,26 @@
 //! The configuration of Holdfast: one file, validated once, errors with file, line, key, value and remedy.
+//!
+//! [`Config::load`] reads `holdfast.toml`, then the drop-ins `holdfast.toml.d/*.toml` in the order of their names, then
+//! the environment (`HOLDFAST_ROTATION_MINUTES` and its like), and tells *all* mistakes at once. [`Loaded`] also knows
+//! where each value comes from.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod build;
+pub mod credentials;
+mod digest;
+mod error;
+mod load;
+mod reader;
+pub mod root;
+mod schema;
+mod show;
+mod source;
+mod tree;
 mod types;
 
+pub use error::{ConfigErrors, Mistake, Place};
+pub use load::{DEFAULT_PATH, Loaded, environment_variables};
 pub use types::{
     Bus, Codec, Config, Encoding, Filesystem, Input, Picture, Recorder, Recording, RtspTransport, Source, Storage,
     Supervisor,

@@ -1,0 +1,218 @@
+//! The text that configuration came from, and where in it a value stands. Passwords never leave this module readable.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+const MASK: &str = "***";
+
+/// One file, as read.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+    /// Bytes of `text` that must not be shown, in order, without overlap.
+    secrets: Vec<Range<usize>>,
+}
+
+/// Where a value stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Index into the list of sources.
+    pub(crate) source: usize,
+    pub(crate) bytes: Range<usize>,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Written nowhere; the built-in default.
+    Default,
+    /// Written in a file: the key, and the value.
+    File { key: Range<usize>, value: Span },
+    /// Set by this environment variable.
+    Environment(String),
+}
+
+impl Source {
+    pub(crate) fn new(path: &Path, text: String) -> Self {
+        let secrets = find_secrets(&text);
+        Self {
+            path: path.to_owned(),
+            text,
+            secrets,
+        }
+    }
+
+    /// Hides these bytes too.
+    pub(crate) fn hide(&mut self, bytes: Range<usize>) {
+        self.secrets.push(bytes);
+        self.secrets.sort_by_key(|range| (range.start, range.end));
+        let mut merged: Vec<Range<usize>> = Vec::with_capacity(self.secrets.len());
+        for range in self.secrets.drain(..) {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        self.secrets = merged;
+    }
+
+    /// The text with its secrets masked.
+    pub(crate) fn shown(&self) -> String {
+        let mut shown = String::with_capacity(self.text.len());
+        let mut from = 0;
+        for secret in &self.secrets {
+            shown.push_str(&self.text[from..secret.start]);
+            shown.push_str(MASK);
+            from = secret.end;
+        }
+        shown.push_str(&self.text[from..]);
+        shown
+    }
+
+    /// The place in [`Source::shown`] that corresponds to a place in `text`.
+    fn shown_offset(&self, offset: usize, end: bool) -> usize {
+        let mut shown = offset;
+        for secret in &self.secrets {
+            if secret.end <= offset {
+                shown = shown + MASK.len() - secret.len();
+            } else if secret.start < offset {
+                let inside = shown - (offset - secret.start);
+                return if end { inside + MASK.len() } else { inside };
+            }
+        }
+        shown
+    }
+
+    pub(crate) fn shown_span(&self, bytes: &Range<usize>) -> Range<usize> {
+        self.shown_offset(bytes.start, false)..self.shown_offset(bytes.end, true)
+    }
+
+    /// The text at `bytes`, secrets masked.
+    pub(crate) fn excerpt(&self, bytes: &Range<usize>) -> String {
+        let span = self.shown_span(bytes);
+        self.shown().get(span).unwrap_or_default().to_owned()
+    }
+
+    /// Line and column (in characters), both from 1.
+    pub(crate) fn line_column(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        (
+            before.matches('\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        )
+    }
+}
+
+/// A value as it may be shown: without the user and password of a URL, without passwords in a query.
+pub(crate) fn mask(value: &str) -> String {
+    Source::new(Path::new(""), value.to_owned()).shown()
+}
+
+/// Does this key ask for a secret?
+pub(crate) fn is_secret_key(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["passw", "pwd", "secret", "token"]
+        .iter()
+        .any(|word| key.contains(word))
+        || key == "pass"
+}
+
+/// Finds secrets by the look of the text alone, so that they stay hidden even when the file is not valid TOML.
+/// Rather hides too much than too little.
+fn find_secrets(text: &str) -> Vec<Range<usize>> {
+    let mut secrets: Vec<Range<usize>> = Vec::new();
+    let mut line_start = 0;
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end_matches(['\n', '\r']);
+        // password = "…"
+        if let Some((key, value)) = content.split_once('=')
+            && is_secret_key(key.trim().trim_matches(['"', '\'']))
+            && !key.contains("://")
+        {
+            let start = line_start + key.len() + 1;
+            let end = start + value.len();
+            if !value.trim().is_empty() {
+                let skipped = value.len() - value.trim_start().len();
+                secrets.push(start + skipped..end);
+            }
+            line_start += line.len();
+            continue;
+        }
+        // rtsp://user:password@host: from the first "://" to the last "@" of the line.
+        let mut from = 0;
+        if let Some(scheme) = content.find("://") {
+            let start = scheme + 3;
+            if let Some(at) = content[start..].rfind('@') {
+                let end = start + at;
+                if end > start {
+                    secrets.push(line_start + start..line_start + end);
+                }
+                from = end;
+            }
+        }
+        // …?password=… and …&password=…, as some cameras want it.
+        let lower = content.to_ascii_lowercase();
+        for word in ["password=", "passwd=", "pwd=", "pass=", "token="] {
+            let mut search = from;
+            while let Some(found) = lower.get(search..).and_then(|rest| rest.find(word)) {
+                let start = search + found + word.len();
+                let length = content[start..]
+                    .find(['&', '"', '\'', ' ', '#', '_'])
+                    .unwrap_or(content.len() - start);
+                if length > 0 {
+                    secrets.push(line_start + start..line_start + start + length);
+                }
+                search = start + length;
+            }
+        }
+        line_start += line.len();
+    }
+    secrets.sort_by_key(|range| (range.start, range.end));
+    let mut last_end = 0;
+    secrets.retain(|range| {
+        let apart = range.start >= last_end;
+        if apart {
+            last_end = range.end;
+        }
+        apart
+    });
+    secrets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hides_users_and_passwords_however_they_are_written() {
+        for (text, shown) in [
+            (
+                "url = \"rtsp://user:pa@ss/w?rd@cam/1\" # x",
+                "url = \"rtsp://***@cam/1\" # x",
+            ),
+            ("url = \"rtsp://user@cam/1\"", "url = \"rtsp://***@cam/1\""),
+            ("url = \"rtsp://user:open", "url = \"rtsp://user:open"),
+            (
+                "url = \"rtsp://cam/1?user=a&password=b&channel=1\"",
+                "url = \"rtsp://cam/1?user=a&password=***&channel=1\"",
+            ),
+            ("password = \"hunter2\"\nname = 1", "password = ***\nname = 1"),
+            ("  \"api-token\"='x'", "  \"api-token\"=***"),
+            ("password =", "password ="),
+            ("nothing = 1", "nothing = 1"),
+        ] {
+            assert_eq!(mask(text), shown);
+        }
+    }
+
+    #[test]
+    fn places_follow_the_mask() {
+        let source = Source::new(Path::new("x"), "a = \"rtsp://user:password@h\"\nb = 2\n".to_owned());
+        let at = source.text.find("b = 2").unwrap();
+        assert_eq!(source.excerpt(&(at..at + 5)), "b = 2");
+        assert_eq!(source.line_column(at), (2, 1));
+        assert_eq!(source.excerpt(&(4..29)), "\"rtsp://***@h\"\n");
+    }
+}
