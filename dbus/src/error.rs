@@ -90,7 +90,7 @@ impl ErrorCode {
 }
 
 /// A fact about an error, for programs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Detail {
     /// Yes or no.
@@ -128,7 +128,7 @@ impl From<Vec<String>> for Detail {
 }
 
 /// A refusal or failure that the recorder tells its caller.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// What kind.
     pub code: ErrorCode,
