@@ -15,7 +15,7 @@ use crate::types;
 const SOCKET_PATH_MAX: usize = 107;
 const MIB: u64 = 1024 * 1024;
 
-pub(crate) fn build(tree: &Table, sources: &mut Vec<Source>) -> (Option<types::Config>, Vec<Entry>, Vec<Mistake>) {
+pub(crate) fn build(tree: &Table, sources: &[Source]) -> (Option<types::Config>, Vec<Entry>, Vec<Mistake>) {
     let mut reader = Reader {
         sources,
         mistakes: Vec::new(),
@@ -87,11 +87,6 @@ fn top_level(reader: &mut Reader<'_>, tree: &Table) {
                     .chain([&("input", INPUT)])
                     .find(|(_, keys)| keys.iter().any(|key| key.name == name));
                 let is_table = matches!(value, Value::Table(_) | Value::Array(_));
-                if crate::source::is_secret_key(name)
-                    && let Origin::File { value, .. } = &node.origin
-                {
-                    reader.sources[value.source].hide(value.bytes.clone());
-                }
                 let mut mistake = reader.at_key(root, name, &node.origin);
                 mistake.problem = format!("unknown {} {name}", if is_table { "table" } else { "key" });
                 mistake.allowed = Some("[storage], [recording], [recorder], [[input]]".to_owned());
@@ -124,8 +119,11 @@ fn storage(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Storage> 
         };
         let mut mistake = reader.mistake(scope, name, &at.origin);
         mistake.problem = format!(
-            "storage.warn_percent = {} is not below storage.block_percent = {}",
-            warn.value, block.value
+            "storage.warn_percent = {}{} is not below storage.block_percent = {}{}",
+            warn.value,
+            set_elsewhere(&warn.origin),
+            block.value,
+            set_elsewhere(&block.origin)
         );
         mistake.allowed = Some("warn_percent < block_percent".to_owned());
         mistake.remedy = "the warning must come before recordings are refused: 80 and 90 are good values".to_owned();
@@ -355,13 +353,6 @@ fn has_user(url: &str) -> bool {
 }
 
 fn url_with_user(reader: &mut Reader<'_>, scope: Scope<'_>, origin: &Origin) {
-    if let Origin::File { value, .. } = origin {
-        let source = &mut reader.sources[value.source];
-        // Written in a way that the mask did not see (an escape, a string of several lines): hide all of it.
-        if source.text.get(value.bytes.clone()) == Some(source.excerpt(&value.bytes).as_str()) {
-            source.hide(value.bytes.clone());
-        }
-    }
     let mut mistake = reader.mistake(scope, "url", origin);
     mistake.problem = format!("{}.url has a user or password in it", scope.path);
     mistake.allowed = Some("rtsp://host[:port]/path".to_owned());
@@ -409,6 +400,15 @@ fn socket_fits(reader: &mut Reader<'_>, scope: Scope<'_>, name: &str, runtime_di
     ));
     mistake.remedy = "use a shorter path such as /run/holdfast".to_owned();
     reader.mistakes.push(mistake);
+}
+
+/// What a source line can't show.
+fn set_elsewhere(origin: &Origin) -> String {
+    match origin {
+        Origin::File { .. } => String::new(),
+        Origin::Default => " (the default)".to_owned(),
+        Origin::Environment(variable) => format!(" (from {variable})"),
+    }
 }
 
 fn span(origin: &Origin) -> Option<Span> {

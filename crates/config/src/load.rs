@@ -86,21 +86,25 @@ impl Loaded {
     ) -> Result<Self, ConfigErrors> {
         let mut tree = Table::new();
         let incomplete = !mistakes.is_empty();
-        for (index, source) in sources.iter().enumerate() {
-            let (parsed, errors) = DeTable::parse_recoverable(&source.text);
-            for error in errors {
-                mistakes.push(syntax_mistake(&error, index, source));
-            }
-            tree::merge(&mut tree, tree::from_table(parsed.get_ref(), index));
+        for (index, source) in sources.iter_mut().enumerate() {
+            let (table, errors) = {
+                let (parsed, errors) = DeTable::parse_recoverable(&source.text);
+                (tree::from_table(parsed.get_ref(), index), errors)
+            };
+            tree::hide_secrets(&table, source);
+            mistakes.extend(errors.iter().map(|error| syntax_mistake(error, index, source)));
+            tree::merge(&mut tree, table);
         }
         let broken = mistakes.clone();
         overlay_environment(&mut tree, environment, &mut mistakes);
 
-        let (config, entries, more) = build::build(&tree, &mut sources);
+        let (config, entries, more) = build::build(&tree, &sources);
         // What follows from a syntax error is no mistake of its own: lines already told of, and keys that seem missing.
         mistakes.extend(more.into_iter().filter(|mistake| {
             broken.is_empty()
-                || (mistake.value.is_some() && !broken.iter().any(|syntax| same_line(&syntax.place, &mistake.place)))
+                || (mistake.value.is_some()
+                    && mistake.key.contains('.')
+                    && !broken.iter().any(|syntax| same_line(&syntax.place, &mistake.place)))
         }));
         match config {
             Some(config) if mistakes.is_empty() && !incomplete => Ok(Self {

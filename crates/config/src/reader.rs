@@ -51,7 +51,7 @@ impl Scope<'_> {
 }
 
 pub(crate) struct Reader<'s> {
-    pub(crate) sources: &'s mut Vec<Source>,
+    pub(crate) sources: &'s [Source],
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) entries: Vec<Entry>,
 }
@@ -140,6 +140,8 @@ impl Reader<'_> {
                     },
                 ))
             }
+            // The table is something else; that has been told.
+            Absent::Mistake if scope.values.is_none() && scope.origin.is_some() => None,
             Absent::Mistake => {
                 let mut mistake = self.mistake(scope, name, scope.origin.unwrap_or(&Origin::Default));
                 mistake.value = None;
@@ -301,11 +303,6 @@ impl Reader<'_> {
                     self.mistakes.push(mistake);
                 }
                 None => {
-                    if is_secret_key(name)
-                        && let Origin::File { value, .. } = &node.origin
-                    {
-                        self.sources[value.source].hide(value.bytes.clone());
-                    }
                     let mut mistake = self.at_key(scope, name, &node.origin);
                     mistake.problem = format!("unknown key {}", mistake.key);
                     mistake.allowed = Some(names().collect::<Vec<_>>().join(", "));

@@ -327,3 +327,108 @@ fn udev_escape(label: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn storage(root: &Path, filesystem: Filesystem) -> Storage {
+        Storage {
+            root: root.to_owned(),
+            filesystem,
+            warn_percent: 80,
+            block_percent: 90,
+        }
+    }
+
+    #[test]
+    fn a_root_on_the_system_disk_is_refused_unless_that_is_meant() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let none = Path::new("/nonexistent");
+        // The same filesystem stands for "/": the mount is missing.
+        let error = check_at(&storage(root, Filesystem::Mounted), root, none).unwrap_err();
+        assert!(matches!(error, RootError::NotMounted { .. }), "{error}");
+        assert!(error.to_string().contains("storage.filesystem = \"any\""), "{error}");
+        // Another one stands for "/": it is there.
+        let status = check_at(&storage(root, Filesystem::Mounted), Path::new("/proc"), none).unwrap();
+        assert_eq!(status.device, std::fs::metadata(root).unwrap().dev());
+        assert!(status.usage.total_bytes > 0 && status.usage.used_percent <= 100);
+        assert!(root.starts_with(status.mount.unwrap().point));
+        check(&storage(root, Filesystem::Any)).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_writable_directory_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing");
+        assert!(matches!(
+            check(&storage(&missing, Filesystem::Any)),
+            Err(RootError::Missing { .. })
+        ));
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(
+            check(&storage(&file, Filesystem::Any)),
+            Err(RootError::NotADirectory { .. })
+        ));
+        // Nobody may write to /proc, not even root.
+        let error = check(&storage(Path::new("/proc/self"), Filesystem::Any)).unwrap_err();
+        assert!(
+            matches!(error, RootError::NotWritable { .. } | RootError::ReadOnly { .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_disk_is_known_by_its_uuid_or_label() {
+        let directory = tempfile::tempdir().unwrap();
+        let disks = directory.path().join("disk");
+        std::fs::create_dir_all(disks.join("by-uuid")).unwrap();
+        std::fs::create_dir_all(disks.join("by-label")).unwrap();
+        let system = Path::new("/proc");
+        let by_uuid = storage(directory.path(), Filesystem::Uuid("1234-ABCD".to_owned()));
+        let error = check_at(&by_uuid, system, &disks).unwrap_err();
+        assert!(matches!(error, RootError::NoSuchDisk { .. }), "{error}");
+        assert!(error.to_string().contains("lsblk -f"), "{error}");
+        // A device that is there but holds something else.
+        std::os::unix::fs::symlink("/dev/null", disks.join("by-uuid/1234-ABCD")).unwrap();
+        let error = check_at(&by_uuid, system, &disks).unwrap_err();
+        assert!(matches!(error, RootError::WrongFilesystem { .. }), "{error}");
+        std::os::unix::fs::symlink("/dev/null", disks.join("by-label/Re\\x20C")).unwrap();
+        let error = check_at(
+            &storage(directory.path(), Filesystem::Label("Re C".to_owned())),
+            system,
+            &disks,
+        );
+        assert!(matches!(error, Err(RootError::WrongFilesystem { .. })), "{error:?}");
+        // The right one, where this machine has its temporary directory on a disk of its own.
+        let status = check(&storage(directory.path(), Filesystem::Any)).unwrap();
+        if let Some(mount) = status
+            .mount
+            .filter(|mount| mount.source.starts_with("/dev") && mount.source.exists())
+        {
+            std::os::unix::fs::symlink(&mount.source, disks.join("by-uuid/right")).unwrap();
+            check_at(
+                &storage(directory.path(), Filesystem::Uuid("right".to_owned())),
+                system,
+                &disks,
+            )
+            .unwrap();
+        } else {
+            eprintln!("SKIPPED: the temporary directory is not on a block device, the right disk can't be shown");
+        }
+    }
+
+    #[test]
+    fn the_mount_table_is_read_as_the_kernel_writes_it() {
+        let table = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                     30 22 8:2 / /media/Re\\040C rw,nosuid shared:1 - ext4 /dev/sdb2 rw\n\
+                     31 22 0:40 /sub /data rw - btrfs /dev/sdc rw\n\
+                     32 22 0:41 / /data rw - tmpfs tmpfs rw\n";
+        let at = |path: &str| mount_in(table, Path::new(path)).unwrap();
+        assert_eq!(at("/media/Re C/x").source, Path::new("/dev/sdb2"));
+        assert_eq!(at("/media/Re").source, Path::new("/dev/sda1"));
+        assert_eq!(at("/data").kind, "tmpfs");
+    }
+}

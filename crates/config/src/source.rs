@@ -126,59 +126,63 @@ fn find_secrets(text: &str) -> Vec<Range<usize>> {
     let mut line_start = 0;
     for line in text.split_inclusive('\n') {
         let content = line.trim_end_matches(['\n', '\r']);
-        // password = "…"
-        if let Some((key, value)) = content.split_once('=')
-            && is_secret_key(key.trim().trim_matches(['"', '\'']))
-            && !key.contains("://")
-        {
-            let start = line_start + key.len() + 1;
-            let end = start + value.len();
-            if !value.trim().is_empty() {
-                let skipped = value.len() - value.trim_start().len();
-                secrets.push(start + skipped..end);
-            }
-            line_start += line.len();
-            continue;
-        }
-        // rtsp://user:password@host: from the first "://" to the last "@" of the line.
-        let mut from = 0;
-        if let Some(scheme) = content.find("://") {
-            let start = scheme + 3;
-            if let Some(at) = content[start..].rfind('@') {
-                let end = start + at;
-                if end > start {
-                    secrets.push(line_start + start..line_start + end);
-                }
-                from = end;
-            }
-        }
-        // …?password=… and …&password=…, as some cameras want it.
-        let lower = content.to_ascii_lowercase();
-        for word in ["password=", "passwd=", "pwd=", "pass=", "token="] {
-            let mut search = from;
-            while let Some(found) = lower.get(search..).and_then(|rest| rest.find(word)) {
-                let start = search + found + word.len();
-                let length = content[start..]
-                    .find(['&', '"', '\'', ' ', '#', '_'])
-                    .unwrap_or(content.len() - start);
-                if length > 0 {
-                    secrets.push(line_start + start..line_start + start + length);
-                }
-                search = start + length;
-            }
-        }
+        let found = user_part(content).into_iter().chain(secret_values(content));
+        secrets.extend(found.map(|range| line_start + range.start..line_start + range.end));
         line_start += line.len();
     }
     secrets.sort_by_key(|range| (range.start, range.end));
     let mut last_end = 0;
     secrets.retain(|range| {
-        let apart = range.start >= last_end;
+        let apart = range.start >= last_end && !range.is_empty();
         if apart {
             last_end = range.end;
         }
         apart
     });
     secrets
+}
+
+/// User and password of a URL: from the first `://` of the line to its last `@`.
+fn user_part(line: &str) -> Option<Range<usize>> {
+    let at = line.rfind('@')?;
+    let start = match line[..at].find("://") {
+        Some(scheme) => scheme + 3,
+        // The rest of a URL that began on another line or behind an escape.
+        None if line[..at].contains([':', '\\']) => match line[..at].find(['"', '\'']) {
+            Some(quote) => quote + 1,
+            None => line.len() - line.trim_start().len(),
+        },
+        None => return None,
+    };
+    (start < at).then_some(start..at)
+}
+
+/// What is assigned to a name that asks for a secret: to the end of the line, or, in the query of a URL, of the value.
+fn secret_values(line: &str) -> Vec<Range<usize>> {
+    let mut values = Vec::new();
+    for (equals, _) in line.match_indices('=') {
+        let before = line[..equals].trim_end().trim_end_matches(['"', '\'']);
+        let name_start = before
+            .rfind(|c: char| !c.is_alphanumeric() && c != '-')
+            .map_or(0, |other| other + 1);
+        if !is_secret_key(before.get(name_start..).unwrap_or_default()) {
+            continue;
+        }
+        let value = &line[equals + 1..];
+        let start = equals + 1 + value.len() - value.trim_start().len();
+        let in_query = before.len() == equals && (before.contains("://") || before.contains(['&', '?']));
+        let stops: &[char] = if in_query {
+            &['&', '"', '\'', ' ', '#', '_']
+        } else {
+            &[]
+        };
+        let length = line[start..]
+            .find(stops)
+            .filter(|_| in_query)
+            .unwrap_or(line.len() - start);
+        values.push(start..start + length);
+    }
+    values
 }
 
 #[cfg(test)]
@@ -200,6 +204,9 @@ mod tests {
             ),
             ("password = \"hunter2\"\nname = 1", "password = ***\nname = 1"),
             ("  \"api-token\"='x'", "  \"api-token\"=***"),
+            ("url = \"rtsp:\\u002f/user:pass@h\"", "url = \"***@h\""),
+            ("  user:pass@h/1\"\"\"", "  ***@h/1\"\"\""),
+            (" = password = \"x\"", " = password = ***"),
             ("password =", "password ="),
             ("nothing = 1", "nothing = 1"),
         ] {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::source::{Origin, Span};
+use crate::source::{Origin, Source, Span, is_secret_key, mask};
 
 /// A value and where it comes from.
 #[derive(Debug, Clone)]
@@ -137,5 +137,33 @@ pub(crate) fn input_name(node: &Node) -> Option<&str> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Hides values that hold a secret and are written so that the look of the text did not tell: with escapes, over several
+/// lines, under a key that asks for one.
+pub(crate) fn hide_secrets(table: &Table, source: &mut Source) {
+    for (key, node) in table {
+        if is_secret_key(key)
+            && let Origin::File { value, .. } = &node.origin
+        {
+            source.hide(value.bytes.clone());
+        }
+        hide_in(node, source);
+    }
+}
+
+fn hide_in(node: &Node, source: &mut Source) {
+    match &node.value {
+        Value::Table(table) => hide_secrets(table, source),
+        Value::Array(items) => items.iter().for_each(|item| hide_in(item, source)),
+        Value::Text(text) if mask(text) != *text => {
+            if let Origin::File { value, .. } = &node.origin
+                && source.text.get(value.bytes.clone()) == Some(source.excerpt(&value.bytes).as_str())
+            {
+                source.hide(value.bytes.clone());
+            }
+        }
+        _ => {}
     }
 }
