@@ -91,7 +91,7 @@ fn load(path: &Path) -> anyhow::Result<(Vec<Payload>, Vec<Unit>, gst::ClockTime)
     };
 
     let mut sinks: Vec<AppSink> = pipeline
-        .iterate_sinks()
+        .iterate_recurse()
         .into_iter()
         .flatten()
         .filter_map(|s| s.downcast().ok())
@@ -106,14 +106,8 @@ fn load(path: &Path) -> anyhow::Result<(Vec<Payload>, Vec<Unit>, gst::ClockTime)
             let mut end = gst::ClockTime::ZERO;
             while let Some(sample) = sink.try_pull_sample(gst::ClockTime::ZERO) {
                 let unit = unit(tracks.len(), sample)?;
-                end = end.max(
-                    unit.dts
-                        + unit
-                            .sample
-                            .buffer()
-                            .and_then(gst::BufferRef::duration)
-                            .unwrap_or_default(),
-                );
+                let frame = unit.sample.buffer().and_then(gst::BufferRef::duration);
+                end = end.max(unit.pts.max(unit.dts) + frame.unwrap_or_default());
                 units.push(unit);
             }
             tracks.push(payload(sink)?);
@@ -143,11 +137,11 @@ fn take_pad(pipeline: &gst::Pipeline, pad: &gst::Pad) -> anyhow::Result<()> {
     let (name, chain) = match format.as_str() {
         "video/x-h264" => (
             "0h264",
-            "h264parse ! h264timestamper ! video/x-h264,stream-format=byte-stream,alignment=au ! ",
+            "h264parse ! video/x-h264,stream-format=byte-stream,alignment=au ! ",
         ),
         "video/x-h265" => (
             "0h265",
-            "h265parse ! h265timestamper ! video/x-h265,stream-format=byte-stream,alignment=au ! ",
+            "h265parse ! video/x-h265,stream-format=byte-stream,alignment=au ! ",
         ),
         "audio/mpeg" => ("1aac", "aacparse ! audio/mpeg,mpegversion=4,stream-format=raw ! "),
         "audio/x-alaw" => ("1pcma", ""),
@@ -159,7 +153,7 @@ fn take_pad(pipeline: &gst::Pipeline, pad: &gst::Pad) -> anyhow::Result<()> {
     let sink = if name.is_empty() {
         String::new()
     } else {
-        format!("appsink name={name} sync=false async=false max-buffers=0")
+        format!("appsink name={name} sync=false async=false wait-on-eos=false")
     };
     let bin = gst::parse::bin_from_description(
         &format!("queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! {chain}{sink}"),
