@@ -161,7 +161,6 @@ fn digest(content: &[u8]) -> Digest {
 #[derive(Clone, Debug)]
 pub(crate) struct LedgerBox {
     pub ledger: Ledger,
-    pub bytes: u64,
     pub previous_chain: Digest,
     pub digest: Digest,
 }
@@ -191,7 +190,6 @@ impl LedgerBox {
             && content.rest().is_empty();
         belongs.then_some(Self {
             ledger,
-            bytes,
             previous_chain,
             digest,
         })
@@ -222,10 +220,7 @@ mod tests {
         let id = FileId([3; 16]);
         let digest = ledger.put(&mut out, id, 77, Digest([1; 32]));
         let read = LedgerBox::parse(&out, 77, id).unwrap();
-        assert_eq!(
-            (read.ledger, read.digest, read.bytes),
-            (ledger, digest, out.len() as u64)
-        );
+        assert_eq!((read.ledger, read.digest), (ledger, digest));
         assert!(LedgerBox::parse(&out, 78, id).is_none());
         assert!(LedgerBox::parse(&out, 77, FileId([4; 16])).is_none());
         for byte in 0..out.len() {

@@ -1,1 +1,51 @@
-//! Verification.
+//! Says whether footage is what it claims to be: boxes, digests, chain, sums, times, and continuity from file to file.
+//!
+//! Verification only reads, and reports what it finds as data; it never fails itself. Whether the pictures decode is
+//! for a decoder to say.
+
+mod continuity;
+mod file;
+mod report;
+
+pub use file::verify_file;
+pub use report::{FileReport, Finding, InputReport, SessionReport, Severity};
+
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Steps in time up to this are jitter, not a gap.
+const TOLERANCE_NS: u64 = 250_000_000;
+
+/// Verifies all segments (`*.mp4`, `*.mp4.part`) below a directory, and how those of each input follow each other.
+///
+/// # Errors
+/// A directory cannot be read. What is wrong with files is in the report.
+pub fn verify_session(dir: &Path) -> Result<SessionReport> {
+    let mut paths = Vec::new();
+    list(dir, &mut paths)?;
+    paths.sort();
+    Ok(verify_files(&paths))
+}
+
+/// Verifies these files, and how those of each input follow each other.
+#[must_use]
+pub fn verify_files(paths: &[PathBuf]) -> SessionReport {
+    continuity::join(paths.iter().map(|path| verify_file(path)).collect())
+}
+
+fn list(dir: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
+    let fail = |error| Error::io(dir, 0, "list", error);
+    for entry in std::fs::read_dir(dir).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let kind = entry.file_type().map_err(fail)?;
+        let path = entry.path();
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if kind.is_dir() && !name.starts_with(b".") {
+            list(&path, paths)?;
+        } else if kind.is_file() && (name.ends_with(b".mp4") || name.ends_with(b".mp4.part")) {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
