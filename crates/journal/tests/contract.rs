@@ -58,6 +58,25 @@ fn a_second_writer_is_refused_and_a_reader_is_not() {
     assert_eq!(open::<Old>(dir.path(), 1).records, [Old::Started(2)]);
 }
 
+/// A child that another thread forks shares all open files until its exec; it must not keep the journal locked.
+#[test]
+fn closing_unlocks_even_while_a_fork_shares_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open::<Old>(dir.path(), 1).journal;
+    let this_journal = |fd: &fs::DirEntry| fs::read_link(fd.path()).is_ok_and(|target| target == journal.path());
+    let fd = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .map(Result::unwrap)
+        .find(this_journal)
+        .unwrap();
+    let fd: i32 = fd.file_name().to_str().unwrap().parse().unwrap();
+    let me = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).unwrap();
+    // What a fork would have: another descriptor of the same open file.
+    let _shared = rustix::process::pidfd_getfd(&me, fd, rustix::process::PidfdGetfdFlags::empty()).unwrap();
+    drop(journal);
+    drop(open::<Old>(dir.path(), 1));
+}
+
 #[test]
 fn a_newer_schema_is_refused_with_both_versions() {
     let dir = tempfile::tempdir().unwrap();
