@@ -174,40 +174,44 @@ pub(crate) fn no_unbounded_channel(file: &TextFile) -> Vec<String> {
         .collect()
 }
 
-/// Lines above a channel in which its comment may stand.
-const COMMENT_LINES: usize = 12;
+/// Lines above the place that makes a channel in which its comment may stand.
+const LINES_ABOVE_CHANNEL: usize = 12;
+/// Lines above a field that holds an end of a channel in which the comment may stand instead.
+const LINES_ABOVE_FIELD: usize = 3;
 
-/// Every channel's comment says what happens when it is full.
+/// Every channel's comment says what happens when it is full: where it is made, or at a field that holds an end of it.
 pub(crate) fn channels_say_what_when_full(file: &TextFile) -> Vec<String> {
     if file.is_test() || file.path.starts_with("xtask/") {
         return vec![];
     }
     let lines: Vec<&str> = file.text.lines().collect();
-    let commented = |line: usize| {
-        lines[line.saturating_sub(COMMENT_LINES)..line.min(lines.len())]
-            .iter()
-            .any(|line| {
-                line.split_once("//").is_some_and(|(_, comment)| {
-                    comment
-                        .to_lowercase()
-                        .split(|c: char| !c.is_alphabetic())
-                        .any(|word| word == "full")
-                })
-            })
+    let says_full = |line: &str| {
+        let comment = line.split_once("//").map_or("", |(_, comment)| comment).to_lowercase();
+        comment.split(|c: char| !c.is_alphabetic()).any(|word| word == "full")
     };
+    // `line` counts from one.
+    let said_above = |line: usize, above: usize| {
+        lines[line.saturating_sub(above + 1)..line.min(lines.len())]
+            .iter()
+            .any(|line| says_full(line))
+    };
+    let is_end = |line: &str| line.trim_end().ends_with(',') && line.contains(": ") && line.contains("Sender<");
+    let fields = (1..)
+        .zip(&lines)
+        .filter(|(number, line)| is_end(line) && said_above(*number, LINES_ABOVE_FIELD));
+    let said_at_fields = fields.count();
     named_in_product(file)
         .iter()
         .filter(|named| {
             let bounded = matches!(named.last(), "sync_channel" | "bounded")
                 || named.path.ends_with(&["mpsc".into(), "channel".into()]);
-            bounded && !named.method && named.call == Some(true) && !commented(named.line)
+            bounded && !named.method && named.call == Some(true) && !said_above(named.line, LINES_ABOVE_CHANNEL)
         })
+        // A field speaks for one channel, not for all of the file.
+        .skip(said_at_fields)
         .map(|named| {
-            at(
-                file,
-                named.line,
-                format!("no comment says what happens when `{}` is full", named.path.join("::")),
-            )
+            let what = format!("no comment says what happens when `{}` is full", named.path.join("::"));
+            at(file, named.line, what)
         })
         .collect()
 }
@@ -403,6 +407,13 @@ mod tests {
         assert_eq!(
             count("// Full: the oldest is dropped.\nfn f() { mpsc::sync_channel(4); }"),
             0
+        );
+        let held =
+            "struct S {\n    /// Full: dropped.\n    marks: mpsc::Sender<u8>,\n}\n".to_owned() + &"\n".repeat(20);
+        assert_eq!(count(&format!("{held}fn f() {{ mpsc::channel(4); }}")), 0);
+        assert_eq!(
+            count(&format!("{held}fn f() {{ mpsc::channel(4); mpsc::channel(4); }}")),
+            1
         );
     }
 
