@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn channels_say_what_when_full_offends() {
-        let count = |text| offences(channels_say_what_when_full, "apps/capture/src/a.rs", text);
+        let count = |text: &str| offences(channels_say_what_when_full, "apps/capture/src/a.rs", text);
         assert_eq!(count("fn f() { mpsc::sync_channel(4); }"), 1);
         assert_eq!(
             count("// Carefully sized.\nfn f() { tokio::sync::mpsc::channel(4); }"),
