@@ -1,6 +1,8 @@
 //! What the integration tests share: made-up recordings.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod media;
+
 use holdfast_segment::{BootId, Codec, FileId, Frame, Identity, Media, Track};
 
 pub const SECOND_NS: u64 = 1_000_000_000;
