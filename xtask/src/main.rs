@@ -1,3 +1,50 @@
-//! cargo xtask: set up, demo, test, bench.
+//! `cargo xtask`: set up, demo, test, ci, bench.
+//!
+//! Nothing here needs GStreamer or anything else that `setup` installs: it has to build on a machine that has only Rust and
+//! a C compiler.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
-fn main() {}
+mod ci;
+mod interrupt;
+mod packages;
+mod process;
+mod setup;
+mod terminal;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Holdfast's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what is missing on this machine (Debian, Ubuntu).
+    Setup(setup::SetupArgs),
+    /// Run all tests.
+    Test(ci::TestArgs),
+    /// Run what CI runs: format, lints, licences, build, tests, demo, a short bench.
+    Ci(ci::CiArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Test(args) => ci::test(&args),
+        Command::Ci(args) => ci::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::fail(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

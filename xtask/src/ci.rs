@@ -1,0 +1,218 @@
+//! What CI runs, step by step.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::setup::{self, SetupArgs};
+use crate::terminal::{self, Table};
+use crate::workspace::cargo;
+
+/// Run all tests.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// Passed on to `cargo test --workspace`, such as a test's name.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<String>,
+}
+
+/// Run what CI runs.
+#[derive(Debug, Args)]
+pub struct CiArgs {
+    /// Do not install packages: only check them.
+    #[arg(long)]
+    pub no_install: bool,
+}
+
+/// Sets up and runs the tests.
+pub fn test(args: &TestArgs) -> anyhow::Result<()> {
+    setup::run(&SetupArgs::default())?;
+    build()?;
+    let said = run_tests(&args.rest)?;
+    terminal::good(&said);
+    Ok(())
+}
+
+/// Sets up and runs everything, and prints what took how long.
+pub fn run(args: &CiArgs) -> anyhow::Result<()> {
+    let mut steps = Steps::default();
+    let done = run_steps(&mut steps, args);
+    steps.print();
+    done?;
+    terminal::good("all of it passed");
+    Ok(())
+}
+
+fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
+    steps.run("setup", || {
+        setup::run(&SetupArgs { check: args.no_install }).map(|()| String::new())
+    })?;
+    steps.run("format", || command(cargo().args(["fmt", "--all", "--check"])))?;
+    steps.run("lints", || {
+        command(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+    })?;
+    steps.run("licences and advisories", deny)?;
+    steps.run("build", || build().map(|()| String::new()))?;
+    steps.run("tests", || run_tests(&[]))?;
+    Ok(())
+}
+
+/// All programs in the profile of the tests: the tests start them.
+fn build() -> anyhow::Result<()> {
+    command(cargo().args(["build", "--workspace", "--bins"])).map(|_| ())
+}
+
+fn deny() -> anyhow::Result<String> {
+    let installed = cargo()
+        .args(["deny", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !installed.is_ok_and(|status| status.success()) {
+        let said = "SKIPPED: cargo-deny is not installed (cargo install --locked cargo-deny)";
+        terminal::note(said);
+        return Ok(said.to_owned());
+    }
+    command(cargo().args(["deny", "check"]))
+}
+
+fn command(command: &mut Command) -> anyhow::Result<String> {
+    let line = format!("{command:?}").replace('"', "");
+    let status = command.status().with_context(|| format!("{line} does not start"))?;
+    if !status.success() {
+        bail!("{line} failed: {status}");
+    }
+    Ok(String::new())
+}
+
+/// Runs the tests and sums up their closing lines.
+fn run_tests(rest: &[String]) -> anyhow::Result<String> {
+    let mut child = cargo()
+        .args(["test", "--workspace"])
+        .args(rest)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cargo test does not start")?;
+    let mut sum = Sum::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line.context("the output of cargo test can't be read")?;
+            sum.add(&line);
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    let said = sum.to_string();
+    println!("{said}");
+    if !status.success() {
+        bail!("{said}; cargo test: {status}");
+    }
+    Ok(said)
+}
+
+/// The sum of the lines "test result: ok. 7 passed; 0 failed; 0 ignored; …".
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    suites: u64,
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Sum {
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        self.suites += 1;
+        for part in result.split([';', '.']) {
+            let Some((number, kind)) = part.trim().split_once(' ') else {
+                continue;
+            };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match kind {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            suites,
+            passed,
+            failed,
+            ignored,
+        } = self;
+        write!(
+            f,
+            "{passed} tests passed, {failed} failed, {ignored} ignored, in {suites} suites"
+        )
+    }
+}
+
+/// The steps done so far.
+#[derive(Debug, Default)]
+struct Steps(Vec<(&'static str, Duration, Result<String, String>)>);
+
+impl Steps {
+    fn run(&mut self, name: &'static str, step: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {
+        terminal::step(name);
+        let start = Instant::now();
+        let done = step();
+        let outcome = done.as_ref().map(Clone::clone).map_err(|error| format!("{error:#}"));
+        self.0.push((name, start.elapsed(), outcome));
+        done.map(|_| ()).with_context(|| format!("step \"{name}\""))
+    }
+
+    fn print(&self) {
+        let mut table = Table::new(["step", "time", ""]);
+        for (name, time, outcome) in &self.0 {
+            let outcome = match outcome {
+                Ok(said) if said.is_empty() => "ok".to_owned(),
+                Ok(said) => said.clone(),
+                Err(_) => "FAILED".to_owned(),
+            };
+            table.row([(*name).to_owned(), terminal::duration(*time), outcome]);
+        }
+        table.row([
+            "all".to_owned(),
+            terminal::duration(self.0.iter().map(|(_, time, _)| *time).sum()),
+        ]);
+        eprintln!();
+        table.print();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sum;
+
+    #[test]
+    fn closing_lines_are_summed_up() {
+        let mut sum = Sum::default();
+        for line in [
+            "running 9 tests",
+            "test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 1 filtered out; finished in 0.00s",
+            "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s",
+        ] {
+            sum.add(line);
+        }
+        assert_eq!(
+            sum,
+            Sum {
+                suites: 2,
+                passed: 9,
+                failed: 3,
+                ignored: 1
+            }
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! Programs that we start end with us.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a program may take to end by itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A program that is ended when this is dropped, on errors and panics as well.
+#[derive(Debug)]
+pub struct Guarded {
+    name: String,
+    child: Child,
+}
+
+impl Guarded {
+    /// Starts it in a process group of its own, so that a Ctrl-C reaches only us and the order of ending is ours.
+    pub fn spawn(command: &mut Command) -> anyhow::Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{name} does not start"))?;
+        Ok(Self { name, child })
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An error if it has ended.
+    pub fn must_run(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => anyhow::bail!("{} ended: {status}", self.name),
+        }
+    }
+
+    /// Asks it to end, and makes it after a while.
+    pub fn end(&mut self) -> Option<ExitStatus> {
+        drop(self.child.stdin.take());
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Some(status);
+        }
+        signal(self.child.id(), Signal::TERM);
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Only fails if it has ended meanwhile.
+        let _ = self.child.kill();
+        self.child.wait().ok()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Sends a signal to a process; whether there was one.
+pub fn signal(pid: u32, signal: Signal) -> bool {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .is_some_and(|pid| kill_process(pid, signal).is_ok())
+}
+
+/// The processes that have `argument` on their command line, word for word. With a unique argument, such as a path in a
+/// temporary directory, these are exactly the descendants that were started for us, detached ones too.
+pub fn with_argument(argument: &OsStr) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != std::process::id())
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
+        })
+        .collect()
+}
+
+/// Ends the processes that have `argument` on their command line, first kindly.
+pub fn end_with_argument(argument: &OsStr) {
+    let deadline = Instant::now() + GRACE;
+    for pid in with_argument(argument) {
+        signal(pid, Signal::TERM);
+    }
+    while !with_argument(argument).is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for pid in with_argument(argument) {
+        signal(pid, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Guarded, end_with_argument, with_argument};
+    use std::ffi::OsStr;
+    use std::process::Command;
+
+    #[test]
+    fn a_guarded_program_ends_with_its_guard() {
+        let guarded = Guarded::spawn(Command::new("sleep").arg("1000.125")).unwrap();
+        assert_eq!(with_argument(OsStr::new("1000.125")), [guarded.pid()]);
+        drop(guarded);
+        assert!(with_argument(OsStr::new("1000.125")).is_empty());
+    }
+
+    #[test]
+    fn ends_what_has_the_argument_and_nothing_else() {
+        let mut ours = Guarded::spawn(Command::new("sleep").arg("1000.25")).unwrap();
+        let mut other = Guarded::spawn(Command::new("sleep").arg("1000.250")).unwrap();
+        // As it would be if init had taken it over: someone waits for it.
+        let waiter = std::thread::spawn(move || ours.child().wait().unwrap());
+        end_with_argument(OsStr::new("1000.25"));
+        assert!(!waiter.join().unwrap().success());
+        other.must_run().unwrap();
+    }
+}

@@ -1,0 +1,63 @@
+//! Where things are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// The directory of the workspace.
+pub fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// Cargo, run in the workspace's directory.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// How programs are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// As tests are: quick to build.
+    Dev,
+    /// As on a box: for figures.
+    Release,
+}
+
+/// The programs of the house, built.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    directory: PathBuf,
+}
+
+impl Programs {
+    /// Builds the named packages.
+    pub fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<Self> {
+        let mut cargo = cargo();
+        cargo.args(["build", "--bins"]);
+        if profile == Profile::Release {
+            cargo.arg("--release");
+        }
+        for package in packages {
+            cargo.args(["--package", package]);
+        }
+        let status = cargo.status().context("cargo does not start")?;
+        if !status.success() {
+            bail!("the build failed (see above); `cargo xtask setup` installs what a build needs");
+        }
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+        let directory = target.join(match profile {
+            Profile::Dev => "debug",
+            Profile::Release => "release",
+        });
+        Ok(Self { directory })
+    }
+
+    /// The path of a program.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
