@@ -23,6 +23,7 @@
 mod boxes;
 pub mod durable;
 mod error;
+pub mod export;
 mod identity;
 mod ledger;
 mod mfra;

@@ -93,6 +93,8 @@ fn times(path: &Path, stream: &str) -> Vec<(f64, f64)> {
     let lines = run("ffprobe", &[&args[..], &[path.to_str().unwrap()]].concat());
     lines
         .lines()
+        // Side data of a packet makes a line of its own.
+        .filter(|line| !line.trim_matches(',').is_empty())
         .map(|line| {
             let mut numbers = line.split(',').map(|number| number.parse::<f64>().unwrap());
             (numbers.next().unwrap(), numbers.next().unwrap())
@@ -109,7 +111,8 @@ fn session() -> (tempfile::TempDir, PathBuf) {
 
 fn split(footage: &Footage, dir: &Path) {
     let chunks = footage.chunks();
-    let (first, second) = chunks.split_at(chunks.len() / 2);
+    // At a keyframe: one per second, two chunks per second.
+    let (first, second) = chunks.split_at(2);
     segment(dir, identity(1), &footage.tracks, &first.to_vec());
     segment(dir, identity(2), &footage.tracks, &second.to_vec());
 }
@@ -129,12 +132,13 @@ fn pictures_and_sound_arrive_whole_and_in_time() {
         // Every decoded picture and block of sound is the one that ffmpeg made.
         let counts = probe(&out);
         assert_eq!(counts.len(), 2);
-        assert_eq!(media::decoded(&out, "v"), media::decoded(&footage.source, "v"));
-        assert_eq!(media::decoded(&out, "a"), media::decoded(&footage.source, "a"));
+        assert!(media::decoded(&out, "v") == media::decoded(&footage.source, "v"));
+        // ffmpeg hides the encoder's first block from players of its file; a capture hands over what it gets.
+        assert!(media::decoded(&out, "a")[1..] == media::decoded(&footage.source, "a"));
         // And shown at the same time, sound relative to pictures too.
         for stream in ["v", "a"] {
             let (ours, source) = (times(&out, stream), times(&footage.source, stream));
-            assert_eq!(ours.len(), source.len());
+            assert_eq!(ours.len(), source.len(), "{stream}");
             let shift = times(&out, "v")[0].0 - times(&footage.source, "v")[0].0;
             for (ours, source) in ours.iter().zip(&source) {
                 assert!(
@@ -144,7 +148,7 @@ fn pictures_and_sound_arrive_whole_and_in_time() {
             }
         }
         media::gstreamer(&out);
-        if let Some(packets) = media::mkvmerge(&out) {
+        if let Some(packets) = media::mkvmerge(&out, false) {
             assert_eq!(packets, [footage.count(0), footage.count(1)]);
         }
         // The index stands in front.
