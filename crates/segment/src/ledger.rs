@@ -115,13 +115,16 @@ impl Ledger {
     /// Frames of all tracks.
     #[must_use]
     pub fn frames(&self) -> u64 {
-        self.tracks.iter().map(|track| track.frames).sum()
+        self.tracks
+            .iter()
+            .map(|track| track.frames)
+            .fold(0, u64::saturating_add)
     }
 
     /// Bytes of coded media of all tracks.
     #[must_use]
     pub fn media_bytes(&self) -> u64 {
-        self.tracks.iter().map(|track| track.bytes).sum()
+        self.tracks.iter().map(|track| track.bytes).fold(0, u64::saturating_add)
     }
 
     /// Appends the box that stands at `offset`; returns its digest.

@@ -24,13 +24,12 @@ pub(crate) fn put_mfra(out: &mut Vec<u8>, track: usize, entries: &[Entry]) {
     put_box(out, *b"mfra", |out| {
         put_full_box(out, *b"tfra", 1, 0, |out| {
             put_u32(out, track_id(track));
-            put_u32(out, 0b01_00_11); // bytes minus one of traf, trun and sample numbers: 2, 1, 4
+            put_u32(out, 0b11_00_11); // bytes minus one of traf, trun and sample numbers: 4, 1, 4
             put_u32(out, u32::try_from(entries.len()).expect("fewer chunks than 2³²"));
             for entry in entries {
                 put_u64(out, entry.time);
                 put_u64(out, entry.moof_offset);
-                let traf = u16::try_from(entry.traf).expect("a handful of tracks");
-                out.extend(traf.to_be_bytes());
+                put_u32(out, entry.traf);
                 out.push(1);
                 put_u32(out, entry.sample);
             }

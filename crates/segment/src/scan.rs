@@ -174,7 +174,8 @@ impl<'a> Scan<'a> {
         let (mut item, chain) = item;
         match &mut item {
             Item::Chunk(found) => {
-                found.chained = found.seal.previous_chain == self.chain && found.seal.sequence == self.sequence + 1;
+                found.chained =
+                    found.seal.previous_chain == self.chain && found.seal.sequence == self.sequence.wrapping_add(1);
                 (self.chain, self.sequence, self.offset) = (chain, found.seal.sequence, found.end);
             }
             Item::Ledger { ledger, chained, .. } => {

@@ -54,7 +54,7 @@ fn plays(video: &[&str], audio: &[&str]) {
     gstreamer(&closed.path);
     let packets: Vec<usize> = (0..footage.tracks.len()).map(|track| footage.count(track)).collect();
     // mkvmerge knows G.711 only with a QuickTime brand, and cuts PCM anew.
-    if let Some(found) = mkvmerge(&closed.path).filter(|_| !audio.iter().any(|word| word.starts_with("pcm"))) {
+    if let Some(found) = mkvmerge(&closed.path, false).filter(|_| !audio.iter().any(|word| word.starts_with("pcm"))) {
         assert_eq!(found, packets);
     }
     let report = verify::verify_file(&closed.path);
@@ -128,7 +128,7 @@ fn a_file_cut_anywhere_plays_up_to_there_and_recovers() {
         // Cut in the middle of a sample ffmpeg may complain of that one; it must show those before.
         let torn = decoded(&part, "v");
         gstreamer_takes(&part);
-        assert!(mkvmerge(&part).is_none_or(|packets| packets[0] >= torn.len().saturating_sub(1)));
+        assert!(mkvmerge(&part, true).is_none_or(|packets| packets[0] >= torn.len().saturating_sub(1)));
         let recovered = recover::recover(&part, None).unwrap();
         let ledger = recovered.ledger.unwrap();
         let frames = probe(&recovered.path);
@@ -137,7 +137,7 @@ fn a_file_cut_anywhere_plays_up_to_there_and_recovers() {
         let digests = decoded(&recovered.path, "v");
         assert_eq!(digests[..], decoded(&footage.source, "v")[..digests.len()]);
         gstreamer(&recovered.path);
-        assert!(mkvmerge(&recovered.path).is_none_or(|packets| packets[0] == frames[0]));
+        assert!(mkvmerge(&recovered.path, false).is_none_or(|packets| packets[0] == frames[0]));
         assert!(verify::verify_file(&recovered.path).is_ok());
     }
 }

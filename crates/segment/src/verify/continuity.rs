@@ -80,14 +80,12 @@ fn seam(before: &FileReport, after: &FileReport, findings: &mut Vec<Finding>) {
         find(Severity::Error, what, "one of them is a copy, or was moved here");
         return;
     }
-    if new.sequence != old.sequence + 1 {
-        let what = match new.sequence - old.sequence {
-            2 => format!("segment {} before it is missing", old.sequence + 1),
-            _ => format!(
-                "segments {} to {} before it are missing",
-                old.sequence + 1,
-                new.sequence - 1
-            ),
+    // Sorted, so the newer one's number is larger.
+    let expected = old.sequence.saturating_add(1);
+    if new.sequence != expected {
+        let what = match new.sequence - expected {
+            1 => format!("segment {expected} before it is missing"),
+            _ => format!("segments {expected} to {} before it are missing", new.sequence - 1),
         };
         find(
             Severity::Error,
