@@ -5,9 +5,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod ci;
+mod demo;
 mod interrupt;
 mod packages;
 mod process;
+mod rig;
 mod setup;
 mod terminal;
 mod workspace;
@@ -28,6 +30,8 @@ struct Args {
 enum Command {
     /// Install what is missing on this machine (Debian, Ubuntu).
     Setup(setup::SetupArgs),
+    /// Record for a few seconds, kill a capture in the middle, and account for every frame.
+    Demo(demo::DemoArgs),
     /// Run all tests.
     Test(ci::TestArgs),
     /// Run what CI runs: format, lints, licences, build, tests, demo, a short bench.
@@ -37,6 +41,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Setup(args) => setup::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Test(args) => ci::test(&args),
         Command::Ci(args) => ci::run(&args),
     };

@@ -165,7 +165,13 @@ impl AptGet {
             command.args(["-n", "env"]);
         }
         command
-            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"])
+            .args([
+                "DEBIAN_FRONTEND=noninteractive",
+                "apt-get",
+                "-q",
+                "-o",
+                "Dpkg::Use-Pty=0",
+            ])
             .args(arguments)
             .stdin(Stdio::null());
         // Results go to standard output; this is none.

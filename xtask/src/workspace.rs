@@ -11,6 +11,11 @@ pub fn root() -> &'static Path {
     xtask.parent().unwrap_or(xtask)
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Cargo, run in the workspace's directory.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -48,8 +53,7 @@ impl Programs {
         if !status.success() {
             bail!("the build failed (see above); `cargo xtask setup` installs what a build needs");
         }
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        let directory = target.join(match profile {
+        let directory = target().join(match profile {
             Profile::Dev => "debug",
             Profile::Release => "release",
         });

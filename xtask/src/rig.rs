@@ -1,0 +1,341 @@
+//! A whole Holdfast of our own: private bus, recorder, captures; in a directory of its own, ended with us.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use holdfast_dbus::{InputProxy, RecorderProxy};
+use zbus::proxy::CacheProperties;
+
+use crate::interrupt::Interrupt;
+use crate::process::{self, Guarded};
+use crate::workspace::{self, Programs};
+
+/// How long programs may take to come up on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+/// What we make in a directory.
+const CONFIG: &str = "holdfast.toml";
+const DIRECTORIES: [&str; 3] = ["recordings", "state", "logs"];
+
+/// Where the footage, logs and configuration of a run lie. Below `target/`, not in `/tmp`: that is often memory, where a
+/// sync costs nothing.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    // Held until the end.
+    _lock: Option<std::fs::File>,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Directory {
+    /// One that goes away at the end.
+    pub fn temporary() -> anyhow::Result<Self> {
+        let target = workspace::target();
+        std::fs::create_dir_all(&target).with_context(|| format!("{} can't be made", target.display()))?;
+        let temporary = tempfile::Builder::new().prefix("bench-").tempdir_in(&target);
+        let temporary = temporary.with_context(|| format!("no temporary directory in {}", target.display()))?;
+        Ok(Self {
+            path: temporary.path().to_owned(),
+            _lock: None,
+            _temporary: Some(temporary),
+        })
+    }
+
+    /// One that stays: `path`, which must be empty or not there; or `target/demo` in place of that of the last run.
+    pub fn lasting(path: Option<&Path>) -> anyhow::Result<Self> {
+        let default = workspace::target().join("demo");
+        let path = path.unwrap_or(&default);
+        let cannot = || format!("{} can't be made", path.display());
+        std::fs::create_dir_all(path).with_context(cannot)?;
+        let path = path.canonicalize().with_context(cannot)?;
+        let lock = std::fs::File::create(path.join(".lock")).with_context(cannot)?;
+        if lock.try_lock().is_err() {
+            bail!(
+                "another demo is running in {}; give this one a directory of its own with --keep DIR",
+                path.display()
+            );
+        }
+        for entry in std::fs::read_dir(&path).with_context(cannot)? {
+            let entry = entry?;
+            match entry.file_name().to_str() {
+                Some(".lock") => {}
+                _ if path != default => bail!("{} is not empty", path.display()),
+                Some(CONFIG) => std::fs::remove_file(entry.path())?,
+                Some(name) if DIRECTORIES.contains(&name) => std::fs::remove_dir_all(entry.path())?,
+                _ => bail!("{} is none of ours; take it away", entry.path().display()),
+            }
+        }
+        Ok(Self {
+            path,
+            _lock: Some(lock),
+            _temporary: None,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A simulated camera.
+#[derive(Debug)]
+pub struct Camera {
+    process: Guarded,
+    pub urls: Vec<String>,
+}
+
+impl Camera {
+    pub fn start<S: AsRef<std::ffi::OsStr>>(
+        programs: &Programs,
+        args: impl IntoIterator<Item = S>,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(programs.path("holdfast-simcam"));
+        command
+            .arg("--end-with-stdin")
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut process = Guarded::spawn(&mut command)?;
+        let output = process.child().stdout.take().context("a camera without output")?;
+        let mut line = String::new();
+        BufReader::new(output)
+            .read_line(&mut line)
+            .context("the camera says nothing")?;
+        let announced: serde_json::Value =
+            serde_json::from_str(&line).context("the simulated camera did not start (see above)")?;
+        let urls = announced["urls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|url| url.as_str().map(str::to_owned))
+            .collect();
+        Ok(Self { process, urls })
+    }
+
+    /// An error if it has ended.
+    pub fn must_run(&mut self) -> anyhow::Result<()> {
+        self.process.must_run()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+}
+
+/// What goes into `holdfast.toml`.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// Lines of `[recording]`.
+    pub recording: Vec<String>,
+    /// The tables `[[input]]`: name and lines.
+    pub inputs: Vec<(String, Vec<String>)>,
+}
+
+/// A running recorder on a bus of its own.
+#[derive(Debug)]
+pub struct Rig {
+    config: PathBuf,
+    root: PathBuf,
+    runtime: PathBuf,
+    address: String,
+    connection: zbus::Connection,
+    recorder_process: Guarded,
+    // Behind the recorder: the bus goes last.
+    bus: Guarded,
+    _runtime_directory: tempfile::TempDir,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.recorder_process.end();
+        // Captures are detached, so that they outlive the recorder. Not us.
+        process::end_with_argument(self.config.as_os_str());
+        self.bus.end();
+    }
+}
+
+impl Rig {
+    pub async fn start(
+        programs: &Programs,
+        directory: &Path,
+        settings: &Settings,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Self> {
+        // Addresses of sockets are short: at most 108 bytes.
+        let runtime_directory = tempfile::Builder::new()
+            .prefix("holdfast-")
+            .tempdir()
+            .context("no temporary directory")?;
+        let runtime = runtime_directory.path().to_owned();
+        let [root, state, logs] = DIRECTORIES.map(|name| directory.join(name));
+        for path in [&root, &state, &logs] {
+            std::fs::create_dir_all(path).with_context(|| format!("{} can't be made", path.display()))?;
+        }
+        let address = format!("unix:path={}", runtime.join("bus").display());
+        let bus = start_bus(&address)?;
+        let config = directory.join(CONFIG);
+        std::fs::write(&config, toml(settings, &root, &runtime, &state, &address, programs)?)
+            .with_context(|| format!("{} can't be written", config.display()))?;
+
+        let log = logs.join("recorder.log");
+        let log_file = std::fs::File::create(&log).with_context(|| format!("{} can't be made", log.display()))?;
+        let mut recorder = Command::new(programs.path("holdfast-recorder"));
+        recorder
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log_file.try_clone()?)
+            .stderr(log_file);
+        let recorder_process = Guarded::spawn(&mut recorder)?;
+        let connection = zbus::connection::Builder::address(address.as_str())?
+            .build()
+            .await
+            .context("the private bus does not answer")?;
+        let mut rig = Self {
+            config,
+            root,
+            runtime,
+            address,
+            connection,
+            recorder_process,
+            bus,
+            _runtime_directory: runtime_directory,
+        };
+        rig.wait_for_recorder(&log, interrupt).await?;
+        Ok(rig)
+    }
+
+    async fn wait_for_recorder(&mut self, log: &Path, interrupt: &Interrupt) -> anyhow::Result<()> {
+        let recorder = self.recorder().await?;
+        let deadline = Instant::now() + START_DEADLINE;
+        loop {
+            interrupt.check()?;
+            let Err(error) = recorder.state().await else {
+                return Ok(());
+            };
+            let why = match self.recorder_process.must_run() {
+                Ok(()) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    continue;
+                }
+                Ok(()) => format!("the recorder does not answer: {error}"),
+                Err(error) => error.to_string(),
+            };
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            let tail: Vec<&str> = said.lines().rev().take(15).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            bail!("{why}\nIts last words:\n{}", tail.join("\n"));
+        }
+    }
+
+    /// A proxy that asks anew every time.
+    pub async fn recorder(&self) -> anyhow::Result<RecorderProxy<'static>> {
+        let proxy = RecorderProxy::builder(&self.connection)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await;
+        proxy.context("no proxy for the recorder")
+    }
+
+    /// Likewise, for an input.
+    pub async fn input(&self, name: &str) -> anyhow::Result<InputProxy<'static>> {
+        let proxy = InputProxy::builder(&self.connection)
+            .path(holdfast_dbus::input_path(name))?
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await;
+        proxy.with_context(|| format!("no proxy for input {name}"))
+    }
+
+    pub fn connection(&self) -> &zbus::Connection {
+        &self.connection
+    }
+
+    /// The bus, for further connections.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The storage root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the captures' sockets are.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// An error if the recorder has ended.
+    pub fn must_run(&mut self) -> anyhow::Result<()> {
+        self.recorder_process.must_run()
+    }
+}
+
+fn start_bus(address: &str) -> anyhow::Result<Guarded> {
+    let mut command = Command::new("dbus-daemon");
+    command
+        .args(["--session", "--nofork", "--nosyslog", "--print-address=1"])
+        .arg(format!("--address={address}"));
+    let mut bus = Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))
+        .context("a private bus takes dbus-daemon: `cargo xtask setup` installs it")?;
+    let output = bus.child().stdout.take().context("a bus without output")?;
+    let mut line = String::new();
+    // Printed once it listens.
+    BufReader::new(output)
+        .read_line(&mut line)
+        .context("the private bus says nothing")?;
+    if line.is_empty() {
+        bail!("the private bus did not start (see above)");
+    }
+    Ok(bus)
+}
+
+fn toml(
+    settings: &Settings,
+    root: &Path,
+    runtime: &Path,
+    state: &Path,
+    address: &str,
+    programs: &Programs,
+) -> anyhow::Result<String> {
+    let mut text = String::from("# Made by cargo xtask.\n");
+    let capture = programs.path("holdfast-capture");
+    writeln!(
+        text,
+        "[storage]\nroot = {}\nfilesystem = \"any\"\nwarn_percent = 98\nblock_percent = 99",
+        quoted(root)?
+    )?;
+    writeln!(text, "[recording]\n{}", settings.recording.join("\n"))?;
+    writeln!(
+        text,
+        "[recorder]\nbus = {}\nsupervisor = \"spawn\"",
+        quoted(Path::new(address))?
+    )?;
+    for (key, path) in [
+        ("runtime_dir", runtime),
+        ("state_dir", state),
+        ("capture_program", &capture),
+    ] {
+        writeln!(text, "{key} = {}", quoted(path)?)?;
+    }
+    for (name, lines) in &settings.inputs {
+        writeln!(text, "[[input]]\nname = \"{name}\"\n{}", lines.join("\n"))?;
+    }
+    Ok(text)
+}
+
+/// A path as a TOML string.
+pub fn quoted(path: &Path) -> anyhow::Result<String> {
+    let text = path
+        .to_str()
+        .with_context(|| format!("{} is no UTF-8", path.display()))?;
+    Ok(serde_json::to_string(text)?)
+}
