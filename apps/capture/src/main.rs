@@ -1,3 +1,128 @@
 //! The data plane of Holdfast: one input, from source to safe bytes.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use holdfast_capture::encoders::{self, Job};
+use holdfast_capture::{probe, wiring};
+
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-capture", version, about = "Records one input of Holdfast")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Task>,
+    /// The configuration.
+    #[arg(long, env = "HOLDFAST_CONFIG", default_value = holdfast_config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// The input to serve, as the configuration names it.
+    #[arg(long)]
+    input: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Shows which encoders work on this box.
+    ProbeEncoders {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        picture: PictureArguments,
+    },
+    /// Tries one encoder; what other tasks run as a child with a deadline.
+    #[command(hide = true)]
+    ProbeEncoder {
+        /// A name from the table.
+        name: String,
+        #[command(flatten)]
+        picture: PictureArguments,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct PictureArguments {
+    /// Pixels.
+    #[arg(long, default_value_t = 1280)]
+    width: u32,
+    /// Pixels.
+    #[arg(long, default_value_t = 720)]
+    height: u32,
+    /// Pictures per second.
+    #[arg(long, default_value_t = 30)]
+    framerate: u32,
+    /// Target bit rate.
+    #[arg(long, default_value_t = 4000)]
+    bitrate_kbps: u32,
+}
+
+impl PictureArguments {
+    fn job(&self) -> Job {
+        Job { width: self.width, height: self.height, framerate: self.framerate, bitrate_kbps: self.bitrate_kbps }
+    }
+}
+
+fn main() -> ExitCode {
+    wiring::abort_on_panic();
+    wiring::log_to_stderr();
+    let arguments = Arguments::parse();
+    let result = match (arguments.command, arguments.input) {
+        (Some(Task::ProbeEncoder { name, picture }), _) => probe_one(&name, &picture.job()),
+        (Some(Task::ProbeEncoders { json, picture }), _) => probe_all(json, &picture.job()),
+        (None, Some(input)) => wiring::run(&arguments.config, &input).map_err(Into::into),
+        (None, None) => Err("say which input: --input NAME".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("holdfast-capture: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn probe_one(name: &str, job: &Job) -> Outcome {
+    gstreamer::init()?;
+    let evidence = probe::try_encoder(encoders::row(name)?, job);
+    println!("{}", serde_json::to_string(&evidence)?);
+    Ok(())
+}
+
+fn probe_all(json: bool, job: &Job) -> Outcome {
+    gstreamer::init()?;
+    // Asked by a person: found out anew, nothing is kept.
+    let scratch = std::env::temp_dir().join(format!("holdfast-probe-{}", std::process::id()));
+    let probe = probe::Probe::new(std::env::current_exe()?, &scratch);
+    let mut found = Vec::new();
+    for row in encoders::TABLE {
+        let evidence = row.is_installed().then(|| probe.evidence(row, job));
+        if json {
+            found.push(serde_json::json!({
+                "encoder": row.element,
+                "codec": row.codec,
+                "installed": evidence.is_some(),
+                "works": evidence.as_ref().is_some_and(probe::Evidence::works),
+                "evidence": evidence,
+                "package": row.package,
+            }));
+            continue;
+        }
+        let line = match &evidence {
+            None => format!("not installed; it comes with {}", row.package),
+            Some(evidence) if evidence.works() => match &evidence.decoder {
+                Some(decoder) => format!("works ({} pictures came back through {decoder})", evidence.frames),
+                None => format!("works ({} pictures; this box has no decoder to check them)", evidence.frames),
+            },
+            Some(evidence) => {
+                format!("does not work: {}", evidence.error.as_deref().unwrap_or("too few pictures came back"))
+            }
+        };
+        println!("{:<14} {line}", row.element);
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,345 @@
+//! The control thread: the link's socket, signals, and nothing else. It never waits for a peer, and the data plane never
+//! waits for it.
+//!
+//! One thread in one `poll`. Nobody connected: it sleeps until a signal or a connection comes. Somebody connected: a status
+//! after every safe chunk, and every [`STATUS_NS`].
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_link::{self as link, Event, FromCapture, MAX_FRAME_BYTES, ToCapture, WireError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::clock::{self, NS_PER_MS};
+use crate::codes;
+use crate::queue::Queue;
+use crate::record::Command;
+use crate::state::{Shared, To};
+
+/// A connected peer hears from us at least this often.
+pub const STATUS_NS: u64 = 500 * NS_PER_MS;
+/// More peers than this are a mistake; further ones are turned away.
+const MAX_PEERS: usize = 16;
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Another capture runs for this input.
+    #[error("another capture serves this input: it holds {}", path.display())]
+    Taken {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The runtime directory is not usable.
+    #[error("{}: cannot {what}: {source}. Check recorder.runtime_dir and its permissions", path.display())]
+    Io {
+        /// File, directory or socket.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// The right to serve an input, and its socket.
+#[derive(Debug)]
+pub struct Door {
+    listener: OwnedFd,
+    /// Locked as long as it is open.
+    _lock: OwnedFd,
+    socket: PathBuf,
+}
+
+impl Door {
+    /// Takes the lock of the input and listens on its socket; a socket that a dead capture left is replaced.
+    ///
+    /// # Errors
+    /// [`ControlError::Taken`] if another capture is alive.
+    pub fn open(runtime_dir: &Path, input: &str) -> Result<Self, ControlError> {
+        let directory = runtime_dir.join(link::SOCKET_DIRECTORY);
+        let io = |path: &Path, what| {
+            let path = path.to_owned();
+            move |source: io::Error| ControlError::Io { path, what, source }
+        };
+        std::fs::create_dir_all(&directory).map_err(io(&directory, "create the directory"))?;
+
+        let lock_path = directory.join(format!("{input}.lock"));
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&lock_path, flags, Mode::from_raw_mode(0o660))
+            .map_err(|errno| io(&lock_path, "open")(errno.into()))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(ControlError::Taken { path: lock_path }),
+            Err(errno) => return Err(io(&lock_path, "lock")(errno.into())),
+        }
+
+        let socket = directory.join(format!("{input}.sock"));
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(&socket, "replace")(error)),
+            _ => {}
+        }
+        let listen = || -> rustix::io::Result<OwnedFd> {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let listener = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+            rustix::net::bind(&listener, &SocketAddrUnix::new(&socket)?)?;
+            rustix::fs::chmod(&socket, Mode::from_raw_mode(0o660))?;
+            rustix::net::listen(&listener, 16)?;
+            Ok(listener)
+        };
+        let listener = listen().map_err(|errno| io(&socket, "listen on")(errno.into()))?;
+        Ok(Self { listener, _lock: lock, socket })
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+#[derive(Debug)]
+struct Peer {
+    id: u64,
+    fd: OwnedFd,
+    greeted: bool,
+}
+
+/// Why a peer is sent away.
+#[derive(Debug)]
+struct Goodbye(String);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Control<D> {
+    door: Door,
+    hello: link::Hello,
+    queue: Arc<Queue<D, Command>>,
+    shared: Arc<Shared>,
+    peers: Vec<Peer>,
+    next_id: u64,
+    status_due_ns: u64,
+    /// The end was asked for, and the writer has been told.
+    ending: (bool, bool),
+}
+
+impl<D: AsRef<[u8]>> Control<D> {
+    /// Ready to serve.
+    pub fn new(door: Door, hello: link::Hello, queue: Arc<Queue<D, Command>>, shared: Arc<Shared>) -> Self {
+        Self { door, hello, queue, shared, peers: Vec::new(), next_id: 1, status_due_ns: 0, ending: (false, false) }
+    }
+
+    /// Serves until `writer_ended` becomes readable. A byte on `signals` asks for the end: files are closed first.
+    ///
+    /// # Errors
+    /// The kernel refuses to poll.
+    pub fn run(mut self, signals: BorrowedFd<'_>, writer_ended: BorrowedFd<'_>) -> io::Result<()> {
+        loop {
+            let ready = self.wait(signals, writer_ended)?;
+            if ready.signal {
+                let mut byte = [0; 16];
+                let _ = rustix::io::read(signals, &mut byte);
+                self.ending.0 = true;
+            }
+            if ready.listener {
+                self.accept();
+            }
+            for id in ready.peers {
+                self.hear(id);
+            }
+            self.end_if_asked();
+            let events = self.shared.take_events();
+            self.deliver(events);
+            let now_ns = clock::mono_ns();
+            if ready.outbox || now_ns >= self.status_due_ns {
+                self.status_due_ns = now_ns + STATUS_NS;
+                self.broadcast_status();
+            }
+            if ready.ended {
+                let events = self.shared.take_events();
+                self.deliver(events);
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&self, signals: BorrowedFd<'_>, writer_ended: BorrowedFd<'_>) -> io::Result<Ready> {
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(writer_ended, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.shared.outbox_fd(), PollFlags::IN),
+            PollFd::new(&self.door.listener, PollFlags::IN),
+        ];
+        fds.extend(self.peers.iter().map(|peer| PollFd::new(&peer.fd, PollFlags::IN)));
+        let timeout = self.peers.iter().any(|peer| peer.greeted).then(|| {
+            let rest_ns = self.status_due_ns.saturating_sub(clock::mono_ns()).min(STATUS_NS);
+            Timespec { tv_sec: 0, tv_nsec: i64::try_from(rest_ns).unwrap_or(0) }
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
+            Err(errno) => return Err(errno.into()),
+        }
+        let is_ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+        let peers = self.peers.iter().enumerate().filter(|(index, _)| is_ready(4 + index)).map(|(_, peer)| peer.id);
+        Ok(Ready {
+            signal: is_ready(0),
+            ended: is_ready(1),
+            outbox: is_ready(2),
+            listener: is_ready(3),
+            peers: peers.collect(),
+        })
+    }
+
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let Ok(fd) = rustix::net::accept_with(&self.door.listener, flags) else { return };
+        if self.peers.len() >= MAX_PEERS {
+            tracing::warn!("more than {MAX_PEERS} connections; the newest is turned away");
+            return;
+        }
+        self.peers.push(Peer { id: self.next_id, fd, greeted: false });
+        self.next_id += 1;
+    }
+
+    fn hear(&mut self, id: u64) {
+        let mut buffer = [0; MAX_FRAME_BYTES];
+        // A few at a time: a peer that floods us must not keep the others waiting.
+        for _ in 0..8 {
+            let Some(peer) = self.peers.iter().find(|peer| peer.id == id) else { return };
+            let length = match rustix::net::recv(peer.fd.as_fd(), &mut buffer[..], RecvFlags::TRUNC) {
+                Ok((_, 0)) => return self.drop_peer(id, None),
+                Ok((_, length)) => length,
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => return,
+                Err(errno) => return self.drop_peer(id, Some(&Goodbye(io::Error::from(errno).to_string()))),
+            };
+            let message = match buffer.get(..length) {
+                Some(datagram) => link::decode::<ToCapture>(datagram),
+                None => Err(WireError::TooLong),
+            };
+            if let Err(goodbye) = self.handle(id, message) {
+                return self.drop_peer(id, Some(&goodbye));
+            }
+        }
+    }
+
+    fn handle(&mut self, id: u64, message: Result<ToCapture, WireError>) -> Result<(), Goodbye> {
+        let message = message.map_err(|error| {
+            match error {
+                WireError::Version { .. } => self.send_raw(id, &link::encode_refusal()),
+                WireError::RefusedByPeer { .. } => {}
+                _ => self.send(id, &refusal(0, codes::INVALID_ARGUMENT, &error.to_string())),
+            }
+            Goodbye(error.to_string())
+        })?;
+        let greeted = self.peers.iter().any(|peer| peer.id == id && peer.greeted);
+        if !greeted && message != ToCapture::Hello {
+            self.send(id, &refusal(0, codes::INVALID_ARGUMENT, "a connection begins with Hello"));
+            return Err(Goodbye("it did not begin with Hello".into()));
+        }
+        let (request, command) = match message {
+            ToCapture::Hello => {
+                self.send(id, &FromCapture::Hello(self.hello.clone()));
+                let status = self.status();
+                self.send(id, &status);
+                if let Some(peer) = self.peers.iter_mut().find(|peer| peer.id == id) {
+                    peer.greeted = true;
+                }
+                return Ok(());
+            }
+            ToCapture::Shutdown => {
+                self.ending.0 = true;
+                return Ok(());
+            }
+            ToCapture::Start(start) => {
+                (start.request, Command::Start { start, peer: id, arrived_ns: clock::mono_ns() })
+            }
+            ToCapture::Stop(stop) => (stop.request, Command::Stop { stop, peer: id }),
+            ToCapture::Mark(mark) => (0, Command::Mark(mark)),
+        };
+        if self.queue.command(command).is_err() {
+            self.send(id, &refusal(request, codes::BUSY, "too many commands wait; try again in a moment"));
+        }
+        Ok(())
+    }
+
+    /// Asks the writer to close the files and end, as soon as its queue of commands has room.
+    fn end_if_asked(&mut self) {
+        if self.ending == (true, false) {
+            self.ending.1 = self.queue.command(Command::Shutdown).is_ok();
+        }
+    }
+
+    fn status(&self) -> FromCapture {
+        let (bytes, _) = self.queue.level();
+        FromCapture::Status(self.shared.status(bytes, self.queue.capacity_bytes()))
+    }
+
+    fn broadcast_status(&mut self) {
+        if self.peers.iter().any(|peer| peer.greeted) {
+            let status = self.status();
+            self.broadcast(&status);
+        }
+    }
+
+    fn deliver(&mut self, events: VecDeque<(To, Event)>) {
+        for (to, event) in events {
+            match to {
+                To::All => self.broadcast(&FromCapture::Event(event)),
+                To::Peer(id) => self.send(id, &FromCapture::Event(event)),
+            }
+        }
+    }
+
+    fn broadcast(&mut self, message: &FromCapture) {
+        let ids: Vec<u64> = self.peers.iter().filter(|peer| peer.greeted).map(|peer| peer.id).collect();
+        for id in ids {
+            self.send(id, message);
+        }
+    }
+
+    fn send(&mut self, id: u64, message: &FromCapture) {
+        let mut buffer = [0; MAX_FRAME_BYTES];
+        match link::encode(message, &mut buffer) {
+            Ok(frame) => self.send_raw(id, frame),
+            Err(error) => tracing::error!(%error, "a message could not be encoded"),
+        }
+    }
+
+    fn send_raw(&mut self, id: u64, frame: &[u8]) {
+        let Some(peer) = self.peers.iter().find(|peer| peer.id == id) else { return };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        if let Err(errno) = rustix::net::send(&peer.fd, frame, flags) {
+            let goodbye = match errno {
+                rustix::io::Errno::WOULDBLOCK => Goodbye("it does not read what it is sent".into()),
+                errno => Goodbye(io::Error::from(errno).to_string()),
+            };
+            self.drop_peer(id, Some(&goodbye));
+        }
+    }
+
+    fn drop_peer(&mut self, id: u64, why: Option<&Goodbye>) {
+        if let Some(Goodbye(why)) = why {
+            tracing::warn!(peer = id, why, "connection closed");
+        }
+        self.peers.retain(|peer| peer.id != id);
+    }
+}
+
+fn refusal(request: u32, code: i32, text: &str) -> FromCapture {
+    FromCapture::Event(Event::Refused(link::Refused { request, code, text: link::clip(text) }))
+}
+
+#[derive(Debug, Default)]
+struct Ready {
+    signal: bool,
+    ended: bool,
+    outbox: bool,
+    listener: bool,
+    peers: Vec<u64>,
+}

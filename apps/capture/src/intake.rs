@@ -1,0 +1,310 @@
+//! Where GStreamer ends: buffers of a pipeline become packets of the queue.
+//!
+//! Runs in the streaming threads, once per frame, and never waits. Buffers are mapped, not copied.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use holdfast_link::DropReason;
+use holdfast_segment::Track;
+
+use crate::caps;
+use crate::clock::{self, NS_PER_S};
+use crate::packet::{Lost, Medium, Packet};
+use crate::queue::Queue;
+use crate::record::Command;
+use crate::state::Shared;
+
+/// The coded bytes of a frame, as GStreamer holds them.
+pub type Data = gst::MappedBuffer<gst::buffer::Readable>;
+/// The queue of a capture.
+pub type CaptureQueue = Queue<Data, Command>;
+
+/// An encoder that has swallowed this many frames has stalled or drops them; older ones are not waited for.
+const MAX_FRAMES_IN_ENCODER: usize = 300;
+/// Assumed for a frame whose length nothing tells.
+const DEFAULT_FRAME_NS: u64 = NS_PER_S / 30;
+
+/// What outlives pipelines.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// Frames go in here.
+    pub queue: Arc<CaptureQueue>,
+    /// And are counted here.
+    pub shared: Arc<Shared>,
+}
+
+/// One pipeline's way into the queue.
+#[derive(Debug)]
+pub struct Feed {
+    intake: Intake,
+    /// What running time 0 of the pipeline is on the monotonic clock.
+    base_ns: u64,
+    /// When the last frame came out, on the monotonic clock; 0 before the first.
+    last_frame_ns: AtomicU64,
+    last_source_ns: AtomicU64,
+    /// Running times of the pictures that went into the encoder, oldest first.
+    encoding: Mutex<VecDeque<u64>>,
+    encodes: AtomicBool,
+    first_picture: Mutex<Option<Callback>>,
+}
+
+/// What is called once, when the first coded picture has come.
+pub type OnFirstPicture = Box<dyn FnOnce() + Send>;
+
+struct Callback(OnFirstPicture);
+
+impl std::fmt::Debug for Callback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Callback")
+    }
+}
+
+impl Feed {
+    /// For a pipeline whose base time is `base_ns`.
+    #[must_use]
+    pub fn new(intake: &Intake, base_ns: u64) -> Arc<Self> {
+        Arc::new(Self {
+            intake: intake.clone(),
+            base_ns,
+            last_frame_ns: AtomicU64::new(0),
+            last_source_ns: AtomicU64::new(0),
+            encoding: Mutex::new(VecDeque::new()),
+            encodes: AtomicBool::new(false),
+            first_picture: Mutex::new(None),
+        })
+    }
+
+    /// The base time of the pipeline, `CLOCK_MONOTONIC` nanoseconds.
+    #[must_use]
+    pub fn base_ns(&self) -> u64 {
+        self.base_ns
+    }
+
+    /// When the last coded picture came, and when the last picture came from the source; 0 before the first.
+    #[must_use]
+    pub fn last_seen_ns(&self) -> (u64, u64) {
+        (self.last_frame_ns.load(Ordering::Relaxed), self.last_source_ns.load(Ordering::Relaxed))
+    }
+
+    /// Registers what is called, once, when the first coded picture has come.
+    pub fn on_first_picture(&self, call: OnFirstPicture) {
+        *self.first_picture.lock().unwrap_or_else(PoisonError::into_inner) = Some(Callback(call));
+    }
+
+    fn saw_picture(&self) {
+        if self.last_frame_ns.swap(clock::mono_ns(), Ordering::Relaxed) == 0
+            && let Some(Callback(call)) = self.first_picture.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            call();
+        }
+    }
+
+    /// The source said whether it has sound.
+    pub fn expect_audio(&self, expect: bool) {
+        self.intake.shared.expects_audio.store(expect, Ordering::Relaxed);
+    }
+
+    /// A sink that puts coded frames into the queue. Not for raw ones.
+    #[must_use]
+    pub fn sink(self: &Arc<Self>, medium: Medium) -> gst_app::AppSink {
+        let mut tap = Tap {
+            feed: self.clone(),
+            medium,
+            format: None,
+            last_dts_ns: 0,
+            awaits_keyframe: medium == Medium::Video,
+        };
+        let callbacks = gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                tap.take(sink, &sample)
+            })
+            .build();
+        let sink = gst_app::AppSink::builder()
+            .name(if medium == Medium::Video { "video" } else { "audio" })
+            .sync(false)
+            .async_(false)
+            .enable_last_sample(false)
+            .qos(false)
+            .callbacks(callbacks)
+            .build();
+        sink.set_wait_on_eos(false);
+        sink
+    }
+
+    /// Counts raw pictures on their way into the encoder, so that those it swallows are told.
+    pub fn watch_encoder_input(self: &Arc<Self>, pad: &gst::Pad) {
+        self.encodes.store(true, Ordering::Relaxed);
+        let feed = self.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            if let Some(running_ns) = info.buffer().and_then(|buffer| running_time(pad, buffer.pts())) {
+                feed.last_source_ns.store(clock::mono_ns(), Ordering::Relaxed);
+                let mut encoding = feed.encoding.lock().unwrap_or_else(PoisonError::into_inner);
+                // Under the lock, so that frames counted and frames inside always fit together.
+                feed.intake.shared.source_frames.fetch_add(1, Ordering::Relaxed);
+                if encoding.len() == MAX_FRAMES_IN_ENCODER {
+                    encoding.pop_front();
+                    drop(encoding);
+                    feed.lose(DropReason::Encoder, 1, feed.base_ns + running_ns);
+                } else {
+                    encoding.push_back(running_ns);
+                }
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Counts pictures that the source itself had to throw away because nobody fetched them in time.
+    pub fn source_overrun(&self, frames: u64) {
+        self.intake.shared.source_frames.fetch_add(frames, Ordering::Relaxed);
+        self.lose(DropReason::Encoder, frames, clock::mono_ns());
+    }
+
+    fn lose(&self, reason: DropReason, frames: u64, start_ns: u64) {
+        self.intake.queue.push_lost(Lost { reason, frames, start_ns });
+    }
+
+    /// Numbers a coded picture at both stages, and notes what the encoder swallowed before it.
+    fn number(&self, pts_running_ns: u64) -> (u64, u64) {
+        let shared = &self.intake.shared;
+        let encoded = shared.encoded_frames.fetch_add(1, Ordering::Relaxed) + 1;
+        if !self.encodes.load(Ordering::Relaxed) {
+            return (shared.source_frames.fetch_add(1, Ordering::Relaxed) + 1, encoded);
+        }
+        let mut encoding = self.encoding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut swallowed = 0;
+        // No B-frames, so what is older than this picture and still inside will not come any more.
+        while encoding.front().is_some_and(|front_ns| *front_ns < pts_running_ns) {
+            encoding.pop_front();
+            swallowed += 1;
+        }
+        if encoding.front() == Some(&pts_running_ns) {
+            encoding.pop_front();
+        }
+        let source = shared.source_frames.load(Ordering::Relaxed).saturating_sub(encoding.len() as u64);
+        drop(encoding);
+        if swallowed > 0 {
+            tracing::warn!(swallowed, "the encoder took pictures and gave nothing back");
+            self.lose(DropReason::Encoder, swallowed, self.base_ns + pts_running_ns);
+        }
+        (source, encoded)
+    }
+}
+
+fn running_time(pad: &gst::Pad, time: Option<gst::ClockTime>) -> Option<u64> {
+    let event = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
+    Some(segment.to_running_time(time?)?.nseconds())
+}
+
+/// The state of one sink.
+struct Tap {
+    feed: Arc<Feed>,
+    medium: Medium,
+    format: Option<(gst::Caps, Arc<Track>)>,
+    last_dts_ns: u64,
+    /// Frames before the first keyframe cannot be decoded.
+    awaits_keyframe: bool,
+}
+
+impl Tap {
+    fn take(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let track = self.track(sink, sample)?;
+        let (Some(buffer), Some(segment)) = (sample.buffer_owned(), sample.segment()) else {
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
+            return Err(gst::FlowError::Error);
+        };
+        let Some(times) = self.times(segment, &buffer) else {
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        let sync = self.medium == Medium::Audio || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let (source_number, encoded_number) = match self.medium {
+            Medium::Video => self.feed.number(times.pts_running_ns),
+            Medium::Audio => (0, 0),
+        };
+        if self.medium == Medium::Video {
+            self.feed.saw_picture();
+        }
+        if self.awaits_keyframe && !sync {
+            self.feed.lose(DropReason::NoKeyframe, 1, times.dts_ns);
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        self.awaits_keyframe = false;
+        let Ok(data) = buffer.into_mapped_buffer_readable() else {
+            if self.medium == Medium::Video {
+                self.feed.lose(DropReason::Corrupt, 1, times.dts_ns);
+                self.awaits_keyframe = true;
+            }
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        self.feed.intake.queue.push(Packet {
+            medium: self.medium,
+            track,
+            dts_ns: times.dts_ns,
+            pts_ns: times.pts_ns,
+            duration_ns: times.duration_ns,
+            sync,
+            source_number,
+            encoded_number,
+            data,
+        });
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn track(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<Arc<Track>, gst::FlowError> {
+        let caps = sample.caps().ok_or(gst::FlowError::NotNegotiated)?;
+        // Caps of consecutive samples are the same object; comparing them in depth is for the rare change.
+        if let Some((known, track)) = &self.format
+            && (std::ptr::eq(known.as_ref(), caps) || known.as_ref() == caps)
+        {
+            return Ok(track.clone());
+        }
+        match caps::track(caps) {
+            Ok(track) => {
+                tracing::info!(codec = track.codec.name(), media = ?track.media, "format");
+                let track = match &self.format {
+                    // Other caps fields (frame rate, profile) may change without the file noticing.
+                    Some((_, known)) if **known == track => known.clone(),
+                    _ => Arc::new(track),
+                };
+                self.format = Some((caps.to_owned(), track.clone()));
+                Ok(track)
+            }
+            Err(error) => {
+                gst::element_error!(sink, gst::StreamError::Format, ("{error}"));
+                Err(gst::FlowError::NotNegotiated)
+            }
+        }
+    }
+
+    fn times(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>, buffer: &gst::Buffer) -> Option<Times> {
+        let on_clock = |time: gst::ClockTime| -> Option<u64> {
+            let base_ns = self.feed.base_ns;
+            Some(match segment.to_running_time_full(time)? {
+                gst::Signed::Positive(after) => base_ns + after.nseconds(),
+                gst::Signed::Negative(before) => base_ns.saturating_sub(before.nseconds()),
+            })
+        };
+        let pts_ns = on_clock(buffer.pts().or(buffer.dts())?)?;
+        let dts_ns = on_clock(buffer.dts_or_pts()?)?;
+        // A clock correction of the camera must not turn time around.
+        let dts_ns = dts_ns.max(self.last_dts_ns + 1);
+        let duration_ns = buffer.duration().map_or(DEFAULT_FRAME_NS, gst::ClockTime::nseconds);
+        self.last_dts_ns = dts_ns;
+        Some(Times { dts_ns, pts_ns: pts_ns.max(dts_ns), pts_running_ns: pts_ns.saturating_sub(self.feed.base_ns), duration_ns })
+    }
+}
+
+struct Times {
+    dts_ns: u64,
+    pts_ns: u64,
+    pts_running_ns: u64,
+    duration_ns: u64,
+}

@@ -1,0 +1,425 @@
+//! One recording under way: carries out what the segmenter decides, counts, and tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_config::Recording;
+use holdfast_link::{self as link, AlertCode, DropReason, Event, FileClosed, Started};
+use holdfast_segment::{CloseReason, Gap, GapCause, Mark, Safe, Track};
+
+use super::files::{Files, StorageError};
+use super::segmenter::{Act, Limits, Segmenter};
+use super::tally::Tally;
+use crate::clock::{self, NS_PER_MS, NS_PER_S};
+use crate::packet::{Lost, Packet};
+use crate::queue::Wake;
+use crate::state::{Shared, To, link_cause, segment_cause};
+
+/// After a failure, a new file is tried this much later (at the first keyframe then).
+const RETRY_NS: u64 = NS_PER_S;
+
+/// A hole whose end is not known yet.
+#[derive(Debug)]
+struct OpenGap {
+    cause: GapCause,
+    start_ns: u64,
+    frames_lost: u64,
+    /// Its start is on the clock of another boot, so its length cannot be told.
+    other_boot: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Job<D> {
+    start: link::Start,
+    /// The request that [`Event::Started`] answers, and when it came in.
+    request: (u32, u64),
+    segmenter: Segmenter<D>,
+    files: Files,
+    tally: Tally,
+    gap: Option<OpenGap>,
+    /// Marks that came while no file was open.
+    marks: Vec<Mark>,
+    started: Option<Started>,
+    first_ns: u64,
+    safe_until_ns: u64,
+    safe_bytes: u64,
+    /// Bytes of the files before the open one.
+    closed_bytes: u64,
+    /// The open file has not been announced.
+    unannounced: bool,
+    /// Until when no new file is tried, after a failure.
+    retry_ns: u64,
+    failing: bool,
+    acts: Vec<Act<D>>,
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl<D: AsRef<[u8]>> Job<D> {
+    /// Ready for its first frame.
+    pub fn new(files: Files, recording: &Recording, start: link::Start, arrived_ns: u64, expect_audio: bool) -> Self {
+        let limits = Limits {
+            sync_interval_ns: nanos(recording.sync_interval),
+            rotation_ns: nanos(recording.rotation),
+            rotation_bytes: recording.rotation_bytes,
+        };
+        let gap = start.resume.as_ref().map(|resume| OpenGap {
+            cause: segment_cause(resume.cause),
+            start_ns: resume.safe_until_mono_ns,
+            frames_lost: resume.frames_lost,
+            other_boot: resume.cause == link::GapCause::Reboot,
+        });
+        Self {
+            request: (start.request, arrived_ns),
+            start,
+            segmenter: Segmenter::new(limits, expect_audio),
+            files,
+            tally: Tally::default(),
+            gap,
+            marks: Vec::new(),
+            started: None,
+            first_ns: 0,
+            safe_until_ns: 0,
+            safe_bytes: 0,
+            closed_bytes: 0,
+            unannounced: false,
+            retry_ns: 0,
+            failing: false,
+            acts: Vec::new(),
+        }
+    }
+
+    /// The session it records.
+    pub fn session(&self) -> &str {
+        self.start.session.as_str()
+    }
+
+    /// Bytes that wait for their chunk to be complete.
+    pub fn pending_bytes(&self) -> u64 {
+        self.segmenter.pending_bytes()
+    }
+
+    /// Writes the pre-roll.
+    pub fn begin(&mut self, preroll: Vec<Arc<Packet<D>>>, shared: &Shared) {
+        let session = self.start.session.clone();
+        let sequence = self.start.sequence;
+        shared.report(|report| {
+            report.session = Some(session);
+            report.file_sequence = sequence;
+        });
+        for packet in preroll.iter().filter(|packet| packet.is_video()) {
+            self.saw(packet, shared);
+        }
+        self.segmenter.begin(preroll, clock::mono_ns(), &mut self.acts);
+        self.carry_out(shared);
+    }
+
+    /// The same Start again: it is answered, nothing else happens.
+    pub fn start_again(&mut self, request: u32, arrived_ns: u64, shared: &Shared) {
+        match &self.started {
+            Some(started) => shared.tell(To::All, Event::Started(Started { request, latency_us: 0, ..started.clone() })),
+            None => self.request = (request, arrived_ns),
+        }
+    }
+
+    /// Takes one packet; true if something was written.
+    pub fn packet(&mut self, packet: Arc<Packet<D>>, shared: &Shared) -> bool {
+        // What comes before the first keyframe is not part of the recording.
+        if packet.is_video() && (self.first_ns != 0 || packet.sync) {
+            self.saw(&packet, shared);
+        }
+        self.segmenter.packet(packet, clock::mono_ns(), &mut self.acts);
+        self.carry_out(shared)
+    }
+
+    /// What is due by time. `timed_out`: nothing has come for longer than a chunk takes.
+    pub fn tick(&mut self, shared: &Shared, timed_out: bool) {
+        self.segmenter.expect_audio(shared.expects_audio.load(std::sync::atomic::Ordering::Relaxed));
+        self.segmenter.tick(clock::mono_ns(), &mut self.acts);
+        if timed_out && self.acts.is_empty() {
+            self.segmenter.flush(&mut self.acts);
+        }
+        self.carry_out(shared);
+    }
+
+    /// What to wait for.
+    pub fn wake(&self) -> Wake {
+        let mut wake = self.segmenter.wake();
+        if !wake.any {
+            wake.deadline_ns = Some(clock::mono_ns() + self.segmenter.patience_ns());
+        }
+        wake
+    }
+
+    /// Frames were lost on their way here.
+    pub fn lost(&mut self, lost: &Lost, shared: &Shared) {
+        if self.first_ns == 0 {
+            return;
+        }
+        self.lose(lost.reason, lost.frames, lost.start_ns);
+        if lost.reason == DropReason::DiskStall {
+            let text = format!(
+                "the disk was slower than the queue is long: {} frames were dropped. Check the disk, or raise recording.buffer_mib",
+                lost.frames
+            );
+            shared.tell(To::All, Event::Alert { code: AlertCode::Dropped, text: link::clip(&text) });
+        }
+        let drops = self.tally.drops();
+        shared.report(|report| report.drops = drops);
+    }
+
+    /// The source is gone for now: what there is becomes safe.
+    pub fn broke_off(&mut self, cause: GapCause, shared: &Shared) -> bool {
+        self.segmenter.settle(clock::mono_ns(), &mut self.acts);
+        let written = self.carry_out(shared);
+        if self.gap.is_none() && self.first_ns != 0 {
+            self.gap = Some(OpenGap { cause, start_ns: self.safe_until_ns, frames_lost: 0, other_boot: false });
+        }
+        written
+    }
+
+    /// A chapter.
+    pub fn mark(&mut self, mark: link::Mark) {
+        let mark = Mark { mono_ns: mark.mono_ns, wall_ns: mark.wall_ns, text: mark.text.as_str().to_owned() };
+        if self.files.is_open() {
+            self.files.note_mark(mark);
+        } else {
+            self.marks.push(mark);
+        }
+    }
+
+    /// Writes what is pending, completes the file and says what there was.
+    pub fn finish(mut self, request: u32, reason: CloseReason, refused: u64, shared: &Shared) -> link::Stopped {
+        self.tally.trailing(refused);
+        self.tally.lost(DropReason::DiskStall, refused);
+        self.segmenter.stop(reason, clock::mono_ns(), &mut self.acts);
+        self.carry_out(shared);
+        link::Stopped {
+            request,
+            session: self.start.session.clone(),
+            counts: self.tally.final_counts(),
+            safe_bytes: self.safe_bytes,
+            files: self.files.closed(),
+        }
+    }
+
+    fn saw(&mut self, packet: &Packet<D>, shared: &Shared) {
+        let is_first = self.tally.first().is_none();
+        self.tally.saw(packet.source_number, packet.encoded_number);
+        if is_first {
+            self.first_ns = packet.pts_ns;
+            self.safe_until_ns = packet.dts_ns;
+            let first_ns = self.first_ns;
+            shared.report(|report| {
+                report.source_base = packet.source_number - 1;
+                report.encoded_base = packet.encoded_number - 1;
+                report.first_ns = first_ns;
+            });
+        }
+    }
+
+    fn lose(&mut self, reason: DropReason, frames: u64, start_ns: u64) {
+        self.tally.lost(reason, frames);
+        match &mut self.gap {
+            Some(gap) => gap.frames_lost += frames,
+            None if self.first_ns != 0 => {
+                let cause = super::gap_cause_of(reason);
+                self.gap = Some(OpenGap { cause, start_ns, frames_lost: frames, other_boot: false });
+            }
+            None => {}
+        }
+    }
+
+    /// Does what the segmenter decided; true if something was written.
+    fn carry_out(&mut self, shared: &Shared) -> bool {
+        let mut written = false;
+        for act in std::mem::take(&mut self.acts) {
+            match act {
+                Act::Open { video, audio, start_ns } => self.open(&video, audio.as_ref(), start_ns, shared),
+                Act::Append(packets) => {
+                    written = true;
+                    self.append(&packets, shared);
+                }
+                Act::Close(reason) => self.close(reason, shared),
+                Act::Lost(reason) if self.first_ns != 0 => self.lose(reason, 1, self.safe_until_ns),
+                Act::Lost(_) => {}
+            }
+        }
+        written
+    }
+
+    fn open(&mut self, video: &Arc<Track>, audio: Option<&Arc<Track>>, start_ns: u64, shared: &Shared) {
+        if clock::mono_ns() < self.retry_ns {
+            let unwritten = self.segmenter.abandon();
+            self.lose_unwritten(unwritten.iter());
+            return;
+        }
+        self.tally.next_file();
+        let gap = self.take_gap(start_ns);
+        match self.files.open(video, audio, start_ns, gap.clone()) {
+            Ok(()) => {
+                if let Some(gap) = gap {
+                    tell_gap(&gap, shared);
+                }
+                self.unannounced = true;
+                for mark in std::mem::take(&mut self.marks) {
+                    self.files.note_mark(mark);
+                }
+            }
+            Err(error) => {
+                if let Some(gap) = gap {
+                    let Gap { cause, start_mono_ns: start_ns, frames_lost, .. } = gap;
+                    self.gap = Some(OpenGap { cause, start_ns, frames_lost, other_boot: false });
+                }
+                self.storage_failed(&error, shared);
+            }
+        }
+    }
+
+    fn append(&mut self, packets: &[Arc<Packet<D>>], shared: &Shared) {
+        let frames = packets.iter().filter(|packet| packet.is_video()).count() as u64;
+        let Some(first_ns) = packets.first().map(|packet| packet.dts_ns) else { return };
+        if !self.files.is_open() {
+            self.lose_unwritten(packets.iter());
+            return;
+        }
+        let gap_ends = packets.iter().filter(|packet| packet.is_video()).map(|packet| packet.dts_ns);
+        if let Some(gap) = gap_ends.clone().find_map(|end_ns| self.take_gap(end_ns)) {
+            tell_gap(&gap, shared);
+            self.files.note_gap(gap);
+        }
+        self.tally.muxed(frames);
+        self.files.note_counts(self.tally.file_counts());
+        match self.files.append(packets) {
+            Ok(safe) => self.safe(&safe, frames, packets, shared),
+            Err(error) => {
+                self.lose(DropReason::WriteFailed, frames, first_ns);
+                self.storage_failed(&error, shared);
+            }
+        }
+    }
+
+    fn safe(&mut self, safe: &Safe, frames: u64, packets: &[Arc<Packet<D>>], shared: &Shared) {
+        self.tally.safe(frames);
+        let ends = packets.iter().filter(|packet| packet.is_video()).map(|packet| packet.dts_ns + packet.duration_ns);
+        self.safe_until_ns = ends.max().unwrap_or(self.safe_until_ns);
+        self.safe_bytes = self.closed_bytes + safe.file_bytes;
+        if self.failing {
+            self.failing = false;
+            tracing::info!("the storage takes footage again");
+        }
+        let opened = if self.unannounced { self.files.current() } else { None };
+        self.unannounced = false;
+        let (muxed, safe_frames) = self.tally.written();
+        let drops = self.tally.drops();
+        shared.report(|report| {
+            report.started = true;
+            report.muxed = muxed;
+            report.safe = safe_frames;
+            report.drops = drops;
+            report.safe_bytes = self.safe_bytes;
+            report.safe_until_ns = self.safe_until_ns;
+            report.sync_ns = safe.sync_ns;
+            report.sync_max_ns = report.sync_max_ns.max(safe.sync_ns);
+            if let Some(opened) = &opened {
+                report.file_sequence = opened.sequence;
+                report.file_id = opened.file_id;
+                report.file = opened.file.clone();
+            }
+        });
+        if let Some(opened) = opened {
+            shared.tell(To::All, Event::FileOpened(opened));
+        }
+        if self.started.is_none() {
+            let (request, arrived_ns) = self.request;
+            let started = Started {
+                request,
+                session: self.start.session.clone(),
+                latency_us: u32::try_from(clock::mono_ns().saturating_sub(arrived_ns) / 1000).unwrap_or(u32::MAX),
+                preroll_ms: u32::try_from(arrived_ns.saturating_sub(self.first_ns) / NS_PER_MS).unwrap_or(u32::MAX),
+            };
+            self.started = Some(started.clone());
+            shared.tell(To::All, Event::Started(started));
+        }
+        shared.poke();
+    }
+
+    fn close(&mut self, reason: CloseReason, shared: &Shared) {
+        if !self.files.is_open() {
+            return;
+        }
+        self.files.note_counts(self.tally.file_counts());
+        match self.files.close(reason) {
+            Ok((sequence, closed)) => {
+                self.closed_bytes += closed.file_bytes;
+                self.safe_bytes = self.closed_bytes;
+                let name = closed.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let event = FileClosed {
+                    sequence,
+                    file_id: closed.file_id.0,
+                    file: link::clip(name),
+                    digest: closed.digest.0,
+                    frames: closed.ledger.tracks.first().map_or(0, |video| video.frames),
+                    bytes: closed.file_bytes,
+                    duration_ms: closed.ledger.duration_ns / NS_PER_MS,
+                };
+                shared.tell(To::All, Event::FileClosed(event));
+            }
+            Err(StorageError::Segment { source: holdfast_segment::Error::Empty { .. } }) => {}
+            Err(error) => self.alert(&error, shared),
+        }
+    }
+
+    /// The file is given up (its safe part is completed if the disk still lets us); the next keyframe tries a new one.
+    fn storage_failed(&mut self, error: &StorageError, shared: &Shared) {
+        self.alert(error, shared);
+        self.failing = true;
+        self.retry_ns = clock::mono_ns() + RETRY_NS;
+        self.close(CloseReason::DiskFailed, shared);
+        let unwritten = self.segmenter.abandon();
+        self.lose_unwritten(unwritten.iter());
+        let drops = self.tally.drops();
+        shared.report(|report| report.drops = drops);
+    }
+
+    fn lose_unwritten<'p>(&mut self, packets: impl Iterator<Item = &'p Arc<Packet<D>>>)
+    where
+        D: 'p,
+    {
+        let mut video = packets.filter(|packet| packet.is_video()).peekable();
+        let Some(start_ns) = video.peek().map(|first| first.dts_ns) else { return };
+        self.lose(DropReason::WriteFailed, video.count() as u64, start_ns);
+    }
+
+    fn alert(&mut self, error: &StorageError, shared: &Shared) {
+        if !self.failing {
+            tracing::error!(session = self.session(), %error, "writing failed");
+            shared.tell(To::All, Event::Alert { code: AlertCode::Storage, text: link::clip(&error.to_string()) });
+        }
+    }
+
+    /// Ends the open gap with the picture at `end_ns`, if it is one behind the gap.
+    fn take_gap(&mut self, end_ns: u64) -> Option<Gap> {
+        let gap = self.gap.take_if(|gap| gap.other_boot || gap.start_ns <= end_ns)?;
+        Some(Gap {
+            cause: gap.cause,
+            start_mono_ns: gap.start_ns,
+            duration_ns: if gap.other_boot { 0 } else { end_ns - gap.start_ns },
+            frames_lost: gap.frames_lost,
+        })
+    }
+}
+
+fn tell_gap(gap: &Gap, shared: &Shared) {
+    let report = link::GapReport {
+        cause: link_cause(gap.cause),
+        start_mono_ns: gap.start_mono_ns,
+        duration_ms: gap.duration_ns / NS_PER_MS,
+        frames_lost: gap.frames_lost,
+    };
+    tracing::warn!(cause = ?gap.cause, duration_ms = report.duration_ms, frames_lost = gap.frames_lost, "gap");
+    shared.tell(To::All, Event::Gap(report));
+}

@@ -1,0 +1,159 @@
+//! One attempt at a source: from building the pipeline to its end. Never retries; see [`super::supervise`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use gst::prelude::*;
+use gstreamer as gst;
+use holdfast_link::SourceState;
+
+use super::{Failure, Source, Trouble};
+use crate::clock::{self, NS_PER_S};
+use crate::intake::{Feed, Intake};
+
+/// A source that delivers nothing for so long has failed.
+pub const SILENCE_NS: u64 = 5 * NS_PER_S;
+/// The first picture may take longer: a camera wakes up, a keyframe is waited for.
+const FIRST_PICTURE_NS: u64 = 10 * NS_PER_S;
+/// How often liveness is looked at.
+const LOOK: gst::ClockTime = gst::ClockTime::from_seconds(1);
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was not wanted any more.
+    Unwanted,
+    /// It failed after it had delivered for so long.
+    Failed(Failure, Duration),
+}
+
+/// Runs `source` until it fails or is not wanted any more.
+pub fn run_once(source: &mut dyn Source, intake: &Intake) -> Ended {
+    let clock = gst::SystemClock::obtain();
+    let feed = Feed::new(intake, clock.time().nseconds());
+    let built = match source.build(&feed) {
+        Ok(built) => built,
+        Err(failure) => return Ended::Failed(failure, Duration::ZERO),
+    };
+    intake.shared.set_encoder(&built.encoder);
+    let pipeline = built.pipeline;
+    // Running time counts from a moment we know, on the clock that all frames are timed by: no element chooses another.
+    pipeline.use_clock(Some(&clock));
+    pipeline.set_start_time(gst::ClockTime::NONE);
+    pipeline.set_base_time(gst::ClockTime::from_nseconds(feed.base_ns()));
+
+    let ended = match pipeline.bus() {
+        Some(bus) => watch(source, &pipeline, &bus, &feed, intake),
+        None => Ended::Failed(Failure::source("the pipeline has no bus"), Duration::ZERO),
+    };
+    intake.shared.set_interrupt(None);
+    if pipeline.set_state(gst::State::Null).is_err() {
+        tracing::warn!("the pipeline does not stop cleanly");
+    }
+    ended
+}
+
+fn watch(
+    source: &mut dyn Source,
+    pipeline: &gst::Pipeline,
+    bus: &gst::Bus,
+    feed: &Arc<Feed>,
+    intake: &Intake,
+) -> Ended {
+    let shared = &intake.shared;
+    let interrupt_bus = bus.clone();
+    shared.set_interrupt(Some(Box::new(move || {
+        let message = gst::message::Application::new(gst::Structure::new_empty("interrupt"));
+        let _ = interrupt_bus.post(message);
+    })));
+    let begun_ns = clock::mono_ns();
+    let first = first_picture(feed, bus);
+    let mut streaming_since_ns = None;
+    let failed = |failure, since: Option<u64>| {
+        let ran_ns = since.map_or(0, |since_ns: u64| clock::mono_ns() - since_ns);
+        Ended::Failed(failure, Duration::from_nanos(ran_ns))
+    };
+    if pipeline.set_state(gst::State::Playing).is_err() {
+        // The element that refused has posted why.
+        let posted = bus.pop_filtered(&[gst::MessageType::Error]).and_then(|message| trouble(&message));
+        let failure = posted.map_or_else(
+            || Failure::source("the pipeline does not start. Look into the log with GST_DEBUG=3"),
+            |trouble| source.explain(&trouble),
+        );
+        return failed(failure, None);
+    }
+    let types = [
+        gst::MessageType::Error,
+        gst::MessageType::Eos,
+        gst::MessageType::SegmentDone,
+        gst::MessageType::Application,
+    ];
+    loop {
+        if !shared.source_is_wanted() {
+            return Ended::Unwanted;
+        }
+        let message = bus.timed_pop_filtered(LOOK, &types);
+        if streaming_since_ns.is_none() && first.load(Ordering::Relaxed) {
+            streaming_since_ns = Some(clock::mono_ns());
+            shared.set_source(SourceState::Streaming, 0);
+        }
+        let failure = match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Error(_)) => {
+                message.as_ref().and_then(trouble).map(|trouble| source.explain(&trouble))
+            }
+            Some(gst::MessageView::Eos(_) | gst::MessageView::SegmentDone(_)) => source.ended(pipeline).err(),
+            Some(_) => None,
+            None => silence(feed, begun_ns),
+        };
+        if let Some(failure) = failure {
+            return failed(failure, streaming_since_ns);
+        }
+    }
+}
+
+/// Posts a message when the first picture has come, so that nobody has to look for it.
+fn first_picture(feed: &Arc<Feed>, bus: &gst::Bus) -> Arc<AtomicBool> {
+    let first = Arc::new(AtomicBool::new(false));
+    let (flag, bus) = (first.clone(), bus.clone());
+    feed.on_first_picture(Box::new(move || {
+        flag.store(true, Ordering::Relaxed);
+        let _ = bus.post(gst::message::Application::new(gst::Structure::new_empty("streaming")));
+    }));
+    first
+}
+
+fn trouble(message: &gst::Message) -> Option<Trouble> {
+    let gst::MessageView::Error(error) = message.view() else { return None };
+    let element = error.src().and_then(|object| object.downcast_ref::<gst::Element>().cloned());
+    let factory = element.as_ref().and_then(|element| element.factory()).map(|factory| factory.name().to_string());
+    Some(Trouble {
+        element: error.src().map(|object| object.path_string().to_string()).unwrap_or_default(),
+        factory: factory.unwrap_or_default(),
+        error: error.error(),
+        debug: error.debug().map(|debug| debug.to_string()).unwrap_or_default(),
+    })
+}
+
+/// Looks at which stage has stopped.
+fn silence(feed: &Feed, begun_ns: u64) -> Option<Failure> {
+    let now_ns = clock::mono_ns();
+    let (frame_ns, source_ns) = feed.last_seen_ns();
+    let quiet = |since_ns: u64, limit_ns: u64| now_ns.saturating_sub(since_ns) >= limit_ns;
+    if frame_ns == 0 {
+        return quiet(begun_ns, FIRST_PICTURE_NS).then(|| {
+            if source_ns == 0 {
+                Failure::source("no picture came within 10 s. Check the source and what it is connected with")
+            } else {
+                Failure::encoder("the source delivers, but no picture came out of the encoder within 10 s")
+            }
+        });
+    }
+    if !quiet(frame_ns, SILENCE_NS) {
+        return None;
+    }
+    if source_ns != 0 && !quiet(source_ns, SILENCE_NS) {
+        return Some(Failure::encoder("the source delivers, but nothing has come out of the encoder for 5 s"));
+    }
+    Some(Failure::source("no picture has come for 5 s. Check the source and what it is connected with"))
+}

@@ -1,0 +1,166 @@
+//! Start-up as a story, and the only place that picks concrete things.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use gstreamer as gst;
+use holdfast_config::{Config, ConfigErrors, Input, Source as Configured};
+use holdfast_link as link;
+use holdfast_segment::BootId;
+
+use crate::SOFTWARE;
+use crate::control::{Control, ControlError, Door};
+use crate::intake::{CaptureQueue, Intake};
+use crate::probe::Probe;
+use crate::queue::Queue;
+use crate::record::{Recorder, Station};
+use crate::source::encode::Ladder;
+use crate::source::{Source, supervise, test::TestSource};
+use crate::state::Shared;
+
+/// Why a capture does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// The configuration has no such input.
+    #[error("the configuration has no input {name:?}; it has: {known}")]
+    NoSuchInput {
+        /// As asked for.
+        name: String,
+        /// Those that are there.
+        known: String,
+    },
+    /// The socket cannot be served.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// GStreamer does not start.
+    #[error("GStreamer does not start: {0}")]
+    GStreamer(#[from] gst::glib::Error),
+    /// The kernel refuses something basic.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn io(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::Io { what, source }
+}
+
+/// Ends the process at the first panic of any thread, in debug builds too.
+pub fn abort_on_panic() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        told(info);
+        std::process::abort();
+    }));
+}
+
+/// Reads the configuration and serves one of its inputs; see [`serve`].
+///
+/// # Errors
+/// See [`StartError`].
+pub fn run(config_path: &Path, input_name: &str) -> Result<(), StartError> {
+    let config = Config::load(config_path)?;
+    let program = std::env::current_exe().map_err(io("find this program"))?;
+    serve(&config, input_name, &program)
+}
+
+/// Serves one input until SIGTERM, SIGINT or `Shutdown`. `program` is `holdfast-capture` itself, which probes encoders.
+///
+/// # Errors
+/// Only before anything is recorded; see [`StartError`].
+pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), StartError> {
+    let input = config.inputs.iter().find(|input| input.name == input_name).ok_or_else(|| StartError::NoSuchInput {
+        name: input_name.to_owned(),
+        known: config.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
+    })?;
+
+    // First the right to serve the input: a second capture must not even look at its camera.
+    let door = Door::open(&config.recorder.runtime_dir, &input.name)?;
+    let signals = signals().map_err(io("handle signals"))?;
+    gst::init()?;
+
+    let boot_id = BootId::current().map_err(io("read the boot id"))?;
+    let shared = Arc::new(Shared::new(input.armed).map_err(io("make an eventfd"))?);
+    let queue: Arc<CaptureQueue> = Arc::new(Queue::new(config.recording.buffer_bytes));
+    let intake = Intake { queue: queue.clone(), shared: shared.clone() };
+    let station = Station {
+        storage: config.storage.clone(),
+        input: input.name.clone(),
+        device: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        software: SOFTWARE.to_owned(),
+        boot_id,
+    };
+    let hello = link::Hello {
+        input: link::clip(&input.name),
+        pid: std::process::id(),
+        boot_id: boot_id.0,
+        config_digest: input.digest(config),
+        software: link::clip(SOFTWARE),
+    };
+
+    let source = source(config, input, program);
+    let supervisor = spawn("source", move || supervise::run(source, &intake))?;
+    let recorder = Recorder::new(queue.clone(), shared.clone(), station, config.recording.clone());
+    let (writer_ended, ended) = pipe().map_err(io("make a pipe"))?;
+    let writer = spawn("writer", move || {
+        recorder.run();
+        // Closing it tells the control thread.
+        drop(ended);
+    })?;
+    tracing::info!(input = input.name, pid = hello.pid, "serving");
+    Control::new(door, hello, queue, shared.clone()).run(signals.as_fd(), writer_ended.as_fd()).map_err(io("poll"))?;
+
+    // The files are closed; now the source may go.
+    shared.set_shutdown();
+    for thread in [writer, supervisor] {
+        // A thread that panicked has ended the process already.
+        let _ = thread.join();
+    }
+    tracing::info!(input = input.name, "ended");
+    Ok(())
+}
+
+/// The source of an input, real or simulated, as configured.
+fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
+    let probe = Probe::new(program.to_owned(), &config.recorder.runtime_dir);
+    let ladder = Ladder::new(input.encoding.clone(), probe);
+    match &input.source {
+        Configured::Test { picture } => Box::new(TestSource::new(&input.name, *picture, input.audio, ladder)),
+        _ => Box::new(TestSource::new(&input.name, holdfast_config::Picture { width: None, height: None, framerate: None }, input.audio, ladder)),
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StartError> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(io("start a thread"))
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?)
+}
+
+/// Readable after SIGTERM or SIGINT. SIGHUP (the terminal it was started from is gone) is no reason to stop recording.
+fn signals() -> io::Result<OwnedFd> {
+    let (read, write) = pipe()?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::new(std::sync::atomic::AtomicBool::new(false)))?;
+    Ok(read)
+}
+
+/// Logs to stderr, which journald takes; `HOLDFAST_LOG` chooses what (as `RUST_LOG` does elsewhere).
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+}
