@@ -312,8 +312,18 @@ impl Survey {
                 }
             }
         };
-        self.tally.ledger_mut().holes.push(hole);
-        self.gaps.push(hole);
+        let holes = &mut self.tally.ledger_mut().holes;
+        // Neighbours are one hole: the next run, if this one is killed, will not see what was between them.
+        match (self.gaps.last_mut(), holes.last_mut()) {
+            (Some(gap), Some(last)) if gap.offset + gap.bytes == hole.offset => {
+                gap.bytes += hole.bytes;
+                *last = *gap;
+            }
+            _ => {
+                holes.push(hole);
+                self.gaps.push(hole);
+            }
+        }
         Ok(())
     }
 }

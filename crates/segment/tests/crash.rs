@@ -266,7 +266,7 @@ fn recovery_never_replaces_a_file() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// New footage over old footage, cut anywhere: what is recovered is new, whole, and all of it.
     #[test]

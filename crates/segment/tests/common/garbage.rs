@@ -24,7 +24,7 @@ pub fn try_everything(dir: &Path, bytes: &[u8]) {
                 again(&recovered.path, &part);
             } else {
                 let kept = std::fs::read(&recovered.path).expect("it was set aside, not deleted");
-                assert_eq!(kept, bytes);
+                assert!(kept == bytes, "what was set aside has changed");
             }
         }
         Err(error) => {
@@ -45,7 +45,8 @@ fn again(path: &Path, part: &Path) {
     std::fs::rename(path, part).expect("nobody else is here");
     let recovered = recover::recover(part, None).expect("it could be recovered before");
     assert_eq!(recovered.path, path);
-    assert_eq!(std::fs::read(path).expect("it is there"), whole);
+    let again = std::fs::read(path).expect("it is there");
+    assert!(again == whole, "{recovered}: not the same a second time");
 }
 
 fn read(path: &Path) {
