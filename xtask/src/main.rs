@@ -4,6 +4,7 @@
 //! a C compiler.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod bench;
 mod ci;
 mod demo;
 mod interrupt;
@@ -32,6 +33,8 @@ enum Command {
     Setup(setup::SetupArgs),
     /// Record for a few seconds, kill a capture in the middle, and account for every frame.
     Demo(demo::DemoArgs),
+    /// Measure: copy, wear, scale, start, rotate, bus.
+    Bench(bench::BenchArgs),
     /// Run all tests.
     Test(ci::TestArgs),
     /// Run what CI runs: format, lints, licences, build, tests, demo, a short bench.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Setup(args) => setup::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Test(args) => ci::test(&args),
         Command::Ci(args) => ci::run(&args),
     };

@@ -1,0 +1,91 @@
+//! The figures. Each bench prints a table for people and, with `--json`, one object for programs.
+
+mod device;
+mod wear;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use crate::interrupt::Interrupt;
+use crate::workspace::Profile;
+use crate::{setup, terminal};
+
+/// Measure.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What all benches take.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// End with one JSON object on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// A short form that shows that the bench works; its figures mean little.
+    #[arg(long, global = true)]
+    pub quick: bool,
+    /// How the programs are compiled.
+    #[arg(long, global = true, value_enum, default_value_t = Profile::Release)]
+    pub profile: Profile,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Bytes that reach the disk per byte of footage.
+    Wear,
+}
+
+/// What a bench found: keys for programs. The table for people is printed by then.
+pub type Figures = Map<String, Value>;
+
+pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    setup::run(&setup::SetupArgs::default())?;
+    let interrupt = Interrupt::listen()?;
+    let figures = match args.what {
+        What::Wear => wear::run(&args.common, &interrupt),
+    }?;
+    if args.common.json {
+        println!("{}", Value::Object(figures));
+    }
+    Ok(())
+}
+
+/// A bench that can't run on this machine says so, and goes without figures: no machine passes for one that was measured.
+fn skipped(bench: &str, why: &str) -> Figures {
+    terminal::note(&format!("SKIPPED bench {bench}: {why}"));
+    let mut figures = Figures::new();
+    figures.insert("skipped".to_owned(), why.into());
+    figures
+}
+
+/// Rounds a figure to what is worth reading.
+fn rounded(value: f64, digits: i32) -> Value {
+    let scale = 10f64.powi(digits);
+    ((value * scale).round() / scale).into()
+}
+
+/// The value below which `percent` of the values lie (nearest rank). The values are sorted by this.
+fn percentile(values: &mut [f64], percent: u32) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() * percent as usize).div_ceil(100).max(1);
+    values.get(rank - 1).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+
+    #[test]
+    fn percentiles_are_of_nearest_rank() {
+        let mut values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        for (percent, value) in [(50, 100.0), (95, 190.0), (99, 198.0), (100, 200.0)] {
+            assert_eq!(percentile(&mut values, percent), value);
+        }
+        assert_eq!(percentile(&mut [7.0], 50), 7.0);
+        assert!(percentile(&mut [], 50).is_nan());
+    }
+}
