@@ -1,4 +1,66 @@
 //! The control plane of Holdfast: sessions, supervision, storage, D-Bus.
+//!
+//! It owns no footage and is in nobody's way: captures record without it, and it finds them again when it comes back.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod bus;
+mod captures;
+mod clock;
+mod engine;
+mod facade;
+mod ids;
+mod log;
+mod meter;
 mod session;
-fn main() {}
+mod startup;
+mod storage;
+mod store;
+mod wiring;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use holdfast_config::Config;
+use tracing::error;
+
+/// Records from cameras and inputs, driven over D-Bus (org.holdfast.Recorder1).
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-recorder", version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, env = "HOLDFAST_CONFIG", default_value = holdfast_config::DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log::begin();
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            // For people at a terminal; the journal takes it line by line just as well.
+            eprintln!("{mistakes}");
+            error!("the configuration is not usable");
+            return ExitCode::from(78); // EX_CONFIG of sysexits.h: systemd shows it as "config".
+        }
+    };
+    // One thread is plenty for control; what reads or writes a disk runs on threads of its own.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(failure) => {
+            error!("no runtime: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(wiring::run(config, &arguments.config));
+    // A disk that does not answer must not keep the process from ending.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!("{failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

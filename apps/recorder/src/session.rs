@@ -129,6 +129,8 @@ pub enum Event {
         /// Which session.
         id: String,
     },
+    /// The storage can be recorded to (again).
+    StorageFine,
     /// Someone notes a chapter.
     Mark {
         /// Whom to answer.
@@ -220,6 +222,12 @@ impl Machine {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether this token has its session.
+    #[must_use]
+    pub fn knows(&self, token: &str) -> bool {
+        self.session_of(&self.state, token).is_some()
     }
 
     /// Takes one event and says what is to be done about it, in order.
@@ -323,7 +331,7 @@ impl Machine {
                     .iter()
                     .flatten()
                     .map(|request| refuse(*request, not_recording(None)));
-                (Failed { error: error.clone() }, starts.chain(stops).collect())
+                (after_failure(&error), starts.chain(stops).collect())
             }
 
             // After a restart of the recorder.
@@ -483,6 +491,8 @@ impl Machine {
             }
             (state, Event::Mark { request }) => (state, vec![refuse(request, not_recording(None))]),
 
+            (Failed { .. }, Event::StorageFine) => (Idle, Vec::new()),
+
             // News about a session that is over, or that this state does not wait for.
             (
                 state,
@@ -492,6 +502,7 @@ impl Machine {
                 | Event::Safe { .. }
                 | Event::InputEnded { .. }
                 | Event::StopDeadline { .. }
+                | Event::StorageFine
                 | Event::Closed { .. },
             ) => (state, Vec::new()),
         }
@@ -574,6 +585,14 @@ fn join(waiting: &mut Vec<Request>, request: Request) -> Vec<Command> {
     }
     waiting.push(request);
     Vec::new()
+}
+
+/// A full disk is a refusal: the recorder is as well as before. A missing one is an error until it is back.
+fn after_failure(error: &Error) -> State {
+    match error.code {
+        ErrorCode::StorageLow | ErrorCode::StorageCritical | ErrorCode::Busy => State::Idle,
+        _ => State::Error { error: error.clone() },
+    }
 }
 
 fn refuse(request: Request, error: Error) -> Command {

@@ -29,6 +29,7 @@ enum Act {
     Stop { named: u8, nobody: bool },
     Ended { input: usize, stale: bool },
     Deadline,
+    StorageFine,
     Closed { stale: bool },
     Mark,
 }
@@ -44,6 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (0..3_usize, any::<bool>()).prop_map(|(input, stale)| Act::Ended { input, stale }),
         1 => Just(Act::Deadline),
         3 => any::<bool>().prop_map(|stale| Act::Closed { stale }),
+        1 => Just(Act::StorageFine),
         1 => Just(Act::Mark),
     ]
 }
@@ -123,6 +125,7 @@ impl World {
                 id: self.id(stale),
                 input: INPUTS[input].into(),
             },
+            Act::StorageFine => Event::StorageFine,
             Act::Deadline => Event::StopDeadline { id: self.id(false) },
             Act::Closed { stale } => Event::Closed { id: self.id(stale) },
             Act::Mark => Event::Mark {

@@ -1,0 +1,346 @@
+//! `org.holdfast.Recorder1`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use holdfast_dbus::{
+    Error, ErrorCode, FileClosedInfo, GapSignalInfo, NO_OBJECT, SessionInfo, SessionStartedInfo, StorageInfo, Totals,
+    input_path, session_id_of, session_path,
+};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::{info, warn};
+use zbus::interface;
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::zvariant::{ObjectPath, OwnedObjectPath};
+
+use super::options::{Dict, Options, invalid, text};
+use crate::facade::{Call, Facade, totals_on_bus};
+use crate::{clock, storage};
+
+/// Less than the 25 s after which D-Bus clients give up: they hear why.
+const PATIENCE: Duration = Duration::from_secs(22);
+const MAX_TEXT_BYTES: usize = 256;
+const MAX_TOKEN_BYTES: usize = 64;
+/// Writes that take longer are told to the log.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// The recorder's main object.
+pub struct Manager {
+    facade: Arc<Facade>,
+}
+
+impl Manager {
+    pub fn new(facade: Arc<Facade>) -> Self {
+        Self { facade }
+    }
+
+    /// Sends a call to the engine and waits for its answer.
+    async fn ask<T>(
+        &self,
+        what: &'static str,
+        call: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Call,
+    ) -> Result<T, Error> {
+        let began = Instant::now();
+        let (answer, wait) = oneshot::channel();
+        self.facade.call(call(answer))?;
+        let result = match timeout(PATIENCE, wait).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::new(
+                ErrorCode::Internal,
+                "the engine dropped the call; see the log",
+            )),
+            Err(_) => Err(Error::new(
+                ErrorCode::Timeout,
+                format!(
+                    "{what} is not done after {} s and goes on; the disk may have stalled",
+                    PATIENCE.as_secs()
+                ),
+            )),
+        };
+        if began.elapsed() > SLOW {
+            warn!(call = what, ms = began.elapsed().as_millis(), "slow");
+        }
+        result
+    }
+
+    async fn set_protected(&self, session: &str, protected: bool, options: Options) -> Result<(), Error> {
+        options.end()?;
+        let session = known_session(session)?;
+        self.ask("Protect", |answer| Call::Protect {
+            session,
+            protected,
+            answer,
+        })
+        .await
+    }
+
+    /// The session whose totals the properties show.
+    fn about(&self) -> crate::store::EndTotals {
+        let about = self.facade.view.borrow().about.clone();
+        about
+            .map(|session| self.facade.live_totals(&session))
+            .unwrap_or_default()
+    }
+}
+
+/// Follows one call through all logs.
+fn trace_id() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes)
+}
+
+fn known_session(path_or_id: &str) -> Result<String, Error> {
+    session_id_of(path_or_id)
+        .filter(|id| crate::ids::is_session_id(id))
+        .ok_or_else(|| Error::new(ErrorCode::UnknownSession, format!("{path_or_id:?} is no session")))
+}
+
+#[interface(name = "org.holdfast.Recorder1", introspection_docs = false)]
+impl Manager {
+    #[zbus(out_args("session", "created"))]
+    async fn start(&self, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(OwnedObjectPath, bool), Error> {
+        let mut options = Options::new("Start", options);
+        let inputs = options.strings("inputs")?.unwrap_or_default();
+        let label = text("label", options.string("label")?.unwrap_or_default(), MAX_TEXT_BYTES)?;
+        let token = options.string("token")?;
+        let wait_ms = options.number("wait_ms", 20_000)?;
+        options.end()?;
+        let token = match token {
+            Some(token) if token.is_empty() => return Err(invalid("an empty token; leave it out for none")),
+            token => text("token", token.unwrap_or_default(), MAX_TOKEN_BYTES)?,
+        };
+        let trace = trace_id();
+        info!(
+            trace,
+            caller = header.sender().map(|name| name.as_str()),
+            label,
+            "Start"
+        );
+        let (id, created) = self
+            .ask("Start", |answer| Call::Start {
+                inputs,
+                label,
+                token,
+                trace,
+                answer,
+            })
+            .await?;
+        if let Some(wait_ms) = wait_ms {
+            let mut view = self.facade.view.clone();
+            let safe = view.wait_for(|view| view.session.as_deref() != Some(id.as_str()) || view.state != "starting");
+            // After that long the session is answered as it is; it goes on starting.
+            let _ = timeout(Duration::from_millis(u64::from(wait_ms)), safe).await;
+        }
+        Ok((session_path(&id), created))
+    }
+
+    #[zbus(out_args("totals"))]
+    async fn stop(&self, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<Totals, Error> {
+        let mut options = Options::new("Stop", options);
+        let session = options.session("session")?;
+        options.end()?;
+        let trace = trace_id();
+        info!(trace, caller = header.sender().map(|name| name.as_str()), "Stop");
+        let (id, totals) = self.ask("Stop", |answer| Call::Stop { session, trace, answer }).await?;
+        Ok(totals_on_bus(&id, &totals, self.facade.catalog.known(&id).as_deref()))
+    }
+
+    async fn mark(&self, text: String, options: Dict) -> Result<(), Error> {
+        Options::new("Mark", options).end()?;
+        let text = super::options::text("text", text, MAX_TEXT_BYTES)?;
+        self.ask("Mark", |answer| Call::Mark { text, answer }).await
+    }
+
+    async fn arm(&self, inputs: Vec<String>, options: Dict) -> Result<(), Error> {
+        Options::new("Arm", options).end()?;
+        self.ask("Arm", |answer| Call::Arm {
+            inputs,
+            armed: true,
+            answer,
+        })
+        .await
+    }
+
+    async fn disarm(&self, inputs: Vec<String>, options: Dict) -> Result<(), Error> {
+        Options::new("Disarm", options).end()?;
+        self.ask("Disarm", |answer| Call::Arm {
+            inputs,
+            armed: false,
+            answer,
+        })
+        .await
+    }
+
+    #[zbus(out_args("sessions"))]
+    async fn list_sessions(&self, options: Dict) -> Result<Vec<SessionInfo>, Error> {
+        let mut options = Options::new("ListSessions", options);
+        let limit = options.number("limit", 1000)?.unwrap_or(100);
+        let before = options.session("before")?;
+        options.end()?;
+        let facade = Arc::clone(&self.facade);
+        let listing = tokio::task::spawn_blocking(move || {
+            let ids = facade
+                .catalog
+                .list(usize::try_from(limit).unwrap_or(usize::MAX), before.as_deref());
+            let describe = |id: &String| {
+                let summary = facade.catalog.get(id)?;
+                let live = facade.live(id);
+                let live = live.as_ref().map(|(state, totals)| (*state, totals));
+                Some(summary.info(&facade.catalog.dir(id)?, live))
+            };
+            ids.iter().filter_map(describe).collect::<Vec<_>>()
+        });
+        timeout(PATIENCE, listing)
+            .await
+            .map_err(|_| Error::new(ErrorCode::Timeout, "the disk does not answer"))?
+            .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
+    }
+
+    async fn protect(&self, session: &str, options: Dict) -> Result<(), Error> {
+        self.set_protected(session, true, Options::new("Protect", options))
+            .await
+    }
+
+    async fn unprotect(&self, session: &str, options: Dict) -> Result<(), Error> {
+        self.set_protected(session, false, Options::new("Unprotect", options))
+            .await
+    }
+
+    #[zbus(out_args("info"))]
+    async fn get_storage_info(&self, options: Dict) -> Result<StorageInfo, Error> {
+        Options::new("GetStorageInfo", options).end()?;
+        let storage = self.facade.config.storage.clone();
+        let looking = tokio::task::spawn_blocking(move || storage::measure(&storage));
+        let status = match timeout(Duration::from_secs(2), looking).await {
+            Ok(Ok(status)) => status,
+            // A disk that does not answer: what was seen last.
+            _ => self.facade.storage.borrow().clone(),
+        };
+        let storage = &self.facade.config.storage;
+        let rate = *self.facade.rate.borrow();
+        let used_percent = match status.total_bytes {
+            0 => 0.0,
+            _ => f64::from(status.used_percent),
+        };
+        Ok(StorageInfo {
+            level: status.level.name().to_owned(),
+            root: storage.root.display().to_string(),
+            total_bytes: status.total_bytes,
+            free_bytes: status.free_bytes,
+            used_percent,
+            warn_percent: u32::from(storage.warn_percent),
+            block_percent: u32::from(storage.block_percent),
+            rate_bytes_per_second: rate,
+            seconds_left: status.free_bytes.checked_div(rate),
+            message: status.message,
+        })
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> &'static str {
+        self.facade.view.borrow().state
+    }
+
+    #[zbus(property)]
+    fn state_message(&self) -> String {
+        self.facade.view.borrow().message.clone()
+    }
+
+    #[zbus(property)]
+    fn current_session(&self) -> OwnedObjectPath {
+        let none = || ObjectPath::from_static_str_unchecked(NO_OBJECT).into();
+        self.facade
+            .view
+            .borrow()
+            .session
+            .as_deref()
+            .map_or_else(none, session_path)
+    }
+
+    #[zbus(property)]
+    fn inputs(&self) -> Vec<OwnedObjectPath> {
+        self.facade.inputs.iter().map(|input| input_path(&input.name)).collect()
+    }
+
+    #[zbus(property)]
+    fn storage_level(&self) -> &'static str {
+        self.facade.storage.borrow().level.name()
+    }
+
+    #[zbus(property)]
+    fn safe_bytes(&self) -> u64 {
+        self.about().safe_bytes
+    }
+
+    #[zbus(property)]
+    fn safe_frames(&self) -> u64 {
+        self.about().safe_frames
+    }
+
+    #[zbus(property)]
+    fn lost_frames(&self) -> u64 {
+        self.about().lost_frames
+    }
+
+    #[zbus(property)]
+    fn gap_count(&self) -> u32 {
+        let about = self.facade.view.borrow().about.clone();
+        about
+            .and_then(|id| self.facade.catalog.known(&id))
+            .map_or(0, |summary| summary.gap_count)
+    }
+
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn duration_usec(&self) -> u64 {
+        let view = self.facade.view.borrow();
+        if view.session.is_some() {
+            clock::mono_ns().saturating_sub(view.since_mono_ns) / 1000
+        } else {
+            0
+        }
+    }
+
+    // Named unlike the change signal of the property State.
+    #[zbus(signal, name = "StateChanged")]
+    pub async fn recorder_state_changed(emitter: &SignalEmitter<'_>, state: &str, previous: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub async fn session_started(
+        emitter: &SignalEmitter<'_>,
+        session: ObjectPath<'_>,
+        info: SessionStartedInfo,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub async fn session_stopped(
+        emitter: &SignalEmitter<'_>,
+        session: ObjectPath<'_>,
+        totals: Totals,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub async fn file_closed(
+        emitter: &SignalEmitter<'_>,
+        session: ObjectPath<'_>,
+        input: &str,
+        path: &str,
+        info: FileClosedInfo,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub async fn gap_recorded(
+        emitter: &SignalEmitter<'_>,
+        session: ObjectPath<'_>,
+        input: &str,
+        cause: &str,
+        info: GapSignalInfo,
+    ) -> zbus::Result<()>;
+}

@@ -1,0 +1,71 @@
+//! The recorder on D-Bus. `dbus/org.holdfast.Recorder1.xml` is the contract; a test holds this code against it.
+//!
+//! Reading answers from what is in memory; commands go into the engine's mailbox. A client that is slow, wedged or gone holds up
+//! nobody: signals are sent by a task of their own, and nobody waits for it.
+
+mod input;
+mod manager;
+mod options;
+mod publish;
+mod session;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use holdfast_config::Bus;
+use holdfast_dbus::{BUS_NAME, ROOT_PATH, input_path};
+use tokio::sync::mpsc;
+use zbus::Connection;
+use zbus::connection::Builder;
+use zbus::fdo::{ObjectManager, RequestNameFlags, RequestNameReply};
+
+use crate::facade::{Facade, News};
+
+/// Connects to the configured bus, without a name yet.
+///
+/// # Errors
+/// It is not there.
+pub async fn connect(bus: &Bus) -> anyhow::Result<Connection> {
+    let (builder, which) = match bus {
+        Bus::System => (Builder::system(), "the system bus".to_owned()),
+        Bus::Session => (Builder::session(), "the session bus".to_owned()),
+        Bus::Address(address) => (Builder::address(address.as_str()), format!("the bus at {address}")),
+    };
+    let remedy = || format!("no connection to {which}; is it running, and is recorder.bus right?");
+    builder.with_context(remedy)?.build().await.with_context(remedy)
+}
+
+/// Offers everything, then takes the name: whoever sees the name finds the objects. Signals are sent from now on.
+///
+/// # Errors
+/// Someone else has the name, or the bus policy denies it.
+pub async fn serve(connection: &Connection, facade: Arc<Facade>, news: mpsc::Receiver<News>) -> anyhow::Result<()> {
+    let server = connection.object_server();
+    server.at(ROOT_PATH, manager::Manager::new(Arc::clone(&facade))).await?;
+    for (index, input) in facade.inputs.iter().enumerate() {
+        server
+            .at(input_path(&input.name), input::Input::new(Arc::clone(&facade), index))
+            .await?;
+    }
+    let mut publisher = publish::Publisher::new(connection.clone(), facade);
+    publisher.export_sessions().await;
+    // Last, so that what is there already is not announced piece by piece.
+    server.at(ROOT_PATH, ObjectManager).await?;
+    let reply = connection
+        .request_name_with_flags(BUS_NAME, RequestNameFlags::DoNotQueue.into())
+        .await
+        .with_context(|| {
+            format!("cannot take the name {BUS_NAME}; does another recorder run, or does the bus policy deny it?")
+        })?;
+    anyhow::ensure!(
+        matches!(reply, RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner),
+        "another recorder has the name {BUS_NAME}"
+    );
+    tokio::spawn(publisher.run(news));
+    Ok(())
+}
+
+/// Returns when the bus is gone.
+pub async fn lost(connection: &Connection) {
+    connection.closed().await;
+}

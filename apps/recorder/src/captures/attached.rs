@@ -1,0 +1,445 @@
+//! Driving a capture that is connected.
+
+use std::time::Duration;
+
+use holdfast_link::{self as link, Event, FromCapture, Hello, Phase, Status, Stop, StopReason, ToCapture};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::backoff::{HEALTHY, HEALTHY_RECORDING, restart_delay};
+use super::link::{Link, LinkError};
+use super::process::Process;
+use super::supervisor::{Supervisor, joined};
+use super::view::InputState;
+use super::{Record, Report, files};
+
+/// How long a directory may take to be read before what is known is good enough.
+const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the end of a process is waited for after its socket has closed.
+const DEATH_PATIENCE: Duration = Duration::from_millis(500);
+/// A capture tells how it goes at least every 500 ms; after this long it is called silent.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Before a connection that was lost is made again.
+const RECONNECT: Duration = Duration::from_millis(50);
+
+/// A capture that is connected.
+pub(super) struct Attached {
+    link: Link,
+    hello: Hello,
+    process: Option<Process>,
+    since: Instant,
+    safe_since: Option<Instant>,
+    heard: Instant,
+    silent: bool,
+    status: Option<Status>,
+    /// Request that Start was sent with, until it is answered.
+    starting: Option<u32>,
+    /// Stop was sent and not answered yet.
+    stopping: bool,
+    /// Shutdown was sent.
+    leaving: bool,
+    /// This process has recorded in the present session and stopped by itself: its pre-roll is on disk already.
+    recorded: bool,
+    /// Start was refused or recording stopped by itself: not again before this.
+    not_before: Option<Instant>,
+    refusals: u32,
+}
+
+/// How a connection ended.
+enum Ending {
+    Died,
+    Left,
+    Lost(LinkError),
+}
+
+impl Attached {
+    pub(super) fn new(link: Link, hello: Hello) -> Self {
+        Self {
+            process: Process::open(link.pid()).ok(),
+            link,
+            hello,
+            since: Instant::now(),
+            safe_since: None,
+            heard: Instant::now(),
+            silent: false,
+            status: None,
+            starting: None,
+            stopping: false,
+            leaving: false,
+            recorded: false,
+            not_before: None,
+            refusals: 0,
+        }
+    }
+
+    fn was_well(&self) -> bool {
+        self.since.elapsed() >= HEALTHY
+            || self
+                .safe_since
+                .is_some_and(|since| since.elapsed() >= HEALTHY_RECORDING)
+    }
+}
+
+impl Supervisor {
+    /// Drives a capture until its connection ends. `None` when the engine is gone.
+    pub(super) async fn stay(&mut self, mut attached: Attached) -> Option<()> {
+        let ending = loop {
+            if let Err(error) = self.reconcile(&mut attached).await {
+                break Ending::Lost(error);
+            }
+            let retry = attached.not_before;
+            let silent = (!attached.silent).then(|| attached.heard + SILENCE);
+            tokio::select! {
+                biased;
+                message = attached.link.receive() => match message {
+                    Ok(message) => {
+                        attached.heard = Instant::now();
+                        attached.silent = false;
+                        self.hear(&mut attached, message).await;
+                    }
+                    Err(LinkError::Closed) => break self.how_it_ended(&attached).await,
+                    Err(error) => break Ending::Lost(error),
+                },
+                changed = self.want.changed() => changed.ok()?,
+                Some(mark) = self.marks.recv() => {
+                    if let Err(error) = attached.link.send(&ToCapture::Mark(mark)).await {
+                        break Ending::Lost(error);
+                    }
+                }
+                () = died(attached.process.as_ref()) => {
+                    // What it said last still waits in the socket.
+                    while let Ok(Ok(message)) = timeout(DEATH_PATIENCE, attached.link.receive()).await {
+                        self.hear(&mut attached, message).await;
+                    }
+                    break if attached.leaving { Ending::Left } else { Ending::Died };
+                }
+                () = due(retry) => attached.not_before = None,
+                () = due(silent) => {
+                    attached.silent = true;
+                    warn!(input = self.name, pid = attached.link.pid(), "the capture says nothing any more");
+                    self.show(|view| view.error = format!("the capture says nothing for {} s", SILENCE.as_secs()));
+                }
+                done = joined(&mut self.recovering) => self.recovered(done).await,
+            }
+        };
+        self.after(&attached, ending).await;
+        Some(())
+    }
+
+    /// The socket has closed: is the process dead, or has it only closed this connection?
+    async fn how_it_ended(&self, attached: &Attached) -> Ending {
+        match timeout(DEATH_PATIENCE, died(attached.process.as_ref())).await {
+            Ok(()) if attached.leaving => Ending::Left,
+            Ok(()) => Ending::Died,
+            Err(_) if attached.process.is_none() => Ending::Died,
+            Err(_) => Ending::Lost(LinkError::Closed),
+        }
+    }
+
+    async fn after(&mut self, attached: &Attached, ending: Ending) {
+        match ending {
+            Ending::Left => {
+                info!(input = self.name, pid = attached.link.pid(), "the capture has ended");
+                self.show(|view| view.gone(InputState::Off));
+            }
+            Ending::Died => {
+                warn!(input = self.name, pid = attached.link.pid(), "the capture died");
+                self.failures = if attached.was_well() { 1 } else { self.failures + 1 };
+                if let Some(engaged) = &mut self.engaged {
+                    engaged.ended(true);
+                }
+                self.show(|view| {
+                    view.gone(InputState::Failed);
+                    view.restarts += 1;
+                });
+            }
+            Ending::Lost(error) => {
+                // It goes on recording; we only have to find it again.
+                warn!(input = self.name, pid = attached.link.pid(), "connection lost: {error}");
+                self.show(|view| view.error = error.to_string());
+                tokio::time::sleep(RECONNECT).await;
+            }
+        }
+    }
+
+    /// Acts on the difference between what is wanted and what is.
+    async fn reconcile(&mut self, attached: &mut Attached) -> Result<(), LinkError> {
+        let want = self.wanted();
+        self.show(|view| view.armed = want.armed);
+        let Some(status) = attached.status.clone() else {
+            return Ok(());
+        };
+        if want.hold {
+            return Ok(());
+        }
+        let starting = attached.starting.is_some();
+        if status.session.is_none() && !starting || self.engaged.is_none() {
+            self.engage(want.record.as_ref()).await;
+        }
+        match (&want.record, status.session.as_deref()) {
+            (Some(record), Some(session)) if record.session == session => Ok(()),
+            (_, Some(session)) if want.abandon.as_deref() == Some(session) => {
+                warn!(
+                    input = self.name,
+                    session, "the capture did not close its files in time; ending it"
+                );
+                attached
+                    .process
+                    .as_ref()
+                    .map_or(Ok(()), Process::kill)
+                    .map_err(LinkError::Io)
+            }
+            (_, Some(session)) => self.stop(attached, session, want.record.as_ref()).await,
+            (Some(record), None) => self.start(attached, record.clone()).await,
+            (None, None) if starting => {
+                // The order to start is on its way; the one to stop follows it.
+                let session = self
+                    .engaged
+                    .as_ref()
+                    .map(|engaged| engaged.record.session.clone())
+                    .unwrap_or_default();
+                self.stop(attached, &session, None).await
+            }
+            (None, None) => {
+                let stale = attached.hello.config_digest != self.digest;
+                if (!want.armed || stale) && !attached.leaving {
+                    info!(
+                        input = self.name,
+                        stale_configuration = stale,
+                        "ending the idle capture"
+                    );
+                    attached.leaving = true;
+                    attached.link.send(&ToCapture::Shutdown).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn start(&mut self, attached: &mut Attached, record: Record) -> Result<(), LinkError> {
+        if attached.starting.is_some() || attached.leaving || attached.not_before.is_some() {
+            return Ok(());
+        }
+        let dir = self.shared.root.join(&record.directory);
+        let reading = tokio::task::spawn_blocking(move || files::newest(&dir));
+        // A stalled disk must not keep the capture from filling its buffer.
+        let on_disk = timeout(DIRECTORY_PATIENCE, reading)
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or((0, None));
+        let Some(engaged) = &mut self.engaged else {
+            return Ok(());
+        };
+        let resume = engaged.resume(on_disk);
+        let request = self.next_request();
+        let sequence = resume.as_ref().map_or(0, |resume| resume.previous_sequence) + 1;
+        let (Ok(session), Ok(directory)) = (record.session.as_str().try_into(), record.directory.as_str().try_into())
+        else {
+            error!(
+                input = self.name,
+                session = record.session,
+                "a session id or directory too long for the link"
+            );
+            return Ok(());
+        };
+        let preroll = !attached.recorded;
+        info!(
+            input = self.name,
+            session = record.session,
+            sequence,
+            resumed = resume.is_some(),
+            trace = record.trace,
+            "start"
+        );
+        let start = link::Start {
+            request,
+            session,
+            directory,
+            sequence,
+            preroll,
+            resume,
+            trace: record.trace,
+        };
+        attached.starting = Some(request);
+        attached.link.send(&ToCapture::Start(start)).await
+    }
+
+    async fn stop(&mut self, attached: &mut Attached, session: &str, record: Option<&Record>) -> Result<(), LinkError> {
+        if attached.stopping {
+            return Ok(());
+        }
+        let Ok(id) = session.try_into() else { return Ok(()) };
+        if record.is_some() {
+            warn!(
+                input = self.name,
+                session, "the capture records another session; closing that one"
+            );
+        }
+        let trace = self.engaged.as_ref().map_or(0, |engaged| engaged.record.trace);
+        attached.stopping = true;
+        let stop = Stop {
+            request: self.next_request(),
+            session: id,
+            reason: StopReason::Operator,
+            trace,
+        };
+        attached.link.send(&ToCapture::Stop(stop)).await
+    }
+
+    // --- what the capture says ------------------------------------------------------------------------------------------
+
+    async fn hear(&mut self, attached: &mut Attached, message: FromCapture) {
+        match message {
+            FromCapture::Hello(_) => (),
+            FromCapture::Status(status) => self.hear_status(attached, status).await,
+            FromCapture::Event(event) => self.hear_event(attached, event).await,
+        }
+    }
+
+    async fn hear_status(&mut self, attached: &mut Attached, status: Status) {
+        if !self.found_told {
+            self.found_told = true;
+            info!(
+                input = self.name,
+                pid = attached.link.pid(),
+                session = status.session.as_deref(),
+                "found a running capture"
+            );
+            let session = status.session.as_ref().map(|id| id.as_str().to_owned());
+            self.report(Report::Found {
+                session,
+                recording: status.phase == Phase::Recording,
+            })
+            .await;
+        }
+        let ours = self
+            .engaged
+            .as_mut()
+            .filter(|part| status.session.as_deref() == Some(&part.record.session));
+        let directory = ours.as_ref().map(|part| part.record.directory.clone());
+        if let Some(part) = ours {
+            part.status(&status);
+            if status.phase == Phase::Recording && attached.starting.is_none() {
+                self.safe().await;
+            }
+        }
+        let tally = self
+            .engaged
+            .as_ref()
+            .map(|part| (part.record.session.clone(), part.tally()));
+        self.show(|view| {
+            view.update(&status, directory.as_deref());
+            if let Some((session, tally)) = tally {
+                view.tally_session = Some(session);
+                view.tally = tally;
+            }
+        });
+        attached.status = Some(status);
+    }
+
+    /// Footage of the session is safe: tells so once, and recovers what an earlier process left.
+    async fn safe(&mut self) {
+        let Some(part) = &mut self.engaged else { return };
+        let session = part.record.session.clone();
+        if !std::mem::replace(&mut part.safe_told, true) {
+            self.report(Report::Safe { session }).await;
+        }
+        self.recover();
+    }
+
+    async fn hear_event(&mut self, attached: &mut Attached, event: Event) {
+        let session = self.engaged.as_ref().map(|part| part.record.session.clone());
+        match event {
+            Event::Started(started) => {
+                debug!(
+                    input = self.name,
+                    latency_us = started.latency_us,
+                    preroll_ms = started.preroll_ms,
+                    "recording"
+                );
+                attached.starting = None;
+                attached.refusals = 0;
+                attached.recorded = true;
+                attached.safe_since = attached.safe_since.or(Some(Instant::now()));
+                self.safe().await;
+            }
+            Event::Stopped(stopped) => {
+                let by_itself = !attached.stopping;
+                attached.stopping = false;
+                attached.starting = None;
+                if let Some(status) = &mut attached.status {
+                    status.session = None;
+                }
+                if let Some(part) = self
+                    .engaged
+                    .as_mut()
+                    .filter(|part| part.record.session == stopped.session.as_str())
+                {
+                    part.stopped(&stopped);
+                    if by_itself {
+                        warn!(input = self.name, session, "the capture stopped by itself");
+                        attached.refusals += 1;
+                        attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
+                    }
+                }
+            }
+            Event::Refused(refused) => {
+                warn!(
+                    input = self.name,
+                    code = refused.code,
+                    "the capture refused: {}",
+                    refused.text
+                );
+                if attached
+                    .starting
+                    .take_if(|request| *request == refused.request)
+                    .is_some()
+                {
+                    attached.refusals += 1;
+                    attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
+                } else {
+                    // A stop of what is not recorded: then it has stopped.
+                    attached.stopping = false;
+                    if let Some(status) = &mut attached.status {
+                        status.session = None;
+                    }
+                }
+                let text = refused.text.as_str().to_owned();
+                self.show(|view| view.error = text);
+            }
+            Event::FileOpened(file) => {
+                if let (Some(part), Some(session)) = (&mut self.engaged, session) {
+                    part.opened(&file);
+                    self.report(Report::FileOpened { session, file }).await;
+                }
+            }
+            Event::FileClosed(file) => {
+                if let (Some(part), Some(session)) = (&mut self.engaged, session) {
+                    part.closed(&file);
+                    self.report(Report::FileClosed { session, file }).await;
+                }
+            }
+            Event::Gap(gap) => {
+                if let Some(session) = session {
+                    self.report(Report::Gap { session, gap }).await;
+                }
+            }
+            Event::Alert { code, text } => warn!(input = self.name, ?code, "{text}"),
+        }
+    }
+}
+
+async fn died(process: Option<&Process>) {
+    match process {
+        Some(process) => process.died().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn due(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,282 @@
+//! An input's part in a session, over all the processes that recorded it.
+
+use std::collections::BTreeMap;
+
+use holdfast_link::{FileClosed, FileOpened, GapCause, Resume, Status, Stopped};
+use serde::{Deserialize, Serialize};
+
+use super::view::drop_name;
+use super::{Record, Recovered};
+
+/// Frames that a dead capture had taken in and not made safe.
+const DIED: &str = "capture-died";
+
+/// What was made of a session: video frames per stage, losses by reason, bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Came from the source.
+    pub source: u64,
+    /// Left the encoder.
+    pub encoded: u64,
+    /// Put into chunks.
+    pub muxed: u64,
+    /// On disk.
+    pub safe: u64,
+    /// On disk, bytes.
+    pub safe_bytes: u64,
+    /// Lost, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Of one process, as it says.
+    fn of(status: &Status) -> Self {
+        let dropped = status.drops.iter().filter(|drop| drop.frames > 0);
+        Self {
+            source: status.counts.source,
+            encoded: status.counts.encoded,
+            muxed: status.counts.muxed,
+            safe: status.counts.safe,
+            safe_bytes: status.safe_bytes,
+            dropped: dropped
+                .map(|drop| (drop_name(drop.reason).to_owned(), drop.frames))
+                .collect(),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let mut sum = self.clone();
+        sum.source += other.source;
+        sum.encoded += other.encoded;
+        sum.muxed += other.muxed;
+        sum.safe += other.safe;
+        sum.safe_bytes += other.safe_bytes;
+        for (reason, frames) in &other.dropped {
+            *sum.dropped.entry(reason.clone()).or_default() += frames;
+        }
+        sum
+    }
+
+    /// All losses.
+    pub fn lost(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+}
+
+/// An input's part in the session it records now.
+#[derive(Debug)]
+pub struct Engaged {
+    /// What was asked for.
+    pub record: Record,
+    /// Ended processes.
+    base: Tally,
+    /// The running one.
+    run: Tally,
+    /// Of `run.safe` and `run.safe_bytes`: in files that are closed.
+    run_closed: (u64, u64),
+    /// It has written to disk in this session, in whichever process.
+    pub begun: bool,
+    /// `Report::Safe` was sent.
+    pub safe_told: bool,
+    /// A process has died since, and its last file may need recovery.
+    pub orphans: bool,
+    /// What was safe of the last file of the process that died: frames, bytes.
+    orphan_safe: (u64, u64),
+    safe_until_mono_ns: u64,
+    frames_lost: u64,
+    last: Option<(u64, [u8; 16])>,
+    cause: GapCause,
+}
+
+impl Engaged {
+    /// Begins a part.
+    pub fn new(record: Record) -> Self {
+        Self {
+            base: record.base.clone(),
+            begun: record.begun,
+            run: Tally::default(),
+            run_closed: (0, 0),
+            safe_told: false,
+            // A recorder that has restarted can't know whether a process died before.
+            orphans: record.begun,
+            orphan_safe: (0, 0),
+            safe_until_mono_ns: record.safe_until_mono_ns,
+            frames_lost: 0,
+            last: None,
+            cause: GapCause::CaptureDied,
+            record,
+        }
+    }
+
+    /// What was made of the session so far.
+    pub fn tally(&self) -> Tally {
+        self.base.plus(&self.run)
+    }
+
+    /// What ended processes made of it.
+    pub fn base(&self) -> &Tally {
+        &self.base
+    }
+
+    /// The capture says how it goes with this session.
+    pub fn status(&mut self, status: &Status) {
+        self.run = Tally::of(status);
+        if status.safe_bytes > 0 {
+            self.begun = true;
+            self.safe_until_mono_ns = self.safe_until_mono_ns.max(status.safe_until_mono_ns);
+        }
+        if !status.file.is_empty() && self.last.is_none_or(|(sequence, _)| sequence <= status.file_sequence) {
+            self.last = Some((status.file_sequence, status.file_id));
+        }
+    }
+
+    /// It has begun a file.
+    pub fn opened(&mut self, file: &FileOpened) {
+        self.begun = true;
+        self.last = Some((file.sequence, file.file_id));
+    }
+
+    /// It has closed a file.
+    pub fn closed(&mut self, file: &FileClosed) {
+        self.run_closed.0 += file.frames;
+        self.run_closed.1 += file.bytes;
+    }
+
+    /// It has closed all its files.
+    pub fn stopped(&mut self, stopped: &Stopped) {
+        self.run.source = self.run.source.max(stopped.counts.source);
+        self.run.encoded = self.run.encoded.max(stopped.counts.encoded);
+        self.run.muxed = self.run.muxed.max(stopped.counts.muxed);
+        self.run.safe = self.run.safe.max(stopped.counts.safe);
+        self.run.safe_bytes = self.run.safe_bytes.max(stopped.safe_bytes);
+        self.ended(false);
+    }
+
+    /// The process no longer records this session: it died (`died`), or stopped by itself.
+    pub fn ended(&mut self, died: bool) {
+        if self.run != Tally::default() || self.run_closed != (0, 0) {
+            let mut run = std::mem::take(&mut self.run);
+            if died {
+                let lost = run.source.saturating_sub(run.safe + run.lost());
+                if lost > 0 {
+                    *run.dropped.entry(DIED.to_owned()).or_default() += lost;
+                }
+                self.frames_lost += lost;
+                self.orphan_safe = (
+                    run.safe.saturating_sub(self.run_closed.0),
+                    run.safe_bytes.saturating_sub(self.run_closed.1),
+                );
+            }
+            self.base = self.base.plus(&run);
+            self.run_closed = (0, 0);
+        }
+        self.orphans |= died;
+        self.cause = if died { GapCause::CaptureDied } else { GapCause::Unknown };
+    }
+
+    /// A file of a dead process was recovered: more of it may have been safe than we had been told.
+    pub fn recovered(&mut self, file: &Recovered) {
+        let (frames, bytes) = std::mem::take(&mut self.orphan_safe);
+        let more = file.frames.saturating_sub(frames);
+        self.base.safe += more;
+        self.base.safe_bytes += file.bytes.saturating_sub(bytes);
+        // They had been counted as taken in, or died unseen by us; never as lost and safe at once.
+        match self.base.dropped.get_mut(DIED) {
+            Some(lost) if *lost > more => *lost -= more,
+            Some(_) => drop(self.base.dropped.remove(DIED)),
+            None => (),
+        }
+        let accounted = self.base.safe + self.base.lost();
+        self.base.source = self.base.source.max(accounted);
+    }
+
+    /// Where the next process takes up; `None` if nothing was written yet. `on_disk`: the newest file there.
+    pub fn resume(&mut self, on_disk: (u64, Option<[u8; 16]>)) -> Option<Resume> {
+        if !self.begun && on_disk.0 == 0 {
+            return None;
+        }
+        // Died before it could tell of its newest file, or that file never got its name onto the disk.
+        let (previous_sequence, previous_file_id) = match self.last {
+            Some((sequence, id)) if sequence >= on_disk.0 => (sequence, Some(id)),
+            _ => on_disk,
+        };
+        Some(Resume {
+            cause: self.cause,
+            safe_until_mono_ns: self.safe_until_mono_ns,
+            frames_lost: std::mem::take(&mut self.frames_lost),
+            previous_sequence,
+            previous_file_id,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DIED, Engaged, Tally};
+    use crate::captures::{Record, Recovered};
+    use holdfast_link::FileClosed;
+
+    fn engaged() -> Engaged {
+        let record = Record {
+            session: "s".into(),
+            directory: "d/s/cam0".into(),
+            trace: 0,
+            base: Tally::default(),
+            begun: false,
+            safe_until_mono_ns: 0,
+        };
+        Engaged::new(record)
+    }
+
+    fn closed(frames: u64, bytes: u64) -> FileClosed {
+        FileClosed {
+            sequence: 1,
+            file_id: [0; 16],
+            file: holdfast_link::Path::new(),
+            digest: [0; 32],
+            frames,
+            bytes,
+            duration_ms: 0,
+        }
+    }
+
+    fn recovered(frames: u64, bytes: u64) -> Recovered {
+        Recovered {
+            path: String::new(),
+            sequence: 2,
+            frames,
+            bytes,
+            duration_ms: 0,
+            end_mono_ns: 0,
+            by_recovery: true,
+        }
+    }
+
+    #[test]
+    fn a_death_loses_what_was_not_safe_and_recovery_finds_what_was() {
+        let mut part = engaged();
+        part.run = Tally {
+            source: 130,
+            safe: 100,
+            safe_bytes: 1000,
+            ..Tally::default()
+        };
+        part.closed(&closed(60, 600));
+        part.ended(true);
+        assert_eq!((part.tally().safe, part.tally().dropped[DIED]), (100, 30));
+        assert_eq!(part.resume((2, None)).unwrap().frames_lost, 30);
+        // 40 were known to be safe in the open file; 55 turn out to be.
+        part.recovered(&recovered(55, 560));
+        let tally = part.tally();
+        assert_eq!(
+            (tally.source, tally.safe, tally.dropped[DIED], tally.safe_bytes),
+            (130, 115, 15, 1160)
+        );
+        // More than we ever heard of: frames that came in after the last status.
+        part.recovered(&recovered(20, 0));
+        let tally = part.tally();
+        assert_eq!((tally.source, tally.safe, tally.lost()), (135, 135, 0));
+    }
+}

@@ -1,0 +1,151 @@
+//! An input's files on disk: what is the newest, what needs recovery.
+
+use std::fs;
+use std::path::Path;
+
+use holdfast_segment::{CloseReason, Error, PART_SUFFIX, Pool, Reader, recover};
+use tracing::{info, warn};
+
+use super::engaged::Tally;
+
+/// A file that recovery has closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its final name.
+    pub path: String,
+    /// Its place in the sequence.
+    pub sequence: u64,
+    /// Video frames in it.
+    pub frames: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// Its duration.
+    pub duration_ms: u64,
+    /// End of its last video frame.
+    pub end_mono_ns: u64,
+    /// It was closed by recovery.
+    pub by_recovery: bool,
+}
+
+/// The sequence number that a file name begins with.
+pub fn sequence_of(name: &str) -> Option<u64> {
+    let (digits, rest) = name.split_once('_')?;
+    let is_segment = rest.strip_suffix(PART_SUFFIX).unwrap_or(rest).ends_with(".mp4");
+    if is_segment && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        digits.parse().ok()
+    } else {
+        None
+    }
+}
+
+/// The newest file of a directory: its sequence number, and its id if its head can be read. 0 if there is none.
+pub fn newest(dir: &Path) -> (u64, Option<[u8; 16]>) {
+    let newest = names(dir)
+        .into_iter()
+        .filter_map(|name| Some((sequence_of(&name)?, name)))
+        .max();
+    newest.map_or((0, None), |(sequence, name)| {
+        (
+            sequence,
+            Reader::open(&dir.join(name))
+                .ok()
+                .map(|reader| reader.identity().file_id.0),
+        )
+    })
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Closes every file in this directory that a dead capture left open. A file that someone is writing is left alone.
+/// `pool`: where blocks that were never written go back to.
+pub fn recover_parts(dir: &Path, pool: &Path) -> Vec<Recovered> {
+    let parts = names(dir)
+        .into_iter()
+        .filter(|name| name.ends_with(PART_SUFFIX) && sequence_of(name).is_some());
+    parts.filter_map(|name| recover_one(&dir.join(name), pool)).collect()
+}
+
+fn recover_one(part: &Path, pool: &Path) -> Option<Recovered> {
+    match recover::recover(part, Pool::open(pool).ok().as_ref()) {
+        Ok(done) => {
+            info!("{done}");
+            summary(&done.path)
+        }
+        Err(Error::Busy { .. }) => None,
+        Err(error) => {
+            // Never deleted, never renamed: it stays for a person or a later version to look at.
+            warn!(file = %part.display(), "not recovered, the file stays as it is: {error}. Remedy: {}", error.remedy());
+            None
+        }
+    }
+}
+
+/// What a closed file says of itself.
+pub fn summary(path: &Path) -> Option<Recovered> {
+    let reader = Reader::open(path).ok()?;
+    let ledger = reader.ledger()?;
+    let video = reader
+        .tracks()
+        .iter()
+        .position(|track| track.codec.is_video())
+        .unwrap_or(0);
+    let (frames, end_mono_ns) = ledger
+        .tracks
+        .get(video)
+        .map_or((0, 0), |track| (track.frames, track.end_mono_ns));
+    Some(Recovered {
+        path: path.file_name()?.to_str()?.to_owned(),
+        sequence: reader.identity().sequence,
+        frames,
+        bytes: reader.file_bytes(),
+        duration_ms: ledger.duration_ns / 1_000_000,
+        end_mono_ns,
+        by_recovery: ledger.reason == CloseReason::Recovered,
+    })
+}
+
+/// What the closed files of a directory amount to: the truth when nobody remembers. Also the end of the last safe frame.
+pub fn tally_on_disk(dir: &Path) -> (Tally, u64) {
+    let mut tally = Tally::default();
+    let mut end_mono_ns = 0;
+    for file in names(dir)
+        .iter()
+        .filter(|name| sequence_of(name).is_some())
+        .filter_map(|name| summary(&dir.join(name)))
+    {
+        tally.safe += file.frames;
+        tally.safe_bytes += file.bytes;
+        end_mono_ns = end_mono_ns.max(file.end_mono_ns);
+    }
+    tally.source = tally.safe;
+    tally.encoded = tally.safe;
+    tally.muxed = tally.safe;
+    (tally, end_mono_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{newest, sequence_of};
+
+    #[test]
+    fn only_segments_count() {
+        assert_eq!(sequence_of("000012_20261121T071503Z.mp4"), Some(12));
+        assert_eq!(sequence_of("000012_20261121T071503Z.mp4.part"), Some(12));
+        for other in ["session.journal", "x_1.mp4", "12.mp4", "000012_x.txt", "+12_x.mp4"] {
+            assert_eq!(sequence_of(other), None, "{other}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(newest(dir.path()), (0, None));
+        assert_eq!(newest(&dir.path().join("none")), (0, None));
+        std::fs::write(dir.path().join("000003_a.mp4"), "").unwrap();
+        std::fs::write(dir.path().join("000004_a.mp4.part"), "").unwrap();
+        assert_eq!(newest(dir.path()), (4, None));
+    }
+}

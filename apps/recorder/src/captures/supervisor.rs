@@ -1,0 +1,354 @@
+//! The task that keeps one input's capture process doing what is wanted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_link as link;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::error;
+
+use super::attached::Attached;
+use super::backoff::restart_delay;
+use super::engaged::Engaged;
+use super::launch::{Exit, LaunchError, Launcher};
+use super::link::{Link, LinkError};
+use super::view::{InputState, InputView};
+use super::{Record, Recovered, Report, Want, files};
+
+/// A capture that was started listens within this time, or it is killed by nobody but tried again.
+const START_PATIENCE: Duration = Duration::from_secs(15);
+/// How often a socket that is about to appear is tried.
+const SOCKET_POLL: Duration = Duration::from_millis(5);
+
+/// What all supervisors share.
+pub struct Shared {
+    /// Starts captures.
+    pub launcher: Arc<dyn Launcher>,
+    /// `<runtime>/capture`: sockets.
+    pub socket_dir: PathBuf,
+    /// The storage root.
+    pub root: PathBuf,
+    /// Blocks of files that were never written.
+    pub pool: PathBuf,
+    /// Reports of all inputs. Full (256): the supervisors wait, and with them only news about captures, never a capture.
+    pub reports: mpsc::Sender<(usize, Report)>,
+    /// One recovery at a time: it reads whole files, and the recordings need the disk.
+    pub recovery: Semaphore,
+}
+
+/// One input's supervisor. [`Supervisor::run`] it in a task of its own.
+pub struct Supervisor {
+    index: usize,
+    pub(super) name: String,
+    pub(super) digest: u64,
+    pub(super) shared: Arc<Shared>,
+    pub(super) want: watch::Receiver<Want>,
+    pub(super) marks: mpsc::Receiver<link::Mark>,
+    view: watch::Sender<InputView>,
+    pub(super) engaged: Option<Engaged>,
+    pub(super) recovering: Option<Recovering>,
+    requests: u32,
+    /// Deaths and failed starts in a row.
+    pub(super) failures: u32,
+    pub(super) found_told: bool,
+}
+
+/// A recovery under way: which session's files, and what became of them.
+pub(super) type Recovering = (String, JoinHandle<Vec<Recovered>>);
+
+/// How the engine reaches a supervisor.
+#[derive(Debug)]
+pub struct Handle {
+    /// The latest word counts.
+    pub want: watch::Sender<Want>,
+    /// Chapters. Full (16): the capture does not take them; the session's journal has them anyway.
+    pub marks: mpsc::Sender<link::Mark>,
+    /// What is shown.
+    pub view: watch::Receiver<InputView>,
+}
+
+impl Supervisor {
+    /// A supervisor that holds still until it is told otherwise. `digest`: of the input's configuration.
+    pub fn new(index: usize, name: String, digest: u64, armed: bool, shared: Arc<Shared>) -> (Self, Handle) {
+        let (want_sender, want) = watch::channel(Want {
+            hold: true,
+            armed,
+            ..Want::default()
+        });
+        let (marks_sender, marks) = mpsc::channel(16);
+        let (view, view_receiver) = watch::channel(InputView {
+            armed,
+            ..InputView::default()
+        });
+        let supervisor = Self {
+            index,
+            name,
+            digest,
+            shared,
+            want,
+            marks,
+            view,
+            engaged: None,
+            recovering: None,
+            requests: 0,
+            failures: 0,
+            found_told: false,
+        };
+        (
+            supervisor,
+            Handle {
+                want: want_sender,
+                marks: marks_sender,
+                view: view_receiver,
+            },
+        )
+    }
+
+    /// Runs until the engine is gone.
+    pub async fn run(mut self) {
+        loop {
+            if let Some(attached) = self.find().await {
+                if self.stay(attached).await.is_none() {
+                    return;
+                }
+            } else if self.pause_or_launch().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn wanted(&mut self) -> Want {
+        self.want.borrow_and_update().clone()
+    }
+
+    pub(super) fn show(&self, change: impl FnOnce(&mut InputView)) {
+        self.view.send_if_modified(|view| {
+            let before = view.clone();
+            change(view);
+            *view != before
+        });
+    }
+
+    pub(super) async fn report(&self, report: Report) {
+        // The engine has ended: so will we.
+        let _ = self.shared.reports.send((self.index, report)).await;
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.shared.socket_dir.join(format!("{}.sock", self.name))
+    }
+
+    pub(super) fn next_request(&mut self) -> u32 {
+        self.requests = self.requests.wrapping_add(1).max(1);
+        self.requests
+    }
+
+    // --- no capture connected -------------------------------------------------------------------------------------------
+
+    /// Connects to a capture that runs.
+    async fn find(&mut self) -> Option<Attached> {
+        let link = Link::connect(&self.socket()).ok()?;
+        match link.greet(&self.name).await {
+            Ok(hello) => {
+                self.show(|view| {
+                    view.pid = link.pid();
+                    view.error.clear();
+                });
+                Some(Attached::new(link, hello))
+            }
+            Err(LinkError::Closed) => None,
+            Err(error) => {
+                error!(
+                    input = self.name,
+                    pid = link.pid(),
+                    "refused what answers on the capture's socket: {error}"
+                );
+                self.show(|view| view.error = error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Nothing runs: waits until something is wanted, then starts it. `None` when the engine is gone.
+    async fn pause_or_launch(&mut self) -> Option<()> {
+        if !self.found_told {
+            self.found_told = true;
+            self.report(Report::Found {
+                session: None,
+                recording: false,
+            })
+            .await;
+        }
+        let want = self.wanted();
+        if want.hold {
+            return self.want.changed().await.ok();
+        }
+        self.engage(want.record.as_ref()).await;
+        if want.record.is_none() && !want.armed {
+            self.show(|view| view.gone(InputState::Off));
+            return self.want.changed().await.ok();
+        }
+        let delay = restart_delay(self.failures);
+        if !delay.is_zero() {
+            let due = Instant::now() + delay;
+            tokio::select! {
+                () = sleep_until(due) => (),
+                changed = self.want.changed() => return changed.ok(),
+            }
+        }
+        match self.launch().await {
+            Ok(()) => (),
+            Err(error) => {
+                self.failures += 1;
+                error!(input = self.name, failures = self.failures, "{error}");
+                self.show(|view| {
+                    view.gone(InputState::Failed);
+                    view.error = error.to_string();
+                });
+            }
+        }
+        Some(())
+    }
+
+    /// Starts the capture and waits until it listens.
+    async fn launch(&mut self) -> Result<(), LaunchError> {
+        self.show(|view| {
+            let state = if view.session.is_some() {
+                InputState::Starting
+            } else {
+                InputState::Connecting
+            };
+            view.gone(state);
+        });
+        let mut exit = self.shared.launcher.launch(&self.name).await?;
+        let socket = self.socket();
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            if Link::connect(&socket).is_ok() {
+                return Ok(());
+            }
+            let ended = ended(&mut exit, SOCKET_POLL).await;
+            let why = match ended {
+                Some(how) => format!("it ended before it listened ({how}); its log says why"),
+                None if Instant::now() >= deadline => {
+                    format!(
+                        "it does not listen on {} after {} s",
+                        socket.display(),
+                        START_PATIENCE.as_secs()
+                    )
+                }
+                None => continue,
+            };
+            return Err(LaunchError::Spawn {
+                program: format!("the capture of {}", self.name),
+                why,
+            });
+        }
+    }
+
+    // --- the part in a session ------------------------------------------------------------------------------------------
+
+    /// Takes part in the session that is wanted, and ends the part in any other. The capture must not be recording.
+    pub(super) async fn engage(&mut self, record: Option<&Record>) {
+        if self
+            .engaged
+            .as_ref()
+            .is_some_and(|part| record.is_none_or(|record| record.session != part.record.session))
+        {
+            self.finish().await;
+        }
+        if let (None, Some(record)) = (&self.engaged, record) {
+            self.engaged = Some(Engaged::new(record.clone()));
+            self.show(|view| {
+                view.session = Some(record.session.clone());
+                view.tally_session = Some(record.session.clone());
+                view.tally = record.base.clone();
+            });
+        }
+    }
+
+    /// The part is over and nothing records it any more: recovers what is left and says so.
+    async fn finish(&mut self) {
+        self.recover();
+        while self.recovering.is_some() {
+            let done = joined(&mut self.recovering).await;
+            self.recovered(done).await;
+            self.recover();
+        }
+        let Some(part) = self.engaged.take() else { return };
+        let (session, tally) = (part.record.session.clone(), part.tally());
+        self.show(|view| {
+            view.session = None;
+            view.tally = tally;
+        });
+        self.report(Report::Ended { session }).await;
+    }
+
+    /// Begins to close files that dead processes left open, beside whatever records now.
+    pub(super) fn recover(&mut self) {
+        let Some(part) = &mut self.engaged else { return };
+        if self.recovering.is_some() || !std::mem::take(&mut part.orphans) {
+            return;
+        }
+        let dir = self.shared.root.join(&part.record.directory);
+        let (session, shared) = (part.record.session.clone(), Arc::clone(&self.shared));
+        let task = tokio::spawn(async move {
+            // The semaphore is never closed.
+            let _one_at_a_time = shared.recovery.acquire().await;
+            let pool = shared.pool.clone();
+            tokio::task::spawn_blocking(move || files::recover_parts(&dir, &pool))
+                .await
+                .unwrap_or_default()
+        });
+        self.recovering = Some((session, task));
+    }
+
+    /// Tells what a recovery found.
+    pub(super) async fn recovered(&mut self, (session, files): (String, Vec<Recovered>)) {
+        for file in files {
+            if let Some(part) = self.engaged.as_mut().filter(|part| part.record.session == session) {
+                part.recovered(&file);
+            }
+            self.report(Report::FileRecovered {
+                session: session.clone(),
+                file,
+            })
+            .await;
+        }
+        let part = self.engaged.as_ref().filter(|part| part.record.session == session);
+        if let Some(base) = part.map(|part| part.base().clone()) {
+            self.report(Report::Base { session, base }).await;
+        }
+    }
+}
+
+/// Waits for a recovery that is under way; for ever while there is none.
+pub(super) async fn joined(recovering: &mut Option<Recovering>) -> (String, Vec<Recovered>) {
+    let Some((session, task)) = recovering else {
+        return std::future::pending().await;
+    };
+    let files = task.await.unwrap_or_default();
+    let session = std::mem::take(session);
+    *recovering = None;
+    (session, files)
+}
+
+/// How a process that was started ended, if it does within `patience`.
+async fn ended(exit: &mut Option<Exit>, patience: Duration) -> Option<String> {
+    match exit {
+        Some(receiver) => match timeout(patience, receiver).await {
+            Ok(how) => {
+                *exit = None;
+                Some(how.unwrap_or_default())
+            }
+            Err(_) => None,
+        },
+        None => {
+            tokio::time::sleep(patience).await;
+            None
+        }
+    }
+}

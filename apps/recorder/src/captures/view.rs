@@ -1,0 +1,154 @@
+//! What is shown of an input.
+
+use holdfast_link::{DropReason, GapCause, Phase, SourceState, Status};
+
+use super::engaged::Tally;
+
+/// An input as it is now. Cheap to clone and compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InputView {
+    /// What it is doing.
+    pub state: InputState,
+    /// Kept running between recordings.
+    pub armed: bool,
+    /// The encoder in use.
+    pub encoder: String,
+    /// connecting, streaming, waiting or empty.
+    pub source_state: &'static str,
+    /// What fails: source, capture process or its start.
+    pub error: String,
+    /// The session it takes part in.
+    pub session: Option<String>,
+    /// The session that `tally` is about: the present or the last one.
+    pub tally_session: Option<String>,
+    /// What it made of it.
+    pub tally: Tally,
+    /// Times its capture was started again after a death.
+    pub restarts: u32,
+    /// Its process.
+    pub pid: u32,
+    /// Below the storage root.
+    pub current_file: String,
+    /// Pre-roll held.
+    pub preroll_ms: u32,
+    /// Waiting for the disk.
+    pub queue_bytes: u64,
+    /// How much may wait.
+    pub queue_capacity_bytes: u64,
+    /// The last sync.
+    pub sync_us: u32,
+}
+
+/// What an input is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InputState {
+    /// No process, none wanted.
+    #[default]
+    Off,
+    /// The source does not deliver yet, or again.
+    Connecting,
+    /// Ready, with pre-roll.
+    Armed,
+    /// Recording was asked for; nothing is safe yet.
+    Starting,
+    /// Recording.
+    Recording,
+    /// Closing its files.
+    Stopping,
+    /// Its process died or can't be started; it is tried again.
+    Failed,
+}
+
+impl InputState {
+    /// As on D-Bus.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Connecting => "connecting",
+            Self::Armed => "armed",
+            Self::Starting => "starting",
+            Self::Recording => "recording",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl InputView {
+    /// Takes over what a capture says of itself.
+    pub fn update(&mut self, status: &Status, directory: Option<&str>) {
+        self.state = match status.phase {
+            Phase::Connecting if self.session.is_some() => InputState::Starting,
+            Phase::Connecting => InputState::Connecting,
+            Phase::Armed => InputState::Armed,
+            Phase::Starting => InputState::Starting,
+            Phase::Recording => InputState::Recording,
+            Phase::Stopping => InputState::Stopping,
+        };
+        replace(&mut self.encoder, &status.encoder);
+        match &status.source {
+            SourceState::Connecting => self.source_state = "connecting",
+            SourceState::Streaming => {
+                self.source_state = "streaming";
+                self.error.clear();
+            }
+            SourceState::Waiting { error, .. } => {
+                self.source_state = "waiting";
+                replace(&mut self.error, error);
+            }
+        }
+        match directory {
+            Some(directory) if !status.file.is_empty() => {
+                let file = format!("{directory}/{}.part", status.file.trim_end_matches(".part"));
+                replace(&mut self.current_file, &file);
+            }
+            _ => self.current_file.clear(),
+        }
+        self.preroll_ms = status.preroll_ms;
+        self.queue_bytes = status.queue_bytes;
+        self.queue_capacity_bytes = status.queue_capacity_bytes;
+        self.sync_us = status.sync_us;
+    }
+
+    /// No process runs (any longer).
+    pub fn gone(&mut self, state: InputState) {
+        self.state = state;
+        self.pid = 0;
+        self.source_state = "";
+        self.current_file.clear();
+        self.preroll_ms = 0;
+        self.queue_bytes = 0;
+    }
+}
+
+/// Keeps the allocation when nothing has changed, which is nearly always.
+fn replace(text: &mut String, new: &str) {
+    if text != new {
+        new.clone_into(text);
+    }
+}
+
+/// As on D-Bus and in the journal.
+pub fn cause_name(cause: GapCause) -> &'static str {
+    match cause {
+        GapCause::CaptureDied => "capture-died",
+        GapCause::SourceLost => "source-lost",
+        GapCause::DiskStall => "disk-stall",
+        GapCause::EncoderFailed => "encoder-failed",
+        GapCause::Reboot => "reboot",
+        GapCause::Operator => "operator",
+        GapCause::FormatChange => "format-change",
+        GapCause::Unknown => "unknown",
+    }
+}
+
+/// As on D-Bus and in the journal.
+pub fn drop_name(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::DiskStall => "disk-stall",
+        DropReason::WriteFailed => "write-failed",
+        DropReason::Encoder => "encoder",
+        DropReason::NoKeyframe => "no-keyframe",
+        DropReason::Corrupt => "corrupt",
+    }
+}

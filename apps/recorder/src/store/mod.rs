@@ -1,0 +1,17 @@
+//! What the recorder keeps on disk: session directories with their journals, and its own small state.
+//!
+//! Everything that writes runs on one thread of its own ([`Keeper`]), so that a disk that stalls holds up neither the engine nor
+//! anyone who only reads.
+
+mod catalog;
+mod keeper;
+mod records;
+pub mod state;
+mod summary;
+
+pub use catalog::{Catalog, file_names, list_files};
+pub use keeper::{Closing, Job, Keeper, Noted};
+#[cfg(test)]
+pub use records::SESSION_JOURNAL;
+pub use records::{EndTotals, Record, StateRecord};
+pub use summary::{End, Summary};

@@ -1,0 +1,212 @@
+//! Puts the recorder together: the only place that picks what is real and what is not, by configuration, at run time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use futures_util::stream::FuturesUnordered;
+use holdfast_config::{Bus, Config, Input, Source, Supervisor as Choice};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::info;
+use zbus::Connection;
+
+use crate::captures::{Launcher, Shared, Spawn, Supervisor, Systemd};
+use crate::engine::{self, Engine};
+use crate::facade::{Facade, InputEntry, RecorderView};
+use crate::session::{Event, Machine};
+use crate::store::{self, Catalog, Keeper};
+use crate::{bus, clock, meter, startup, storage};
+
+/// Sessions whose tokens are remembered over a restart.
+const REMEMBERED_TOKENS: usize = 256;
+
+/// Runs the recorder until it is told to end. Captures go on.
+///
+/// # Errors
+/// The bus or the runtime directory is not there.
+pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
+    let connection = bus::connect(&config.recorder.bus).await?;
+    let launcher = launcher(&config, config_path).await?;
+
+    let socket_dir = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
+    std::fs::create_dir_all(&socket_dir).with_context(|| format!("cannot create {}", socket_dir.display()))?;
+    let _only_one = lock(&config.recorder.runtime_dir)?;
+    let pool = config.storage.root.join(".holdfast/recycle");
+    let catalog = Arc::new(Catalog::new(config.storage.root.clone()));
+    let (state_journal, state) = store::state::open(&config.recorder.state_dir);
+    let keeper = Keeper::start(config.storage.clone(), Arc::clone(&catalog), state_journal)?;
+
+    // Supervisors look what runs, and hold still.
+    let (report_sender, mut reports) = mpsc::channel(256);
+    let shared = Arc::new(Shared {
+        launcher: Arc::clone(&launcher),
+        socket_dir,
+        root: config.storage.root.clone(),
+        pool: pool.clone(),
+        reports: report_sender,
+        recovery: Semaphore::new(1),
+    });
+    let mut inputs = Vec::new();
+    let mut entries = Vec::new();
+    for (index, input) in config.inputs.iter().enumerate() {
+        let armed = state.armed.get(&input.name).copied().unwrap_or(input.armed);
+        let digest = input.digest(&config);
+        let (supervisor, handle) = Supervisor::new(index, input.name.clone(), digest, armed, Arc::clone(&shared));
+        tokio::spawn(supervisor.run());
+        entries.push(InputEntry {
+            name: input.name.clone(),
+            source: source_text(input),
+            view: handle.view.clone(),
+        });
+        inputs.push(engine::Input {
+            name: input.name.clone(),
+            handle,
+        });
+    }
+    let found = startup::find(inputs.len(), &mut reports).await;
+
+    // What was left open is closed, what was interrupted is found.
+    let names: Vec<_> = config.inputs.iter().map(|input| input.name.clone()).collect();
+    let (catalog_too, keeper_too, storage_too) = (Arc::clone(&catalog), keeper.clone(), config.storage.clone());
+    let (continued, tokens, storage_now) = tokio::task::spawn_blocking(move || {
+        let remembered = state.session.as_deref();
+        let continued = startup::recover(
+            &catalog_too,
+            &keeper_too,
+            &storage_too,
+            &pool,
+            &names,
+            &found,
+            remembered,
+        );
+        (continued, tokens(&catalog_too), storage::measure(&storage_too))
+    })
+    .await
+    .context("recovery at start failed")?;
+
+    let (storage_sender, storage_status) = watch::channel(storage_now);
+    let (view_sender, view) = watch::channel(RecorderView {
+        state: "idle",
+        message: String::new(),
+        session: None,
+        about: None,
+        since_mono_ns: clock::mono_ns(),
+    });
+    let (news_sender, news) = mpsc::channel(256);
+    let (calls_sender, calls) = mpsc::channel(64);
+    let (rate_sender, rate) = watch::channel(0);
+    let mut engine = Engine {
+        inputs,
+        launcher,
+        keeper,
+        catalog: Arc::clone(&catalog),
+        storage_status: storage_status.clone(),
+        view: view_sender,
+        news: news_sender,
+        machine: Machine::new(tokens),
+        before: HashMap::new(),
+        later: FuturesUnordered::new(),
+        waiting: HashMap::new(),
+        requests: 0,
+        trace: 0,
+        ended: None,
+    };
+    if let Some(continued) = continued {
+        engine.before = continued.before;
+        engine.reopen(&continued.session);
+        engine.feed(Event::Continue {
+            session: continued.session,
+            recording: continued.recording,
+        });
+    }
+    engine.release();
+
+    let facade = Arc::new(Facade {
+        config,
+        catalog,
+        inputs: entries,
+        view,
+        storage: storage_status,
+        rate,
+        calls: calls_sender,
+    });
+    tokio::spawn(meter::run(Arc::clone(&facade), storage_sender, rate_sender));
+    let engine = tokio::spawn(engine.run(calls, reports));
+    bus::serve(&connection, Arc::clone(&facade), news).await?;
+    info!("ready");
+
+    tokio::select! {
+        ended = engine => ended.context("the engine ended")?,
+        () = terminated() => info!("ending; captures go on"),
+        () = bus::lost(&connection) => anyhow::bail!("the message bus is gone; captures go on, and the next recorder finds them"),
+    }
+    Ok(())
+}
+
+/// Held while the recorder lives: two would drive the same captures, whatever bus each is on.
+fn lock(runtime_dir: &Path) -> anyhow::Result<std::fs::File> {
+    let path = runtime_dir.join("recorder.lock");
+    let file = std::fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another recorder holds {}", path.display()))?;
+    Ok(file)
+}
+
+/// Tokens of the newest sessions, oldest first.
+fn tokens(catalog: &Catalog) -> Vec<(String, String)> {
+    let ids = catalog.list(REMEMBERED_TOKENS, None).into_iter().rev();
+    let sessions = ids
+        .filter_map(|id| catalog.get(&id))
+        .filter(|session| !session.token.is_empty());
+    sessions
+        .map(|session| (session.token.clone(), session.id.clone()))
+        .collect()
+}
+
+async fn launcher(config: &Config, config_path: &Path) -> anyhow::Result<Arc<dyn Launcher>> {
+    let systemd = match config.recorder.supervisor {
+        Choice::Systemd => true,
+        Choice::Spawn => false,
+        // As sd_booted(3) says it.
+        Choice::Auto => Path::new("/run/systemd/system").is_dir() && config.recorder.bus == Bus::System,
+    };
+    if systemd {
+        let system_bus = Connection::system()
+            .await
+            .context("no connection to systemd over the system bus")?;
+        info!("captures are systemd units");
+        return Ok(Arc::new(Systemd::new(system_bus)));
+    }
+    let log_dir: PathBuf = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
+    let config_path = std::path::absolute(config_path).unwrap_or_else(|_| config_path.to_owned());
+    info!("captures are detached processes");
+    Ok(Arc::new(Spawn::new(
+        &config.recorder.capture_program,
+        config_path,
+        log_dir,
+    )))
+}
+
+/// What an input records, for people. A URL here never has credentials: they are in a file of their own.
+fn source_text(input: &Input) -> String {
+    match &input.source {
+        Source::Rtsp { url, .. } => url.clone(),
+        Source::V4l2 { device, .. } => device.display().to_string(),
+        Source::Test { .. } => "test".to_owned(),
+        Source::File { path } => path.display().to_string(),
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without handlers the signals end the process by themselves, which does as well.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => (),
+        _ = int.recv() => (),
+    }
+}
