@@ -7,6 +7,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod install;
 mod interrupt;
 mod packages;
 mod process;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Measure: copy, wear, scale, start, rotate, bus.
     Bench(bench::BenchArgs),
+    /// Install what was built below a directory, as a package does.
+    Install(install::InstallArgs),
     /// Run all tests.
     Test(ci::TestArgs),
     /// Run what CI runs: format, lints, licences, build, tests, demo, a short bench.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Install(args) => install::run(&args),
         Command::Test(args) => ci::test(&args),
         Command::Ci(args) => ci::run(&args),
     };

@@ -1,0 +1,142 @@
+//! Installing what was built: the one table of what goes where. A package, an image and the tests take it from here.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::terminal;
+use crate::workspace::{Profile, Programs, root};
+
+/// Install Holdfast below a directory.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Install below this directory as if it were `/` (a package's DESTDIR, an image, or `/` itself).
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// Which build to install.
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    profile: Profile,
+}
+
+const PROGRAM: u32 = 0o755;
+const DATA: u32 = 0o644;
+
+/// Packages and the programs they build, to `usr/bin`.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("holdfast-recorder", "holdfast-recorder"),
+    ("holdfast-capture", "holdfast-capture"),
+    ("holdfast-ctl", "holdfast"),
+];
+
+/// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
+/// them below `etc`, and never edits them.
+const FILES: [(&str, &str); 10] = [
+    ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
+    ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
+    ("apps/recorder/systemd/sysusers.conf", "usr/lib/sysusers.d/holdfast.conf"),
+    ("apps/recorder/systemd/tmpfiles.conf", "usr/lib/tmpfiles.d/holdfast.conf"),
+    ("apps/recorder/systemd/org.holdfast.rules", "usr/share/polkit-1/rules.d/org.holdfast.rules"),
+    ("apps/capture/systemd/holdfast-capture@.service", "usr/lib/systemd/system/holdfast-capture@.service"),
+    ("dbus/org.holdfast.Recorder1.conf", "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf"),
+    ("dbus/org.holdfast.Recorder1.service", "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service"),
+    ("dbus/org.holdfast.Recorder1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml"),
+    (CONFIG, "etc/holdfast/holdfast.toml"),
+];
+
+/// The one file that belongs to the administrator once it is there.
+const CONFIG: &str = "apps/recorder/holdfast.toml";
+
+/// What the command line prints about itself, and where it goes.
+const PRINTED: [(&[&str], &str); 4] = [
+    (&["man"], "usr/share/man/man1/holdfast.1"),
+    (&["completions", "bash"], "usr/share/bash-completion/completions/holdfast"),
+    (&["completions", "zsh"], "usr/share/zsh/vendor-completions/_holdfast"),
+    (&["completions", "fish"], "usr/share/fish/vendor_completions.d/holdfast.fish"),
+];
+
+/// Builds and installs.
+pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
+    let packages = PROGRAMS.map(|(package, _)| package);
+    let programs = Programs::build(args.profile, &packages)?;
+    for (_, name) in PROGRAMS {
+        let source = programs.path(name);
+        let bytes = fs::read(&source).with_context(|| format!("{} can't be read", source.display()))?;
+        put(&args.root.join("usr/bin").join(name), &bytes, PROGRAM)?;
+    }
+    for (from, to) in FILES {
+        let target = args.root.join(to);
+        if from == CONFIG && target.exists() {
+            terminal::note(&format!("{} is there already and stays as it is", target.display()));
+            continue;
+        }
+        let bytes = fs::read(root().join(from)).with_context(|| format!("{from} can't be read"))?;
+        put(&target, &bytes, DATA)?;
+    }
+    for (arguments, to) in PRINTED {
+        let output = Command::new(programs.path("holdfast")).args(arguments).output().context("holdfast does not start")?;
+        if !output.status.success() || output.stdout.is_empty() {
+            bail!("`holdfast {}` failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        put(&args.root.join(to), &output.stdout, DATA)?;
+    }
+    terminal::good(&format!("installed below {}", args.root.display()));
+    if args.root == Path::new("/") {
+        terminal::note(
+            "now: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl reload dbus, \
+             then look through /etc/holdfast/holdfast.toml",
+        );
+    }
+    Ok(())
+}
+
+/// Writes a file under a name that is free, then renames it: a running program's file is replaced, not written into.
+fn put(target: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+    let failed = || format!("{} can't be written", target.display());
+    let directory = target.parent().with_context(failed)?;
+    fs::create_dir_all(directory).with_context(failed)?;
+    let mut name = target.file_name().with_context(failed)?.to_owned();
+    name.push(".new");
+    let new = directory.join(name);
+    fs::write(&new, bytes).with_context(failed)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(mode)).with_context(failed)?;
+    fs::rename(&new, target).with_context(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FILES, put};
+    use crate::workspace::root;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// A unit that nobody installs is a unit that nobody runs.
+    #[test]
+    fn every_file_to_install_is_in_the_table() {
+        for directory in ["apps/recorder/systemd", "apps/capture/systemd"] {
+            for entry in std::fs::read_dir(root().join(directory)).unwrap() {
+                let path = format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap());
+                assert!(FILES.iter().any(|(from, _)| *from == path), "{path} is not installed");
+            }
+        }
+        for (from, to) in FILES {
+            assert!(root().join(from).is_file(), "{from} is not there");
+            assert!(!to.starts_with('/'), "{to} would leave the root");
+        }
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_not_written_into() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("usr/bin/program");
+        put(&target, b"old", 0o755).unwrap();
+        let running = std::fs::File::open(&target).unwrap();
+        put(&target, b"new", 0o755).unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"new");
+        assert_eq!(std::io::read_to_string(running).unwrap(), "old");
+        assert_eq!(std::fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o755);
+        assert_eq!(std::fs::read_dir(target.parent().unwrap()).unwrap().count(), 1);
+    }
+}
