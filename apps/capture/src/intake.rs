@@ -10,7 +10,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use holdfast_link::DropReason;
-use holdfast_segment::Track;
+use holdfast_segment::{Codec, Media, Track};
 
 use crate::caps;
 use crate::clock::{self, NS_PER_S};
@@ -28,6 +28,8 @@ pub type CaptureQueue = Queue<Data, Command>;
 const MAX_FRAMES_IN_ENCODER: usize = 300;
 /// Assumed for a frame whose length nothing tells.
 const DEFAULT_FRAME_NS: u64 = NS_PER_S / 30;
+/// The same for sound: Opus packets of cameras, AAC frames of 1024 samples at 48 kHz.
+const DEFAULT_SOUND_NS: u64 = 20_000_000;
 
 /// What outlives pipelines.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub struct Feed {
     /// When the last frame came out, on the monotonic clock; 0 before the first.
     last_frame_ns: AtomicU64,
     last_source_ns: AtomicU64,
+    /// Running time of the end of the newest frame of all.
+    newest_running_ns: AtomicU64,
     /// Running times of the pictures that went into the encoder, oldest first.
     encoding: Mutex<VecDeque<u64>>,
     encodes: AtomicBool,
@@ -73,6 +77,7 @@ impl Feed {
             base_ns,
             last_frame_ns: AtomicU64::new(0),
             last_source_ns: AtomicU64::new(0),
+            newest_running_ns: AtomicU64::new(0),
             encoding: Mutex::new(VecDeque::new()),
             encodes: AtomicBool::new(false),
             first_picture: Mutex::new(None),
@@ -89,6 +94,12 @@ impl Feed {
     #[must_use]
     pub fn last_seen_ns(&self) -> (u64, u64) {
         (self.last_frame_ns.load(Ordering::Relaxed), self.last_source_ns.load(Ordering::Relaxed))
+    }
+
+    /// Running time of the end of the newest frame that came.
+    #[must_use]
+    pub fn newest_running_ns(&self) -> u64 {
+        self.newest_running_ns.load(Ordering::Relaxed)
     }
 
     /// Registers what is called, once, when the first coded picture has come.
@@ -221,9 +232,10 @@ impl Tap {
         let Some(segment) = segment.downcast_ref::<gst::ClockTime>() else {
             return Err(gst::FlowError::Error);
         };
-        let Some(times) = self.times(segment, &buffer) else {
+        let Some(times) = self.times(segment, &buffer, &track) else {
             return Ok(gst::FlowSuccess::Ok);
         };
+        self.feed.newest_running_ns.fetch_max(times.pts_running_ns + times.duration_ns, Ordering::Relaxed);
         let sync = self.medium == Medium::Audio || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let (source_number, encoded_number) = match self.medium {
             Medium::Video => self.feed.number(times.pts_running_ns),
@@ -284,7 +296,12 @@ impl Tap {
         }
     }
 
-    fn times(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>, buffer: &gst::Buffer) -> Option<Times> {
+    fn times(
+        &mut self,
+        segment: &gst::FormattedSegment<gst::ClockTime>,
+        buffer: &gst::Buffer,
+        track: &Track,
+    ) -> Option<Times> {
         let on_clock = |time: gst::ClockTime| -> Option<u64> {
             let base_ns = self.feed.base_ns;
             Some(match segment.to_running_time_full(time)? {
@@ -296,9 +313,21 @@ impl Tap {
         let dts_ns = on_clock(buffer.dts_or_pts()?)?;
         // A clock correction of the camera must not turn time around.
         let dts_ns = dts_ns.max(self.last_dts_ns + 1);
-        let duration_ns = buffer.duration().map_or(DEFAULT_FRAME_NS, gst::ClockTime::nseconds);
+        let duration_ns = buffer.duration().map_or_else(|| usual_duration_ns(track, buffer.size()), gst::ClockTime::nseconds);
         self.last_dts_ns = dts_ns;
         Some(Times { dts_ns, pts_ns: pts_ns.max(dts_ns), pts_running_ns: pts_ns.saturating_sub(self.feed.base_ns), duration_ns })
+    }
+}
+
+/// How long a frame lasts that does not say so itself.
+fn usual_duration_ns(track: &Track, bytes: usize) -> u64 {
+    match (&track.codec, track.media) {
+        (Codec::Pcma | Codec::Pcmu, Media::Audio { channels, sample_rate }) => {
+            let bytes_per_s = u64::from(channels) * u64::from(sample_rate);
+            (bytes as u64 * NS_PER_S).checked_div(bytes_per_s).unwrap_or(0)
+        }
+        (_, Media::Audio { .. }) => DEFAULT_SOUND_NS,
+        (_, Media::Video { .. }) => DEFAULT_FRAME_NS,
     }
 }
 

@@ -18,7 +18,11 @@ use crate::probe::Probe;
 use crate::queue::Queue;
 use crate::record::{Recorder, Station};
 use crate::source::encode::Ladder;
-use crate::source::{Source, supervise, test::TestSource};
+use crate::source::file::FileSource;
+use crate::source::rtsp::RtspSource;
+use crate::source::test::TestSource;
+use crate::source::v4l2::V4l2Source;
+use crate::source::{Source, supervise};
 use crate::state::Shared;
 
 /// Why a capture does not start.
@@ -136,7 +140,14 @@ fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
     let ladder = Ladder::new(input.encoding.clone(), probe);
     match &input.source {
         Configured::Test { picture } => Box::new(TestSource::new(&input.name, *picture, input.audio, ladder)),
-        _ => Box::new(TestSource::new(&input.name, holdfast_config::Picture { width: None, height: None, framerate: None }, input.audio, ladder)),
+        Configured::Rtsp { url, credentials_file, transport } => {
+            Box::new(RtspSource::new(url, credentials_file.clone(), *transport, input.audio))
+        }
+        Configured::V4l2 { device, audio_device, picture } => {
+            let audio_device = audio_device.clone().filter(|_| input.audio);
+            Box::new(V4l2Source::new(device, audio_device, *picture, ladder))
+        }
+        Configured::File { path } => Box::new(FileSource::new(path, input.audio)),
     }
 }
 

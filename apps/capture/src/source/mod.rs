@@ -3,8 +3,12 @@
 pub mod attempt;
 pub mod audio;
 pub mod encode;
+pub mod file;
+pub mod offer;
+pub mod rtsp;
 pub mod supervise;
 pub mod test;
+pub mod v4l2;
 
 use std::sync::Arc;
 

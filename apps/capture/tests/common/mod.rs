@@ -1,6 +1,8 @@
 //! What the tests share: a running capture, and a client of its socket.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod camera;
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
