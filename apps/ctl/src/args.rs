@@ -1,0 +1,195 @@
+//! The words of the command line. Help, completions and the man page are made from these.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Control a Holdfast recorder, and look after its footage.
+///
+/// Commands that control or watch talk to the recorder over D-Bus. verify, recover, export, doctor and config work on
+/// files and need no recorder.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+pub const EXIT_CODES: &str = "Exit codes:
+  0  done, and all is well
+  1  done, and something was found (verify, doctor, recover)
+  2  wrong usage
+  3  the configuration is wrong
+  4  the recorder or its bus can't be reached
+  5  the recorder refused; the message has its number, as in [-1006]
+  6  not permitted
+  7  something else failed: a file, a disk, a program";
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The configuration.
+    #[arg(long, global = true, value_name = "FILE", env = "HOLDFAST_CONFIG", default_value = holdfast_config::DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// The bus: system, session or a D-Bus address. Default: as configured (recorder.bus or HOLDFAST_BUS), else system.
+    #[arg(long, global = true, value_name = "BUS")]
+    pub bus: Option<String>,
+    /// One JSON document on standard output instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Colours.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What the recorder is doing: state, what is safe, storage, inputs.
+    Status,
+    /// The same, live: redrawn whenever something changes. In a pipe, a line per change; with --json, a document per line.
+    Watch {
+        /// Stop after this many updates.
+        #[arg(long, short = 'n', value_name = "N")]
+        count: Option<u64>,
+        /// Show at least every so many seconds, even if nothing changes.
+        #[arg(long, default_value_t = 1.0, value_name = "SECONDS", value_parser = seconds)]
+        interval: f64,
+    },
+    /// Start recording.
+    Start(Start),
+    /// Stop recording; returns once all files are durable under their final names.
+    Stop {
+        /// Only if this is the session being recorded.
+        #[arg(long, value_name = "SESSION")]
+        session: Option<String>,
+    },
+    /// Set a chapter mark, now.
+    Mark {
+        /// What for.
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Keep inputs running between recordings, so that a start is immediate and reaches into the past.
+    Arm {
+        /// Names of inputs; all if none is named.
+        inputs: Vec<String>,
+    },
+    /// Let inputs rest between recordings.
+    Disarm {
+        /// Names of inputs; all if none is named.
+        inputs: Vec<String>,
+    },
+    /// List sessions, newest first.
+    Sessions {
+        /// At most this many.
+        #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+        limit: u32,
+    },
+    /// All about one session: files, gaps, marks.
+    Show {
+        /// A session id, the beginning of one, or "last".
+        session: String,
+    },
+    /// Guard a session against automatic deletion.
+    Protect {
+        /// A session id, the beginning of one, or "last".
+        session: String,
+    },
+    /// Take that guard away.
+    Unprotect {
+        /// A session id, the beginning of one, or "last".
+        session: String,
+    },
+    /// Check footage: structure, digests, chain and continuity. Works on files, without the recorder.
+    Verify {
+        /// Segment files, directories, or a session (id, beginning of one, "last").
+        #[arg(required = true, value_name = "PATH|SESSION")]
+        what: Vec<String>,
+        /// Warnings count as findings too.
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Close what a crash left open. The recorder does this by itself when it starts.
+    Recover {
+        /// A .part file or a directory; the storage root if none is named.
+        path: Option<PathBuf>,
+    },
+    /// Make one ordinary MP4 of an input's segments, without re-encoding. A run that was interrupted goes on where it stopped.
+    Export(Export),
+    /// List inputs and how they are.
+    Inputs,
+    /// Find out what is missing on this box, and what to do about it.
+    Doctor,
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a completion script for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Print the man page, or write all of them.
+    Man {
+        /// Write a page per command into this directory.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Start {
+    /// Record this input; may be given several times. All inputs if none is named.
+    #[arg(long = "input", short = 'i', value_name = "NAME")]
+    pub inputs: Vec<String>,
+    /// A text for people, kept with the session.
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// Idempotency token: the same token always means the same session, however often the command is repeated.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Wait so many seconds for the first footage to be safe; 0 returns at once.
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = seconds)]
+    pub wait: f64,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// A session (id, beginning of one, "last"), or a directory of a session or of one of its inputs.
+    #[arg(value_name = "SESSION|DIR")]
+    pub what: String,
+    /// The result: a file, or a directory in which to make it. Default: <session>_<input>.mp4 here.
+    #[arg(long, short = 'o', value_name = "FILE|DIR")]
+    pub output: Option<PathBuf>,
+    /// Which input, if the session has several. With an output directory: all of them if none is named.
+    #[arg(long = "input", short = 'i', value_name = "NAME")]
+    pub inputs: Vec<String>,
+    /// Cut gaps out, instead of letting the last picture stand until the footage goes on.
+    #[arg(long)]
+    pub cut_gaps: bool,
+    /// No chapters from marks.
+    #[arg(long)]
+    pub no_chapters: bool,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is right; if not, all that is wrong, and where.
+    Check,
+    /// Print the configuration that holds, with the origin of each value.
+    Show,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=86_400.0).contains(&value) => Ok(value),
+        _ => Err("a number of seconds from 0 to 86400 is wanted".to_owned()),
+    }
+}
