@@ -35,15 +35,42 @@ const PROGRAMS: [(&str, &str); 3] = [
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
 const FILES: [(&str, &str); 10] = [
-    ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
-    ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
-    ("apps/recorder/systemd/sysusers.conf", "usr/lib/sysusers.d/holdfast.conf"),
-    ("apps/recorder/systemd/tmpfiles.conf", "usr/lib/tmpfiles.d/holdfast.conf"),
-    ("apps/recorder/systemd/org.holdfast.rules", "usr/share/polkit-1/rules.d/org.holdfast.rules"),
-    ("apps/capture/systemd/holdfast-capture@.service", "usr/lib/systemd/system/holdfast-capture@.service"),
-    ("dbus/org.holdfast.Recorder1.conf", "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf"),
-    ("dbus/org.holdfast.Recorder1.service", "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service"),
-    ("dbus/org.holdfast.Recorder1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml"),
+    (
+        "apps/recorder/systemd/holdfast-recorder.service",
+        "usr/lib/systemd/system/holdfast-recorder.service",
+    ),
+    (
+        "apps/recorder/systemd/holdfast.slice",
+        "usr/lib/systemd/system/holdfast.slice",
+    ),
+    (
+        "apps/recorder/systemd/sysusers.conf",
+        "usr/lib/sysusers.d/holdfast.conf",
+    ),
+    (
+        "apps/recorder/systemd/tmpfiles.conf",
+        "usr/lib/tmpfiles.d/holdfast.conf",
+    ),
+    (
+        "apps/recorder/systemd/org.holdfast.rules",
+        "usr/share/polkit-1/rules.d/org.holdfast.rules",
+    ),
+    (
+        "apps/capture/systemd/holdfast-capture@.service",
+        "usr/lib/systemd/system/holdfast-capture@.service",
+    ),
+    (
+        "dbus/org.holdfast.Recorder1.conf",
+        "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf",
+    ),
+    (
+        "dbus/org.holdfast.Recorder1.service",
+        "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service",
+    ),
+    (
+        "dbus/org.holdfast.Recorder1.xml",
+        "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml",
+    ),
     (CONFIG, "etc/holdfast/holdfast.toml"),
 ];
 
@@ -53,9 +80,15 @@ const CONFIG: &str = "apps/recorder/holdfast.toml";
 /// What the command line prints about itself, and where it goes.
 const PRINTED: [(&[&str], &str); 4] = [
     (&["man"], "usr/share/man/man1/holdfast.1"),
-    (&["completions", "bash"], "usr/share/bash-completion/completions/holdfast"),
+    (
+        &["completions", "bash"],
+        "usr/share/bash-completion/completions/holdfast",
+    ),
     (&["completions", "zsh"], "usr/share/zsh/vendor-completions/_holdfast"),
-    (&["completions", "fish"], "usr/share/fish/vendor_completions.d/holdfast.fish"),
+    (
+        &["completions", "fish"],
+        "usr/share/fish/vendor_completions.d/holdfast.fish",
+    ),
 ];
 
 /// Builds and installs.
@@ -77,9 +110,16 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
         put(&target, &bytes, DATA)?;
     }
     for (arguments, to) in PRINTED {
-        let output = Command::new(programs.path("holdfast")).args(arguments).output().context("holdfast does not start")?;
+        let output = Command::new(programs.path("holdfast"))
+            .args(arguments)
+            .output()
+            .context("holdfast does not start")?;
         if !output.status.success() || output.stdout.is_empty() {
-            bail!("`holdfast {}` failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "`holdfast {}` failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         put(&args.root.join(to), &output.stdout, DATA)?;
     }

@@ -120,8 +120,12 @@ impl Camera {
         self.process.must_run()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
+    /// Its first address.
+    pub fn url(&self) -> anyhow::Result<&str> {
+        self.urls
+            .first()
+            .map(String::as_str)
+            .context("a camera without an address")
     }
 }
 
@@ -134,25 +138,63 @@ pub struct Settings {
     pub inputs: Vec<(String, Vec<String>)>,
 }
 
+/// Directories and configuration of a run.
+#[derive(Debug)]
+pub struct Place {
+    /// `holdfast.toml`
+    pub config: PathBuf,
+    /// The storage root.
+    pub root: PathBuf,
+    /// Sockets. In `/tmp`, because the address of a socket has at most 108 bytes.
+    pub runtime: PathBuf,
+    /// What programs say.
+    pub logs: PathBuf,
+    /// Address of the private bus.
+    pub address: String,
+    _runtime_directory: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new(programs: &Programs, directory: &Path, settings: &Settings) -> anyhow::Result<Self> {
+        let runtime_directory = tempfile::Builder::new()
+            .prefix("holdfast-")
+            .tempdir()
+            .context("no temporary directory")?;
+        let runtime = runtime_directory.path().to_owned();
+        let [root, state, logs] = DIRECTORIES.map(|name| directory.join(name));
+        for path in [&root, &state, &logs] {
+            std::fs::create_dir_all(path).with_context(|| format!("{} can't be made", path.display()))?;
+        }
+        let address = format!("unix:path={}", runtime.join("bus").display());
+        let config = directory.join(CONFIG);
+        std::fs::write(&config, toml(settings, &root, &runtime, &state, &address, programs)?)
+            .with_context(|| format!("{} can't be written", config.display()))?;
+        Ok(Self {
+            config,
+            root,
+            runtime,
+            logs,
+            address,
+            _runtime_directory: runtime_directory,
+        })
+    }
+}
+
 /// A running recorder on a bus of its own.
 #[derive(Debug)]
 pub struct Rig {
-    config: PathBuf,
-    root: PathBuf,
-    runtime: PathBuf,
-    address: String,
     connection: zbus::Connection,
     recorder_process: Guarded,
     // Behind the recorder: the bus goes last.
     bus: Guarded,
-    _runtime_directory: tempfile::TempDir,
+    place: Place,
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
         self.recorder_process.end();
         // Captures are detached, so that they outlive the recorder. Not us.
-        process::end_with_argument(self.config.as_os_str());
+        process::end_with_argument(self.place.config.as_os_str());
         self.bus.end();
     }
 }
@@ -164,45 +206,27 @@ impl Rig {
         settings: &Settings,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
-        // Addresses of sockets are short: at most 108 bytes.
-        let runtime_directory = tempfile::Builder::new()
-            .prefix("holdfast-")
-            .tempdir()
-            .context("no temporary directory")?;
-        let runtime = runtime_directory.path().to_owned();
-        let [root, state, logs] = DIRECTORIES.map(|name| directory.join(name));
-        for path in [&root, &state, &logs] {
-            std::fs::create_dir_all(path).with_context(|| format!("{} can't be made", path.display()))?;
-        }
-        let address = format!("unix:path={}", runtime.join("bus").display());
-        let bus = start_bus(&address)?;
-        let config = directory.join(CONFIG);
-        std::fs::write(&config, toml(settings, &root, &runtime, &state, &address, programs)?)
-            .with_context(|| format!("{} can't be written", config.display()))?;
-
-        let log = logs.join("recorder.log");
+        let place = Place::new(programs, directory, settings)?;
+        let bus = start_bus(&place.address)?;
+        let log = place.logs.join("recorder.log");
         let log_file = std::fs::File::create(&log).with_context(|| format!("{} can't be made", log.display()))?;
         let mut recorder = Command::new(programs.path("holdfast-recorder"));
         recorder
             .arg("--config")
-            .arg(&config)
+            .arg(&place.config)
             .stdin(Stdio::null())
             .stdout(log_file.try_clone()?)
             .stderr(log_file);
         let recorder_process = Guarded::spawn(&mut recorder)?;
-        let connection = zbus::connection::Builder::address(address.as_str())?
+        let connection = zbus::connection::Builder::address(place.address.as_str())?
             .build()
-            .await
-            .context("the private bus does not answer")?;
+            .await;
+        let connection = connection.context("the private bus does not answer")?;
         let mut rig = Self {
-            config,
-            root,
-            runtime,
-            address,
             connection,
             recorder_process,
             bus,
-            _runtime_directory: runtime_directory,
+            place,
         };
         rig.wait_for_recorder(&log, interrupt).await?;
         Ok(rig)
@@ -254,23 +278,8 @@ impl Rig {
         &self.connection
     }
 
-    /// The bus, for further connections.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    pub fn config(&self) -> &Path {
-        &self.config
-    }
-
-    /// The storage root.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Where the captures' sockets are.
-    pub fn runtime(&self) -> &Path {
-        &self.runtime
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// An error if the recorder has ended.

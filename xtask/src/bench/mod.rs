@@ -1,6 +1,13 @@
 //! The figures. Each bench prints a table for people and, with `--json`, one object for programs.
 
+mod bus;
+mod capture;
+mod clip;
+mod copy;
 mod device;
+mod scale;
+mod start;
+mod usage;
 mod wear;
 
 use clap::{Args, Subcommand};
@@ -35,6 +42,14 @@ pub struct Common {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// CPU and memory of stream copy, next to ffmpeg and splitmuxsink.
+    Copy,
+    /// CPU and memory per input with 1, 8 and 32 inputs.
+    Scale,
+    /// From the command to the first safe chunk, armed and cold.
+    Start,
+    /// Latency of reads and of Start and Stop under 20 clients.
+    Bus,
     /// Bytes that reach the disk per byte of footage.
     Wear,
 }
@@ -46,6 +61,10 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     setup::run(&setup::SetupArgs::default())?;
     let interrupt = Interrupt::listen()?;
     let figures = match args.what {
+        What::Copy => copy::run(&args.common, &interrupt),
+        What::Scale => scale::run(&args.common, &interrupt),
+        What::Start => start::run(&args.common, &interrupt),
+        What::Bus => bus::run(&args.common, &interrupt),
         What::Wear => wear::run(&args.common, &interrupt),
     }?;
     if args.common.json {

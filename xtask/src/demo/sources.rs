@@ -24,7 +24,7 @@ impl Sources {
             programs,
             ["--size=1280x720", "--fps=30", "--bitrate-kbps=4000", "--audio=aac"],
         )?;
-        let url = camera.urls.first().context("a camera without an address")?;
+        let url = camera.url()?.to_owned();
         let inputs = vec![
             (
                 "cam0".to_owned(),
