@@ -74,6 +74,14 @@ fn recovers_to(bytes: &[u8], chunks: u64, fill: u8) {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
+/// These bytes as they are in the pool.
+fn retired(bytes: &[u8]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = Pool::open(&dir.path().join("pool")).unwrap();
+    pool.retire(&part(dir.path(), bytes)).unwrap();
+    std::fs::read(&pool.files().unwrap()[0].0).unwrap()
+}
+
 fn whole_chunks(ends: &[usize], length: usize) -> u64 {
     ends.iter().filter(|end| **end <= length).count() as u64
 }
@@ -111,6 +119,11 @@ fn old_footage_that_begins_exactly_where_the_new_ends_never_passes() {
     let (new, ends) = recording(identity(1), 3, 0x22);
     assert_eq!(old_ends[..3], ends);
     let torn: Vec<u8> = [&new[..], &old[ends[2]..]].concat();
+    recovers_to(&torn, 3, 0x22);
+    // Nor when the new chunk 4 had begun to overwrite it.
+    let (newer, newer_ends) = recording(identity(1), 4, 0x22);
+    let cut = newer_ends[3] - 100;
+    let torn = [&newer[..cut], &old[cut..]].concat();
     recovers_to(&torn, 3, 0x22);
     // Nor when the reader looks at it before recovery does.
     let dir = tempfile::tempdir().unwrap();
@@ -280,7 +293,7 @@ proptest! {
         let (old, _) = recording(identity(2), old_chunks, 0x11);
         let (new, ends) = recording(new_identity, new_chunks, 0x22);
         let cut = cut.index(new.len()) + 1;
-        let mut file = old;
+        let mut file = retired(&old);
         file.resize(file.len().max(cut), 0);
         file[..cut].copy_from_slice(&new[..cut]);
         let expected = whole_chunks(&ends, cut);
