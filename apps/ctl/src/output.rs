@@ -191,7 +191,7 @@ mod tests {
         );
         assert_eq!(bytes(812 << 20), "812 MiB");
         assert_eq!(bytes((1 << 40) + (1 << 39)), "1.5 TiB");
-        assert_eq!(bytes(u64::MAX), "16384 PiB");
+        assert_eq!(bytes(u64::MAX), "16383 PiB");
         assert_eq!(duration(751_000_000), "0:12:31");
         assert_eq!(duration(90_061_000_000), "1d 01:01:01");
         assert_eq!(

@@ -1,0 +1,280 @@
+//! The real program on real files.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use common::{Run, SESSION, Shelf, holdfast, json};
+use holdfast_segment::{CloseReason, Mark};
+
+#[test]
+fn a_wrong_configuration_is_told_with_all_its_mistakes() {
+    let shelf = Shelf::new();
+    let config = shelf.write(
+        "holdfast.toml",
+        "[storage]\nroot = \"/srv\"\nwarn_percent = 95\n[recording]\nrotation_minutes = 0\nrotation_minuts = 3\n\
+         [[input]]\nname = \"cam0\"\nsource = \"rtsp\"\nurl = \"rtsp://admin:hunter2@cam/1\"\n",
+    );
+    let Run { code, out, err } = holdfast(&["--config", &config, "config", "check"]);
+    assert_eq!((code, out.as_str()), (3, ""));
+    for part in [
+        "holdfast.toml:3:16",
+        "holdfast.toml:5:20",
+        "holdfast.toml:6:1",
+        "holdfast.toml:10:7",
+        "did you mean rotation_minutes?",
+        "a whole number of minutes from 1 to 1440",
+        "credentials_file",
+    ] {
+        assert!(err.contains(part), "{part} is missing in:\n{err}");
+    }
+    assert!(!err.contains("hunter2"), "{err}");
+
+    let Run { code, out, err } = holdfast(&["--config", &config, "config", "check", "--json"]);
+    assert_eq!((code, err.as_str()), (3, ""));
+    let mistakes = &json(&out)["error"]["mistakes"];
+    assert_eq!(mistakes.as_array().unwrap().len(), 4);
+    assert_eq!(mistakes[1]["key"], "recording.rotation_minutes");
+    assert_eq!(mistakes[1]["place"]["file"]["line"], 5);
+    assert!(!out.contains("hunter2"), "{out}");
+}
+
+#[test]
+fn a_right_configuration_is_shown_with_its_origins() {
+    let shelf = Shelf::new();
+    let config = shelf.config("");
+    let run = holdfast(&["--config", &config, "config", "check"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.out.contains("the configuration is right"), "{}", run.out);
+    let run = common::run_with(
+        &["config", "show", "--config", &config],
+        &[("HOLDFAST_ROTATION_MINUTES", "7")],
+    );
+    assert!(run.out.contains("rotation_minutes = 7"), "{}", run.out);
+    assert!(
+        run.out.contains("# environment HOLDFAST_ROTATION_MINUTES"),
+        "{}",
+        run.out
+    );
+    let run = common::run_with(
+        &["config", "check", "--config", &config],
+        &[("HOLDFAST_ROTATION_MINUTES", "1441")],
+    );
+    assert_eq!(run.code, 3);
+    assert!(run.err.contains("HOLDFAST_ROTATION_MINUTES=1441"), "{}", run.err);
+    // A file that is not there says how to have one.
+    let run = holdfast(&["config", "check", "--config", "/nonexistent/holdfast.toml"]);
+    assert_eq!(run.code, 3);
+    assert!(run.err.contains("there is no configuration"), "{}", run.err);
+}
+
+#[test]
+fn whole_footage_verifies_and_damaged_footage_does_not() {
+    let shelf = Shelf::new();
+    let files = shelf.record("cam0", 3);
+    let session = shelf.session();
+    let run = holdfast(&["verify", session.to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("all footage is whole"), "{}", run.out);
+    // By the session's id, its beginning, or "last".
+    for word in [SESSION, "20261121T0715", "last"] {
+        let run = holdfast(&["--config", &shelf.config(""), "verify", word, "--json"]);
+        assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+        let report = json(&run.out);
+        assert_eq!(report["ok"], true);
+        assert_eq!(report["report"]["inputs"][0]["files"].as_array().unwrap().len(), 3);
+    }
+
+    // One byte of footage in the second file.
+    shelf.flip(&files[1], 5_000);
+    let run = holdfast(&["verify", session.to_str().unwrap()]);
+    assert_eq!(run.code, 1, "{}", run.out);
+    assert!(
+        run.out.contains("000002_") && run.out.contains("not all is well"),
+        "{}",
+        run.out
+    );
+    let run = holdfast(&["verify", files[1].to_str().unwrap(), "--json"]);
+    assert_eq!(run.code, 1);
+    let report = json(&run.out);
+    assert_eq!(report["ok"], false);
+    assert!(report["findings"][0]["offset"].as_u64().unwrap() > 0, "{report}");
+    // A missing file in the chain is found between the files.
+    std::fs::remove_file(&files[1]).unwrap();
+    assert_eq!(holdfast(&["verify", session.to_str().unwrap()]).code, 1);
+}
+
+#[test]
+fn what_a_crash_left_open_is_recovered_once() {
+    let shelf = Shelf::new();
+    let part = shelf.crash("cam0");
+    let config = shelf.config("");
+    let run = holdfast(&["recover", "--config", &config]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("recovered with"), "{}", run.out);
+    assert!(!part.exists());
+    let run = holdfast(&["recover", shelf.root().to_str().unwrap(), "--json"]);
+    assert_eq!(
+        (run.code, json(&run.out)["recovered"].as_array().unwrap().len()),
+        (0, 0)
+    );
+    let run = holdfast(&["verify", shelf.session().to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}", run.out);
+}
+
+#[test]
+fn a_file_that_is_being_written_is_left_alone() {
+    let shelf = Shelf::new();
+    let mut writer = shelf.writer("cam0", 1);
+    writer.append(&common::chunk(0)).unwrap();
+    let run = holdfast(&["recover", shelf.root().to_str().unwrap(), "--json"]);
+    let report = json(&run.out);
+    assert_eq!((run.code, report["busy"].as_array().unwrap().len()), (0, 1), "{report}");
+    assert!(writer.part_path().exists());
+    writer.append(&common::chunk(1)).unwrap();
+    writer.close(CloseReason::Stop).unwrap();
+}
+
+#[test]
+fn an_export_is_one_file_and_is_never_overwritten() {
+    let shelf = Shelf::new();
+    shelf.record("cam0", 2);
+    let out = shelf.path("out.mp4");
+    let session = shelf.session();
+    let arguments = [
+        "export",
+        session.to_str().unwrap(),
+        "-o",
+        out.to_str().unwrap(),
+        "--json",
+    ];
+    let run = holdfast(&arguments);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    let report = json(&run.out);
+    assert_eq!(report[0]["summary"]["segments"], 2);
+    assert_eq!(report[0]["bytes"], std::fs::metadata(&out).unwrap().len());
+    let run = holdfast(&arguments);
+    assert_eq!(run.code, 7);
+    assert!(
+        json(&run.out)["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("exists already"),
+        "{}",
+        run.out
+    );
+    assert!(json(&run.out)["error"]["remedy"].as_str().is_some());
+}
+
+#[test]
+fn a_session_of_several_inputs_asks_which_one() {
+    let shelf = Shelf::new();
+    shelf.record("cam0", 1);
+    shelf.record("cam1", 1);
+    let config = shelf.config("");
+    let export = |more: &[&str]| holdfast(&[&["--config", &config, "export", "last"], more].concat());
+    let run = export(&["-o", shelf.path("x.mp4").to_str().unwrap()]);
+    assert_eq!(run.code, 2);
+    assert!(
+        run.err.contains("cam0, cam1") && run.err.contains("--input"),
+        "{}",
+        run.err
+    );
+    let run = export(&["-o", shelf.path("x.mp4").to_str().unwrap(), "--input", "cam7"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("cam7"), "{}", run.err);
+    let run = export(&["-o", shelf.path("x.mp4").to_str().unwrap(), "--input", "cam1"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    // Into a directory: all of them.
+    let directory = shelf.path("exports");
+    std::fs::create_dir(&directory).unwrap();
+    let run = export(&["-o", directory.to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    for input in ["cam0", "cam1"] {
+        assert!(directory.join(format!("{SESSION}_{input}.mp4")).exists());
+    }
+}
+
+#[test]
+fn marks_become_chapters() {
+    let shelf = Shelf::new();
+    let mut writer = shelf.writer("cam0", 1);
+    writer.append(&common::chunk(0)).unwrap();
+    writer.note_mark(Mark {
+        mono_ns: common::START_NS + 500_000_000,
+        wall_ns: 0,
+        text: "goal".into(),
+    });
+    writer.append(&common::chunk(1)).unwrap();
+    writer.close(CloseReason::Stop).unwrap();
+    let out = shelf.path("out.mp4");
+    let run = holdfast(&["export", shelf.session().to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    assert!(run.out.contains("chapter at 0:00:00: goal"), "{}{}", run.out, run.err);
+}
+
+#[test]
+fn a_session_that_is_not_there_is_told() {
+    let shelf = Shelf::new();
+    let config = shelf.config("");
+    let run = holdfast(&["--config", &config, "verify", "last"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("there are no sessions"), "{}", run.err);
+    shelf.record("cam0", 1);
+    let run = holdfast(&["--config", &config, "verify", "2031"]);
+    assert!(
+        run.code == 2 && run.err.contains("there is no session 2031"),
+        "{}",
+        run.err
+    );
+    let run = holdfast(&["verify", "/nonexistent/file.mp4"]);
+    assert!(run.code == 2 && run.err.contains("does not exist"), "{}", run.err);
+    let run = holdfast(&["--config", "/nonexistent", "verify", "last"]);
+    assert!(run.code == 3 && run.err.contains("--config"), "{}", run.err);
+    // Some other program's file.
+    let text = shelf.write("text.mp4", "no footage in here, but long enough to look at");
+    let run = holdfast(&["verify", &text]);
+    assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+}
+
+#[test]
+fn completions_and_man_pages_are_made() {
+    for shell in ["bash", "zsh", "fish"] {
+        let run = holdfast(&["completions", shell]);
+        assert_eq!(run.code, 0);
+        assert!(run.out.contains("unprotect") && run.out.contains("cut-gaps"), "{shell}");
+    }
+    let run = holdfast(&["man"]);
+    assert!(
+        run.code == 0 && run.out.contains(".TH holdfast 1") && run.out.contains("Exit codes"),
+        "{}",
+        run.out
+    );
+    let shelf = Shelf::new();
+    let directory = shelf.path("man");
+    assert_eq!(holdfast(&["man", "--out", directory.to_str().unwrap()]).code, 0);
+    assert!(directory.join("holdfast-export.1").exists());
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_crash() {
+    let status = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "\"$0\" completions bash | head -c 10 >/dev/null",
+            env!("CARGO_BIN_EXE_holdfast"),
+        ])
+        .output()
+        .unwrap();
+    assert!(status.stderr.is_empty(), "{}", String::from_utf8_lossy(&status.stderr));
+}
+
+#[test]
+fn usage_is_told() {
+    for arguments in [
+        &["verify"][..],
+        &["watch", "--interval", "-1"],
+        &["start", "--wait", "x"],
+        &["nonsense"],
+    ] {
+        assert_eq!(holdfast(arguments).code, 2, "{arguments:?}");
+    }
+}
