@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use zbus::interface;
 use zbus::message::Header;
-use zbus::object_server::SignalEmitter;
+use zbus::object_server::{ObjectServer, SignalEmitter};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 
 use super::options::{Dict, Options, invalid, text};
@@ -98,10 +98,38 @@ fn known_session(path_or_id: &str) -> Result<String, Error> {
         .ok_or_else(|| Error::new(ErrorCode::UnknownSession, format!("{path_or_id:?} is no session")))
 }
 
+impl Manager {
+    /// Who is given a session's path may use it at once: the publisher, which goes by the news, may be a moment behind.
+    async fn publish_session(&self, id: &str, server: &ObjectServer) {
+        let summary = async {
+            loop {
+                // The keeper of the journal makes it known on its own thread.
+                match self.facade.catalog.known(id) {
+                    Some(summary) => return summary,
+                    None => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+        };
+        let Ok(summary) = timeout(Duration::from_secs(1), summary).await else {
+            return;
+        };
+        // It may have been published meanwhile: that is no error.
+        let object = super::session::Session::new(Arc::clone(&self.facade), summary);
+        if let Err(error) = server.at(session_path(id), object).await {
+            warn!(session = id, "no object on the bus: {error}");
+        }
+    }
+}
+
 #[interface(name = "org.holdfast.Recorder1", introspection_docs = false)]
 impl Manager {
     #[zbus(out_args("session", "created"))]
-    async fn start(&self, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(OwnedObjectPath, bool), Error> {
+    async fn start(
+        &self,
+        options: Dict,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<(OwnedObjectPath, bool), Error> {
         let mut options = Options::new("Start", options);
         let inputs = options.strings("inputs")?.unwrap_or_default();
         let label = text("label", options.string("label")?.unwrap_or_default(), MAX_TEXT_BYTES)?;
@@ -134,6 +162,7 @@ impl Manager {
             // After that long the session is answered as it is; it goes on starting.
             let _ = timeout(Duration::from_millis(u64::from(wait_ms)), safe).await;
         }
+        self.publish_session(&id, server).await;
         Ok((session_path(&id), created))
     }
 
