@@ -207,7 +207,7 @@ impl Rig {
         interrupt: &Interrupt,
     ) -> anyhow::Result<Self> {
         let place = Place::new(programs, directory, settings)?;
-        let bus = start_bus(&place.address)?;
+        let bus = start_bus(&place)?;
         let log = place.logs.join("recorder.log");
         let log_file = std::fs::File::create(&log).with_context(|| format!("{} can't be made", log.display()))?;
         let mut recorder = Command::new(programs.path("holdfast-recorder"));
@@ -288,12 +288,13 @@ impl Rig {
     }
 }
 
-fn start_bus(address: &str) -> anyhow::Result<Guarded> {
+fn start_bus(place: &Place) -> anyhow::Result<Guarded> {
     let mut command = Command::new("dbus-daemon");
-    command
-        .args(["--session", "--nofork", "--nosyslog", "--print-address=1"])
-        .arg(format!("--address={address}"));
-    let mut bus = Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))
+    command.args(["--session", "--nofork", "--nosyslog", "--print-address=1"]);
+    command.arg(format!("--address={}", place.address));
+    let log = place.logs.join("bus.log");
+    let log = std::fs::File::create(&log).with_context(|| format!("{} can't be made", log.display()))?;
+    let mut bus = Guarded::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log))
         .context("a private bus takes dbus-daemon: `cargo xtask setup` installs it")?;
     let output = bus.child().stdout.take().context("a bus without output")?;
     let mut line = String::new();
@@ -302,7 +303,10 @@ fn start_bus(address: &str) -> anyhow::Result<Guarded> {
         .read_line(&mut line)
         .context("the private bus says nothing")?;
     if line.is_empty() {
-        bail!("the private bus did not start (see above)");
+        bail!(
+            "the private bus did not start (see {})",
+            place.logs.join("bus.log").display()
+        );
     }
     Ok(bus)
 }

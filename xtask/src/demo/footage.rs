@@ -126,7 +126,7 @@ fn decode_numbers(file: &Path, width: usize, height: usize) -> anyhow::Result<Ve
     let mut ffmpeg = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-i"])
         .arg(file)
-        .args(["-map", "0:v:0", "-fps_mode", "passthrough"])
+        .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "-1"])
         .args(["-vf", &format!("crop={width}:{rows}:0:0")])
         .args(["-f", "rawvideo", "-pix_fmt", "gray", "-"])
         .stdin(Stdio::null())
