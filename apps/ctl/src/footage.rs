@@ -71,14 +71,14 @@ pub fn verify(global: &Global, out: &Output, what: &[String], strict: bool) -> O
         let mut text = String::new();
         for input in &report.inputs {
             text.push_str(&format!(
-                "{} {}: {}, {}, {}, {} of gaps on record ({} frames lost)\n",
+                "{} {}: {}, {} of all tracks, {}, {} of gaps on record ({} lost)\n",
                 input.session,
                 input.input,
                 output::count(input.files.len() as u64, "file"),
                 output::count(input.frames, "frame"),
                 output::duration(input.duration_ns / 1000),
                 output::short(input.gap_ns / 1000),
-                input.frames_lost,
+                output::count(input.frames_lost, "frame"),
             ));
         }
         for finding in &findings {

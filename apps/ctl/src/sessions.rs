@@ -184,11 +184,11 @@ pub async fn show(global: &Global, out: &Output, word: &str) -> Outcome {
             line(
                 "gap",
                 format!(
-                    "{}  {}  {}  {} frames lost  {}",
+                    "{}  {}  {}  {} lost  {}",
                     output::time(gap.at),
                     gap.input,
                     gap.cause,
-                    gap.frames_lost,
+                    output::count(gap.frames_lost, "frame"),
                     output::short(gap.duration_usec)
                 ),
             );

@@ -193,7 +193,7 @@ pub fn directories(config: &Config) -> Check {
     Check::new(
         "directories",
         Level::Warning,
-        format!("{} is missing", missing.join(" and ")),
+        format!("missing: {}", missing.join(", ")),
         format!(
             "systemd and the recorder make them; if they can't: install -d -o holdfast -g holdfast {}",
             missing.join(" ")

@@ -1,11 +1,12 @@
 //! What the capture program finds out about encoders: it knows GStreamer, this program does not.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use holdfast_config::{Config, Source};
-use serde_json::Value;
+use serde::Deserialize;
 use tokio::process::Command;
 
 use super::{Check, Level};
@@ -51,7 +52,7 @@ pub async fn check(config: &Config) -> Vec<Check> {
         }
     };
     let said = String::from_utf8_lossy(&output.stderr);
-    let Ok(report) = serde_json::from_slice::<Value>(&output.stdout) else {
+    let Ok(rows) = serde_json::from_slice::<Vec<Row>>(&output.stdout) else {
         let last = said
             .lines()
             .rev()
@@ -63,87 +64,110 @@ pub async fn check(config: &Config) -> Vec<Check> {
             "install GStreamer and its plugins: gstreamer1.0-plugins-base, -good, -bad and -ugly, gstreamer1.0-libav",
         );
     };
-    judge(config, &program, &rows(&report))
+    judge(config, &program, &rows)
 }
 
-/// An encoder and whether it works here.
+/// An encoder of the capture program's table, and whether it works here.
+#[derive(Debug, Deserialize)]
 struct Row {
-    name: String,
+    encoder: String,
+    codec: Codec,
     works: bool,
-    why: String,
+    installed: bool,
+    evidence: Option<Evidence>,
+    package: String,
 }
 
-/// A list of objects, or an object that holds one; each with a name and a verdict.
-fn rows(report: &Value) -> Vec<Row> {
-    let list = report
-        .as_array()
-        .or_else(|| report.as_object()?.values().find_map(Value::as_array));
-    let text = |row: &Value, names: &[&str]| {
-        names
-            .iter()
-            .find_map(|name| row.get(name)?.as_str())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let works = |row: &Value| {
-        ["works", "ok", "usable", "available"]
-            .iter()
-            .find_map(|name| row.get(name)?.as_bool())
-            .unwrap_or(false)
-    };
-    let row = |row: &Value| Row {
-        name: text(row, &["name", "encoder", "element"]),
-        works: works(row),
-        why: text(row, &["reason", "why", "error", "message", "detail"]),
-    };
-    list.map(|list| list.iter().map(row).collect()).unwrap_or_default()
+#[derive(Debug, Deserialize)]
+struct Evidence {
+    error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Codec {
+    H264,
+    H265,
+    #[serde(other)]
+    Other,
+}
+
+impl Row {
+    fn why(&self) -> String {
+        match (
+            self.installed,
+            self.evidence.as_ref().and_then(|evidence| evidence.error.as_deref()),
+        ) {
+            (false, _) => format!("it is not installed; it comes with {}", self.package),
+            (true, Some(error)) => error.to_owned(),
+            (true, None) => "too few pictures came back".to_owned(),
+        }
+    }
 }
 
 fn judge(config: &Config, program: &Path, rows: &[Row]) -> Vec<Check> {
-    let working: Vec<&str> = rows
-        .iter()
-        .filter(|row| row.works)
-        .map(|row| row.name.as_str())
-        .collect();
-    // A camera that encodes by itself needs no encoder here.
-    let needing = || {
-        config
-            .inputs
-            .iter()
-            .filter(|input| !matches!(input.source, Source::Rtsp { .. }))
-    };
-    let mut checks = Vec::new();
-    for input in needing() {
-        let Some(name) = &input.encoding.encoder else { continue };
-        if !working.contains(&name.as_str()) {
-            let why = rows
-                .iter()
-                .find(|row| row.name == *name)
-                .map_or("it is not in the table", |row| row.why.as_str());
-            checks.push(Check::new(
-                "encoders",
-                Level::Fail,
-                format!("input {}: encoder {name} does not work here: {why}", input.name),
-                format!("use encoder = \"auto\", or one of: {}", working.join(", ")),
-            ));
-        }
-    }
-    if working.is_empty() {
-        let level = if needing().next().is_some() {
-            Level::Fail
+    let names = |rows: &mut dyn Iterator<Item = &Row>| {
+        let names: Vec<&str> = rows.map(|row| row.encoder.as_str()).collect();
+        if names.is_empty() {
+            "none".to_owned()
         } else {
-            Level::Warning
+            names.join(", ")
+        }
+    };
+    let working = names(&mut rows.iter().filter(|row| row.works));
+    let mut checks = Vec::new();
+    // A camera that encodes by itself needs no encoder here.
+    for input in config
+        .inputs
+        .iter()
+        .filter(|input| !matches!(input.source, Source::Rtsp { .. }))
+    {
+        let (name, wanted) = (&input.name, input.encoding.codec);
+        let problem = match &input.encoding.encoder {
+            Some(encoder) => match rows.iter().find(|row| row.encoder == *encoder) {
+                Some(row) if row.works => continue,
+                Some(row) => (
+                    format!("encoder {encoder} does not work here: {}", row.why()),
+                    format!("use encoder = \"auto\"; working: {working}"),
+                ),
+                None => (
+                    format!("there is no encoder {encoder}"),
+                    format!("use encoder = \"auto\", or one of: {}", names(&mut rows.iter())),
+                ),
+            },
+            None => {
+                let (codec, text) = match wanted {
+                    holdfast_config::Codec::H264 => (Codec::H264, "H.264"),
+                    holdfast_config::Codec::H265 => (Codec::H265, "H.265"),
+                };
+                let fitting = || rows.iter().filter(move |row| row.codec == codec);
+                if fitting().any(|row| row.works) {
+                    continue;
+                }
+                let packages: BTreeSet<&str> = fitting()
+                    .filter(|row| !row.installed)
+                    .map(|row| row.package.as_str())
+                    .collect();
+                let packages: Vec<&str> = packages.into_iter().collect();
+                (
+                    format!("no encoder for {text} works here"),
+                    format!(
+                        "install one ({}), or choose another codec; working: {working}",
+                        packages.join(", ")
+                    ),
+                )
+            }
         };
         checks.push(Check::new(
             "encoders",
-            level,
-            "no encoder works on this box",
-            "install one: gstreamer1.0-plugins-ugly has x264enc; for hardware see the vendor's GStreamer plugins",
+            Level::Fail,
+            format!("{name}: {}", problem.0),
+            problem.1,
         ));
-    } else if checks.is_empty() {
+    }
+    if checks.is_empty() {
         checks.push(Check::ok(
             "encoders",
-            format!("{} ({})", working.join(", "), program.display()),
+            format!("working: {working} ({})", program.display()),
         ));
     }
     checks
