@@ -66,7 +66,7 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Renames without making it durable; never replaces a file that is there.
-pub(crate) fn rename_exclusive(from: &Path, to: &Path) -> Result<()> {
+fn rename_exclusive(from: &Path, to: &Path) -> Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
         Err(Errno::EXIST) => Err(Error::Exists { path: to.to_owned() }),

@@ -24,6 +24,7 @@ mod boxes;
 pub mod durable;
 mod error;
 pub mod export;
+mod finish;
 mod identity;
 mod ledger;
 mod mfra;

@@ -18,6 +18,7 @@
 use crate::boxes::{put_u32, put_u64};
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::finish::Finish;
 use crate::identity::Identity;
 use crate::ledger::{CloseReason, Cut, Hole, Ledger};
 use crate::recycle::Pool;
@@ -25,7 +26,6 @@ use crate::scan::{Found, Head, Item, Scan, load_chunk, payload_is_whole, read_he
 use crate::source::Source;
 use crate::tally::Tally;
 use crate::types::Digest;
-use crate::writer::Finish;
 use serde::Serialize;
 use std::fmt;
 use std::fs::OpenOptions;

@@ -108,7 +108,7 @@ impl Pool {
 
     /// Moves the largest file to `target` and opens it, locked, with its size. `None` if there is none.
     ///
-    /// The new name is not durable yet; the old head is overwritten already.
+    /// The new name is durable, and the old head was overwritten long ago.
     pub(crate) fn take(&self, target: &Path) -> Result<Option<(File, u64)>> {
         let mut files = self.list("blocks")?;
         files.sort_by_key(|(_, bytes)| *bytes);
@@ -132,7 +132,8 @@ impl Pool {
         if file.read_exact_at(&mut head, 0).is_err() || head != MARKER {
             return Ok(None);
         }
-        durable::rename_exclusive(path, target)?;
+        // Durable before anything is written: else a power cut could leave a new head under a name in the pool.
+        durable::rename_new(path, target)?;
         Ok(Some(file))
     }
 

@@ -3,9 +3,9 @@
 use crate::boxes::put_u32;
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::finish::Finish;
 use crate::identity::{Counts, Gap, Identity, Mark};
 use crate::ledger::{CloseReason, Ledger};
-use crate::mfra::put_mfra;
 use crate::moof::put_moof;
 use crate::moov::{put_ftyp, put_moov};
 use crate::moov_read::MAX_TRACKS;
@@ -86,6 +86,7 @@ pub struct Writer {
     tracks: Vec<Track>,
     options: WriteOptions,
     recycled: bool,
+    name_is_durable: bool,
     /// Chain value of the last safe chunk; `None` before the first.
     chain: Option<Digest>,
     /// Safe length of the file: where the next chunk goes.
@@ -146,6 +147,7 @@ impl Writer {
             identity,
             tracks,
             recycled,
+            name_is_durable: recycled,
             allocated,
         })
     }
@@ -317,13 +319,11 @@ impl Writer {
             .sync_data()
             .map_err(|error| Error::io(&self.part, self.length, "sync", error));
         // The name must be as durable as the bytes before the first of them are called safe.
-        let synced = synced.and_then(|()| {
-            if self.chain.is_none() {
-                durable::sync_parent(&self.part)
-            } else {
-                Ok(())
-            }
-        });
+        let synced = match self.name_is_durable {
+            true => synced,
+            false => synced.and_then(|()| durable::sync_parent(&self.part)),
+        };
+        self.name_is_durable |= synced.is_ok();
         self.poisoned = synced.is_err();
         synced
     }
@@ -396,35 +396,6 @@ struct Front {
     /// How many of the pending gaps and marks are in the seal.
     gaps: usize,
     marks: usize,
-}
-
-/// The end of a file, by the writer or by recovery.
-pub(crate) struct Finish<'a> {
-    pub file: &'a File,
-    pub part: &'a Path,
-    pub path: &'a Path,
-    /// Where the last chunk ends.
-    pub offset: u64,
-}
-
-impl Finish<'_> {
-    /// Returns the file's digest and length.
-    pub(crate) fn run(&self, file_id: FileId, chain: Digest, tally: &Tally) -> Result<(Digest, u64)> {
-        let mut tail = Vec::new();
-        let digest = tally.ledger().put(&mut tail, file_id, self.offset, chain);
-        put_mfra(&mut tail, tally.index_track(), tally.index());
-        let length = self.offset + tail.len() as u64;
-        durable::write_all_at(self.file, self.part, self.offset, &mut [IoSlice::new(&tail)])?;
-        // Also gives back what was allocated ahead, and cuts off what an older file left.
-        self.file
-            .set_len(length)
-            .map_err(|error| Error::io(self.part, length, "set the length", error))?;
-        self.file
-            .sync_all()
-            .map_err(|error| Error::io(self.part, length, "sync", error))?;
-        durable::rename_new(self.part, self.path)?;
-        Ok((digest, length))
-    }
 }
 
 /// The identity with the start of the first chunk; the wall time moves along.

@@ -1,17 +1,17 @@
 //! Bit rot, garbage and lies: verification sees any byte that changed, and nothing panics whatever it is given.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 #[path = "common/garbage.rs"]
 mod garbage;
 
-use common::{chunk, identity, tracks};
+use common::{chunk, identity, scratch, tracks};
 use holdfast_segment::{CloseReason, Gap, GapCause, Mark, WriteOptions, Writer, verify};
 use proptest::prelude::*;
 
 /// A closed file with all that can be in one.
 fn closed(chunks: u64) -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let options = WriteOptions {
         sync: false,
         ..WriteOptions::default()
@@ -38,7 +38,7 @@ fn closed(chunks: u64) -> Vec<u8> {
 #[test]
 fn a_sound_file_has_no_findings_and_one_changed_byte_anywhere_is_found() {
     let bytes = closed(2);
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let path = dir.path().join("x.mp4");
     std::fs::write(&path, &bytes).unwrap();
     let report = verify::verify_file(&path);
@@ -61,7 +61,7 @@ fn a_sound_file_has_no_findings_and_one_changed_byte_anywhere_is_found() {
 
 #[test]
 fn a_file_of_another_program_is_told_apart() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let path = dir.path().join("x.mp4");
     std::fs::write(&path, b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\x08moov").unwrap();
     let report = verify::verify_file(&path);
@@ -85,7 +85,7 @@ fn neighbouring_holes_stay_the_same_hole() {
     bytes[seals[0]] ^= 1;
     let moof = (seals[1]..).find(|at| bytes[*at..].starts_with(b"moof")).unwrap();
     bytes[moof] ^= 1;
-    garbage::try_everything(tempfile::tempdir().unwrap().path(), &bytes);
+    garbage::try_everything(scratch().path(), &bytes);
 }
 
 /// One way to spoil a file.
@@ -155,7 +155,7 @@ proptest! {
 
     #[test]
     fn spoilt_files_harm_nobody(spoils in prop::collection::vec(spoil(), 1..5)) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = scratch();
         let mut bytes = closed(3);
         spoils.iter().for_each(|spoil| apply(&mut bytes, spoil));
         garbage::try_everything(dir.path(), &bytes);
@@ -163,6 +163,6 @@ proptest! {
 
     #[test]
     fn garbage_harms_nobody(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-        garbage::try_everything(tempfile::tempdir().unwrap().path(), &bytes);
+        garbage::try_everything(scratch().path(), &bytes);
     }
 }

@@ -1,5 +1,5 @@
 //! A disk that refuses: the error says where, the books stay right, and what was safe stays safe.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

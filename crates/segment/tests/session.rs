@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{SECOND_NS, START_NS, chunk, identity, tracks};
+use common::{SECOND_NS, START_NS, chunk, identity, scratch, tracks};
 use holdfast_segment::verify::{Severity, verify_session};
 use holdfast_segment::{
     BootId, CloseReason, Closed, FileId, Frame, Gap, GapCause, Identity, Previous, WriteOptions, Writer,
@@ -63,7 +63,7 @@ fn only(dir: &Path, least: Severity, words: &str) {
 
 #[test]
 fn a_rotation_without_loss_has_no_findings() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let one = record(dir.path(), identity(1), 0..10, 0);
     let two = record(dir.path(), after(&one, 2), 10..20, 0);
     // The writer of the third did not wait for the second to be closed.
@@ -80,7 +80,7 @@ fn a_rotation_without_loss_has_no_findings() {
 
 #[test]
 fn a_gap_between_files_needs_a_reason_on_record() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let one = record(dir.path(), identity(1), 0..10, 0);
     let mut second = after(&one, 2);
     record(dir.path(), second.clone(), 10..15, 3 * SECOND_NS);
@@ -121,7 +121,7 @@ fn a_gap_between_files_needs_a_reason_on_record() {
 
 #[test]
 fn a_reboot_needs_a_gap_on_record() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let one = record(dir.path(), identity(1), 0..10, 0);
     let mut second = Identity {
         boot_id: BootId([1; 16]),
@@ -146,7 +146,7 @@ fn a_reboot_needs_a_gap_on_record() {
 
 #[test]
 fn missing_doubled_and_exchanged_files_are_found() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let one = record(dir.path(), identity(1), 0..10, 0);
     let two = record(dir.path(), after(&one, 2), 10..20, 0);
     let three = record(dir.path(), after(&two, 3), 20..30, 0);
@@ -204,7 +204,7 @@ fn missing_doubled_and_exchanged_files_are_found() {
 #[test]
 fn a_leap_in_time_inside_a_file_needs_a_reason_on_record() {
     let step = |with_gap: bool, inside_chunk: bool| {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = scratch();
         let mut writer = Writer::create(dir.path(), "1.mp4", identity(1), tracks(), &WriteOptions::default()).unwrap();
         let moved = |frames: &mut [Frame<Vec<u8>>]| {
             for frame in frames {

@@ -1,5 +1,6 @@
 //! Real footage, made by ffmpeg, taken apart by ffprobe; and the players that must take our files.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(clippy::panic, reason = "tests")]
 
 use holdfast_segment::{Codec, Frame, Media, Track};
 use std::io::Write as _;
@@ -160,11 +161,12 @@ fn take_apart(source: &Path) -> Footage {
     {
         let field = |name: &str| field(line, name).unwrap_or_default();
         let number = |name: &str| field(name).parse::<i128>().unwrap();
+        let place = |name: &str| field(name).parse::<usize>().unwrap();
         let track: usize = field("stream_index").parse().unwrap();
         let (numerator, denominator) = time_bases[track];
         let ns = |name: &str| number(name) * numerator * 1_000_000_000 / denominator;
         let mono = |name: &str| u64::try_from(ns(name) + i128::from(START_NS)).unwrap();
-        let (at, size) = (number("pos") as usize, number("size") as usize);
+        let (at, size) = (place("pos"), place("size"));
         frames.push(Frame {
             track,
             dts_ns: mono("dts"),

@@ -5,6 +5,13 @@ pub mod media;
 
 use holdfast_segment::{BootId, Codec, FileId, Frame, Identity, Media, Track};
 
+/// A directory in memory, if there is such a place: thousands of recoveries sync, and none of these tests cuts power.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 pub const SECOND_NS: u64 = 1_000_000_000;
 /// Where the tests' monotonic clock starts: not at 0, and not on a tick.
 pub const START_NS: u64 = 4_711 * SECOND_NS + 123_456_789;
