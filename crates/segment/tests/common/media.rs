@@ -117,7 +117,10 @@ fn take_apart(source: &Path) -> Footage {
             "opus" => Codec::Opus {
                 dops: config(&bytes, b"dOps"),
             },
-            "aac" => Codec::Aac { asc: vec![0x11, 0x90] }, // AAC-LC, 48 kHz, stereo
+            // AAC-LC at 48 kHz; up to 6 channels have their number as configuration.
+            "aac" => Codec::Aac {
+                asc: vec![0x11, 0x80 | u8::try_from(number("channels")).unwrap() << 3],
+            },
             "pcm_alaw" => Codec::Pcma,
             "pcm_mulaw" => Codec::Pcmu,
             other => panic!("codec {other}"),
