@@ -216,6 +216,7 @@ fn a_gap_is_kept_or_cut() {
                 assert!(chapter.0.abs_diff(1_500_000_000) < SECOND_NS / 10, "{chapter:?}");
             }
         }
+        media::gstreamer(&out);
         // Sound and pictures go on together behind the gap.
         let after = |times: &[(f64, f64)]| {
             times
@@ -264,6 +265,7 @@ fn a_new_configuration_gets_a_description_of_its_own() {
     let widths: Vec<&str> = frames.lines().map(|line| line.trim_matches(',')).collect();
     let count = |width| widths.iter().filter(|found| **found == width).count();
     assert_eq!((count("320"), count("640")), (2 * small.count(0), large.count(0)));
+    media::gstreamer(&out);
 }
 
 #[test]

@@ -78,7 +78,6 @@ impl Timeline {
 
     /// The next chunk is about to be placed: finds gaps and overlaps before it, and moves what follows if need be.
     pub fn chunk(&mut self, chunk: &Chunk, reader: &Reader, places: &[usize], tables: &[Table]) {
-        let mut distance: Option<(i128, i128)> = None;
         let mut overlap_ns = 0;
         let mut start_ns: Option<i128> = None;
         for (track, place) in places.iter().enumerate() {
@@ -89,13 +88,9 @@ impl Timeline {
             let at_ns = self.segment_ns - self.zero_ns + ticks_to_ns(i128::from(first.dts), timescale);
             start_ns = Some(start_ns.map_or(at_ns, |start| start.min(at_ns)));
             let table = &tables[*place];
-            let (Some((end, duration)), Some(last)) = (table.decode_end(), table.last_dts()) else {
-                continue;
-            };
-            let end_ns = ticks_to_ns(end, table.timescale);
-            overlap_ns = overlap_ns.max(ticks_to_ns(last, table.timescale) - at_ns);
-            let gap = (at_ns - end_ns, ticks_to_ns(duration, table.timescale));
-            distance = Some(distance.map_or(gap, |nearest| if gap.0 < nearest.0 { gap } else { nearest }));
+            if let Some(last) = table.last_dts() {
+                overlap_ns = overlap_ns.max(ticks_to_ns(last, table.timescale) - at_ns);
+            }
         }
         let announced = self.announced.take();
         let told = announced.as_ref().or(chunk.notes.gaps.last());
@@ -103,12 +98,10 @@ impl Timeline {
         let before = self.zero_ns;
         if overlap_ns > ROUNDING_NS {
             // Footage is never thrown away for a clock's sake: it goes behind what is there.
-            let end = tables
-                .iter()
-                .filter_map(|table| Some(ticks_to_ns(table.decode_end()?.0, table.timescale)))
-                .max();
-            self.zero_ns -= end.unwrap_or(0) - start_ns;
-        } else if let Some((gap_ns, last_duration_ns)) = distance {
+            self.zero_ns -= last_end(tables).map_or(0, |(end_ns, _)| end_ns) - start_ns;
+        } else if let Some((end_ns, last_duration_ns)) = last_end(tables) {
+            // Only time without anything is a gap: sound goes on a little longer than pictures, or the other way.
+            let gap_ns = start_ns - end_ns;
             let unexplained = gap_ns > UNEXPLAINED_GAP_NS && gap_ns > 4 * last_duration_ns;
             if gap_ns > ROUNDING_NS && (told.is_some() || self.rebooted || unexplained) {
                 let kept_ns = match self.gaps {
@@ -136,10 +129,7 @@ impl Timeline {
 
     /// The segment is through.
     pub fn leave(&mut self, identity: &Identity, tables: &[Table]) {
-        let ends = tables
-            .iter()
-            .filter_map(|table| Some(ticks_to_ns(table.decode_end()?.0, table.timescale)));
-        let Some(end) = ends.max() else { return };
+        let Some((end, _)) = last_end(tables) else { return };
         self.end_ns = end;
         let length_ns = end + self.zero_ns - self.segment_ns;
         self.wall_end_ns = Some(i128::from(identity.start_wall_ns) + length_ns.max(0));
@@ -174,6 +164,18 @@ impl Timeline {
         };
         self.found.iter().map(from_zero).collect()
     }
+}
+
+/// Where the last of all samples ends, and how long it is.
+fn last_end(tables: &[Table]) -> Option<(i128, i128)> {
+    let ends = tables.iter().filter_map(|table| {
+        let (end, duration) = table.decode_end()?;
+        Some((
+            ticks_to_ns(end, table.timescale),
+            ticks_to_ns(duration, table.timescale),
+        ))
+    });
+    ends.max()
 }
 
 #[cfg(test)]
