@@ -233,11 +233,7 @@ fn a_recording_from_start_to_export() {
         (&Value::from(0), &Value::from("ok"))
     );
     let run = bus.holdfast(&["status"]);
-    assert!(
-        run.out.contains(&id) && run.out.contains("streaming"),
-        "{}",
-        run.out
-    );
+    assert!(run.out.contains(&id) && run.out.contains("streaming"), "{}", run.out);
     let run = bus.holdfast(&["watch", "-n", "1"]);
     assert!(
         run.out.starts_with("recording ") && run.out.lines().count() == 1,

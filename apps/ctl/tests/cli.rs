@@ -278,3 +278,125 @@ fn usage_is_told() {
         assert_eq!(holdfast(arguments).code, 2, "{arguments:?}");
     }
 }
+
+/// What doctor says of one thing; the level first.
+fn check(report: &serde_json::Value, name: &str) -> Vec<(String, String)> {
+    let checks = report["checks"].as_array().unwrap();
+    let of = checks.iter().filter(|check| check["name"] == name);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    of.map(|check| {
+        (
+            text(&check["level"]),
+            format!("{} → {}", text(&check["message"]), text(&check["remedy"])),
+        )
+    })
+    .collect()
+}
+
+#[test]
+fn doctor_finds_what_keeps_a_box_from_recording() {
+    let shelf = Shelf::new();
+    let nobus = "unix:path=/nonexistent/bus";
+    let doctor = |config: &str| {
+        let run = holdfast(&["doctor", "--json", "--bus", nobus, "--config", config]);
+        assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+        json(&run.out)
+    };
+    // A box on which everything is wrong, and each thing is told with what to do.
+    let open = shelf.write("open.credentials", "admin\nhunter2\n");
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let inputs = format!(
+        "[recorder]\ncapture_program = \"/nonexistent/capture\"\n\
+         [[input]]\nname = \"a\"\nsource = \"rtsp\"\nurl = \"rtsp://cam/1\"\ncredentials_file = \"{open}\"\n\
+         [[input]]\nname = \"b\"\nsource = \"v4l2\"\ndevice = \"/dev/video77\"\n\
+         [[input]]\nname = \"c\"\nsource = \"file\"\npath = \"/nonexistent/footage.mp4\"\n"
+    );
+    let part = shelf.crash("a");
+    let report = doctor(&shelf.config(&inputs));
+    let told = check(&report, "inputs");
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].0 == "fail" && told[0].1.contains("chmod o="), "{told:?}");
+    assert!(told[1].1.contains("/dev/video77 is not there"), "{told:?}");
+    assert!(told[2].1.contains("footage.mp4 is not there"), "{told:?}");
+    assert!(!report.to_string().contains("hunter2"));
+    assert!(
+        check(&report, "encoders")[0].1.contains("recorder.capture_program"),
+        "{report}"
+    );
+    assert!(check(&report, "bus")[0].1.contains("--bus"), "{report}");
+    assert_eq!(check(&report, "recorder")[0].0, "skipped");
+    let recovery = check(&report, "recovery");
+    assert!(
+        recovery[0].0 == "warning" && recovery[0].1.contains("holdfast recover"),
+        "{recovery:?}"
+    );
+
+    // A file that is being written needs no recovery.
+    std::fs::remove_file(part).unwrap();
+    let mut writer = shelf.writer("a", 2);
+    writer.append(&common::chunk(0)).unwrap();
+    let recovery = check(&doctor(&shelf.config(&inputs)), "recovery").remove(0).1;
+    assert!(recovery.contains("1 file being written"), "{recovery}");
+    drop(writer);
+
+    // The root is missing; or it is on the system's disk and must not be.
+    let root = shelf.root();
+    std::fs::rename(&root, shelf.path("away")).unwrap();
+    let storage = check(&doctor(&shelf.config("")), "storage").remove(0);
+    assert!(
+        storage.0 == "fail" && storage.1.contains("does not exist") && storage.1.contains("Mount"),
+        "{storage:?}"
+    );
+    let no_inputs = check(&doctor(&shelf.config("")), "inputs").remove(0);
+    assert!(
+        no_inputs.0 == "fail" && no_inputs.1.contains("[[input]]"),
+        "{no_inputs:?}"
+    );
+
+    // A wrong configuration: told whole, the rest waits for it.
+    let report = doctor(&shelf.write("wrong.toml", "[storage]\nroot = 3\n"));
+    assert!(check(&report, "config")[0].1.contains("wrong.toml:2:8"), "{report}");
+    assert_eq!(check(&report, "storage")[0].0, "skipped");
+}
+
+#[test]
+fn doctor_believes_what_the_capture_program_found_out() {
+    let shelf = Shelf::new();
+    // Stands for the capture program on boxes of all kinds; what it prints has the real one's form.
+    let program = |text: &str| {
+        let path = shelf.write("capture", &format!("#!/bin/sh\ncat <<'END'\n{text}\nEND\n"));
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        path
+    };
+    let encoders = |program: &str, input: &str| {
+        let more =
+            format!("[recorder]\ncapture_program = \"{program}\"\n[[input]]\nname = \"a\"\nsource = \"test\"\n{input}");
+        let arguments = [
+            "doctor",
+            "--json",
+            "--bus",
+            "unix:path=/nonexistent/bus",
+            "--config",
+            &shelf.config(&more),
+        ];
+        check(&json(&holdfast(&arguments).out), "encoders").remove(0)
+    };
+    let found = program(
+        r#"[{"codec":"H264","encoder":"x264enc","evidence":{"frames":30,"decoder":"d","error":null},"installed":true,"package":"ugly","works":true},
+            {"codec":"H264","encoder":"vah264enc","evidence":{"frames":0,"decoder":null,"error":"no VA display"},"installed":true,"package":"bad","works":false},
+            {"codec":"H265","encoder":"x265enc","evidence":null,"installed":false,"package":"the x265 package","works":false}]"#,
+    );
+    let (level, told) = encoders(&found, "");
+    assert!(level == "ok" && told.contains("x264enc"), "{told}");
+    let (level, told) = encoders(&found, "encoder = \"vah264enc\"\n");
+    assert!(
+        level == "fail" && told.contains("no VA display") && told.contains("working: x264enc"),
+        "{told}"
+    );
+    let (level, told) = encoders(&found, "encoder = \"nvenc\"\n");
+    assert!(level == "fail" && told.contains("there is no encoder nvenc"), "{told}");
+    let (level, told) = encoders(&found, "codec = \"h265\"\n");
+    assert!(level == "fail" && told.contains("the x265 package"), "{told}");
+    let (level, told) = encoders(&program("not at all JSON"), "");
+    assert!(level == "fail" && told.contains("gstreamer1.0-plugins"), "{told}");
+}
