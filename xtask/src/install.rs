@@ -34,7 +34,7 @@ const PROGRAMS: [(&str, &str); 3] = [
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     (
         "apps/recorder/systemd/holdfast-recorder.service",
         "usr/lib/systemd/system/holdfast-recorder.service",
@@ -42,6 +42,10 @@ const FILES: [(&str, &str); 10] = [
     (
         "apps/recorder/systemd/holdfast.slice",
         "usr/lib/systemd/system/holdfast.slice",
+    ),
+    (
+        "apps/recorder/systemd/holdfast.preset",
+        "usr/lib/systemd/system-preset/80-holdfast.preset",
     ),
     (
         "apps/recorder/systemd/sysusers.conf",
@@ -77,18 +81,14 @@ const FILES: [(&str, &str); 10] = [
 /// The one file that belongs to the administrator once it is there.
 const CONFIG: &str = "apps/recorder/holdfast.toml";
 
-/// What the command line prints about itself, and where it goes.
-const PRINTED: [(&[&str], &str); 4] = [
-    (&["man"], "usr/share/man/man1/holdfast.1"),
-    (
-        &["completions", "bash"],
-        "usr/share/bash-completion/completions/holdfast",
-    ),
-    (&["completions", "zsh"], "usr/share/zsh/vendor-completions/_holdfast"),
-    (
-        &["completions", "fish"],
-        "usr/share/fish/vendor_completions.d/holdfast.fish",
-    ),
+/// Where the command line writes its manual: a page for itself, and one for each of its commands.
+const MANUAL: &str = "usr/share/man/man1";
+
+/// Shells that the command line completes in, and where each looks for its script.
+const COMPLETIONS: [(&str, &str); 3] = [
+    ("bash", "usr/share/bash-completion/completions/holdfast"),
+    ("zsh", "usr/share/zsh/vendor-completions/_holdfast"),
+    ("fish", "usr/share/fish/vendor_completions.d/holdfast.fish"),
 ];
 
 /// Builds and installs.
@@ -109,28 +109,34 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
         let bytes = fs::read(root().join(from)).with_context(|| format!("{from} can't be read"))?;
         put(&target, &bytes, DATA)?;
     }
-    for (arguments, to) in PRINTED {
-        let output = Command::new(programs.path("holdfast"))
-            .args(arguments)
-            .output()
-            .context("holdfast does not start")?;
-        if !output.status.success() || output.stdout.is_empty() {
-            bail!(
-                "`holdfast {}` failed: {}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        put(&args.root.join(to), &output.stdout, DATA)?;
+    for (shell, to) in COMPLETIONS {
+        let script = printed(Command::new(programs.path("holdfast")).args(["completions", shell]))?;
+        put(&args.root.join(to), &script, DATA)?;
     }
+    printed(
+        Command::new(programs.path("holdfast"))
+            .args(["man", "--out"])
+            .arg(args.root.join(MANUAL)),
+    )?;
     terminal::good(&format!("installed below {}", args.root.display()));
     if args.root == Path::new("/") {
         terminal::note(
             "now: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl reload dbus, \
-             then look through /etc/holdfast/holdfast.toml",
+             look through /etc/holdfast/holdfast.toml, then systemctl enable --now holdfast-recorder",
         );
     }
     Ok(())
+}
+
+/// What a program of ours prints.
+fn printed(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+    let output = command
+        .output()
+        .with_context(|| format!("{command:?} does not start"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output.stdout)
 }
 
 /// Writes a file under a name that is free, then renames it: a running program's file is replaced, not written into.

@@ -42,8 +42,8 @@ mount --bind "$outside" run/host
 
 # A machine of its own, whose users and files systemd has yet to set up: as after an installation.
 tr -d - < /proc/sys/kernel/random/uuid > etc/machine-id
-rm -f etc/.updated var/.updated etc/fstab
-: > etc/fstab
+rm -f etc/.updated var/.updated
+[ -e "$tree/etc/fstab" ] || : > etc/fstab
 
 # What sets up hardware, a kernel or caches: the machine around has done so, or the rig needs none.
 mask() {

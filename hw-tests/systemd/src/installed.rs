@@ -26,7 +26,17 @@ pub enum InstallError {
 pub fn install(root: &Path) -> Result<(), InstallError> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["run", "--quiet", "--package", "xtask", "--", "install", "--profile", "dev", "--root"])
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "xtask",
+            "--",
+            "install",
+            "--profile",
+            "dev",
+            "--root",
+        ])
         .arg(root)
         .output()
         .map_err(InstallError::Cargo)?;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +18,14 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(30);
 const RUN_DEADLINE_S: u32 = 30;
 /// Between two looks at something that nobody announces.
 const POLL: Duration = Duration::from_millis(20);
+/// For what runs inside: nothing of the caller's.
+const ENVIRONMENT: [(&str, &str); 5] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/"),
+    ("LC_ALL", "C.UTF-8"),
+    ("SYSTEMD_COLORS", "0"),
+    ("SYSTEMD_PAGER", ""),
+];
 const SCRIPT: &str = include_str!("boot.sh");
 
 /// Why a rig did not boot.
@@ -25,8 +34,8 @@ pub enum RigError {
     /// Something could not be prepared.
     #[error("the rig can't be prepared: {0}")]
     Prepare(String),
-    /// It never came up.
-    #[error("systemd did not come up: {why}; it said:\n{said}")]
+    /// It never came up, or did not go down.
+    #[error("systemd did not come up or go down: {why}; it said:\n{said}")]
     Boot {
         /// What happened instead.
         why: String,
@@ -71,6 +80,7 @@ pub struct Rig {
     /// systemd, seen from outside.
     init: u32,
     console: PathBuf,
+    outside: PathBuf,
     // Behind the processes: what they use.
     cgroup: Cgroup,
     _directory: TempDir,
@@ -85,7 +95,10 @@ impl Rig {
     pub fn boot(trees: &[&Path]) -> Result<Self, RigError> {
         let prepare = |error: &dyn std::fmt::Display| RigError::Prepare(error.to_string());
         let cgroup = Cgroup::create().map_err(RigError::Prepare)?;
-        let directory = tempfile::Builder::new().prefix("holdfast-rig-").tempdir().map_err(|e| prepare(&e))?;
+        let directory = tempfile::Builder::new()
+            .prefix("holdfast-rig-")
+            .tempdir()
+            .map_err(|e| prepare(&e))?;
         let [work, tree, outside] = ["work", "tree", "outside"].map(|name| directory.path().join(name));
         for path in [&work, &tree, &outside] {
             fs::create_dir(path).map_err(|e| prepare(&e))?;
@@ -109,16 +122,33 @@ impl Rig {
         command
             .args(["--pdeathsig", "KILL", "sh", "-c", "echo $$ > \"$0\" && exec \"$@\""])
             .arg(cgroup.entrance())
-            .args(["unshare", "--mount", "--pid", "--cgroup", "--uts", "--ipc", "--net", "--propagation", "private"])
+            .args([
+                "unshare",
+                "--mount",
+                "--pid",
+                "--cgroup",
+                "--uts",
+                "--ipc",
+                "--net",
+                "--propagation",
+                "private",
+            ])
             .args(["--fork", "--kill-child=KILL", "sh"])
             .args([&script, &work, &tree, &outside])
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(ENVIRONMENT)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(|e| prepare(&e))?)
             .stderr(log);
         let unshare = command.spawn().map_err(|e| prepare(&e))?;
-        let mut rig = Self { unshare, init: 0, console, cgroup, _directory: directory };
+        let mut rig = Self {
+            unshare,
+            init: 0,
+            console,
+            outside,
+            cgroup,
+            _directory: directory,
+        };
         rig.wait_until_up(&notify)?;
         Ok(rig)
     }
@@ -126,7 +156,9 @@ impl Rig {
     fn wait_until_up(&mut self, notify: &UnixDatagram) -> Result<(), RigError> {
         let deadline = Instant::now() + BOOT_DEADLINE;
         let mut message = [0; 4096];
-        notify.set_read_timeout(Some(POLL)).map_err(|e| RigError::Prepare(e.to_string()))?;
+        notify
+            .set_read_timeout(Some(POLL))
+            .map_err(|e| RigError::Prepare(e.to_string()))?;
         loop {
             let length = notify.recv(&mut message).unwrap_or(0);
             let text = String::from_utf8_lossy(&message[..length]);
@@ -138,13 +170,21 @@ impl Rig {
                 _ if Instant::now() >= deadline => format!("not within {} s", BOOT_DEADLINE.as_secs()),
                 _ => continue,
             };
-            return Err(RigError::Boot { why, said: self.console() });
+            return Err(RigError::Boot {
+                why,
+                said: self.console(),
+            });
         }
         let pid = self.unshare.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        self.init = children.split_whitespace().next().and_then(|pid| pid.parse().ok()).ok_or_else(|| {
-            RigError::Boot { why: "its process is not to be found".to_owned(), said: self.console() }
-        })?;
+        self.init = children
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok())
+            .ok_or_else(|| RigError::Boot {
+                why: "its process is not to be found".to_owned(),
+                said: self.console(),
+            })?;
         Ok(())
     }
 
@@ -157,6 +197,37 @@ impl Rig {
     #[must_use]
     pub fn controllers(&self) -> Vec<String> {
         self.cgroup.controllers()
+    }
+
+    /// A directory that is `/run/host` inside: it outlives systemd, as a disk does.
+    #[must_use]
+    pub fn outside(&self) -> &Path {
+        &self.outside
+    }
+
+    /// Has systemd shut down in good order, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not end in time; with what it wrote to its console.
+    pub fn shut_down(&mut self, deadline: Duration) -> Result<(), RigError> {
+        // SIGRTMIN+4 is poweroff.target; a command could be killed before it is answered.
+        let asked = self.run(&["kill", "-s", "RTMIN+4", "1"]);
+        let end = Instant::now() + deadline;
+        while !matches!(self.unshare.try_wait(), Ok(Some(_))) {
+            if Instant::now() >= end {
+                let why = format!(
+                    "it did not end within {} s of being told to ({})",
+                    deadline.as_secs(),
+                    asked.err
+                );
+                return Err(RigError::Boot {
+                    why,
+                    said: self.console(),
+                });
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     /// Runs a program inside as root and waits for it.
@@ -177,23 +248,52 @@ impl Rig {
     }
 
     fn run_with(&self, prefix: &[&str], program_and_args: &[&str]) -> Output {
-        let pid = self.init.to_string();
-        let output = Command::new("timeout")
+        let mut command = Command::new("timeout");
+        command
             .arg("--signal=KILL")
             .arg(RUN_DEADLINE_S.to_string())
-            .args(["nsenter", "--target", &pid, "--all", "--root", "--wd", "--"])
+            .args(self.entrance());
+        let output = command
             .args(prefix)
             .args(program_and_args)
             .env_clear()
-            .envs([("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C.UTF-8")])
-            .envs([("SYSTEMD_PAGER", ""), ("SYSTEMD_COLORS", "0"), ("HOME", "/")])
+            .envs(ENVIRONMENT)
             .stdin(Stdio::null())
             .output();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         match output {
-            Ok(output) => Output { status: output.status, out: text(&output.stdout), err: text(&output.stderr) },
-            Err(error) => Output { status: ExitStatus::default(), out: String::new(), err: error.to_string() },
+            Ok(output) => Output {
+                status: output.status,
+                out: text(&output.stdout),
+                err: text(&output.stderr),
+            },
+            // As a shell says it: not found.
+            Err(error) => Output {
+                status: ExitStatus::from_raw(127 << 8),
+                out: String::new(),
+                err: error.to_string(),
+            },
         }
+    }
+
+    /// A shell inside, for a person to look around with.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn shell(&self) -> std::io::Result<ExitStatus> {
+        let mut command = Command::new("env");
+        command.args(self.entrance()).arg("bash").env_clear().envs(ENVIRONMENT);
+        command
+            .env("TERM", std::env::var_os("TERM").unwrap_or_default())
+            .status()
+    }
+
+    /// The words before a program that is to run inside.
+    fn entrance(&self) -> Vec<String> {
+        let init = format!("--target={}", self.init);
+        ["nsenter", &init, "--all", "--root", "--wd", "--"]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     /// Looks again and again until `look` finds something.
@@ -207,7 +307,11 @@ impl Rig {
                 return Ok(found);
             }
             if Instant::now() >= end {
-                return Err(RigError::Waited { what: what.to_owned(), seconds: deadline.as_secs(), log: self.log(60) });
+                return Err(RigError::Waited {
+                    what: what.to_owned(),
+                    seconds: deadline.as_secs(),
+                    log: self.log(60),
+                });
             }
             std::thread::sleep(POLL);
         }
@@ -216,13 +320,22 @@ impl Rig {
     /// A unit's property, as `systemctl show` gives it.
     #[must_use]
     pub fn property(&self, unit: &str, property: &str) -> String {
-        self.run(&["systemctl", "show", "--value", "--property", property, unit]).out
+        self.run(&["systemctl", "show", "--value", "--property", property, unit])
+            .out
     }
 
     /// The newest lines of the journal.
     #[must_use]
     pub fn log(&self, lines: u32) -> String {
-        self.run(&["journalctl", "--no-pager", "--quiet", "--output=short-precise", "--lines", &lines.to_string()]).out
+        self.run(&[
+            "journalctl",
+            "--no-pager",
+            "--quiet",
+            "--output=short-precise",
+            "--lines",
+            &lines.to_string(),
+        ])
+        .out
     }
 }
 
@@ -240,7 +353,15 @@ pub(crate) fn missing() -> Option<String> {
     if !geteuid().is_root() {
         return Some("it takes root".to_owned());
     }
-    for program in ["unshare", "nsenter", "setpriv", "timeout", "systemctl", "systemd-analyze", "busctl"] {
+    for program in [
+        "unshare",
+        "nsenter",
+        "setpriv",
+        "timeout",
+        "systemctl",
+        "systemd-analyze",
+        "busctl",
+    ] {
         if !in_path(program) {
             return Some(format!("{program} is not installed"));
         }
@@ -249,20 +370,36 @@ pub(crate) fn missing() -> Option<String> {
     if !bus.into_iter().any(in_path) {
         return Some("no message bus is installed".to_owned());
     }
-    if !["/usr/lib/systemd/systemd", "/lib/systemd/systemd"].iter().any(|path| Path::new(path).exists()) {
+    if !["/usr/lib/systemd/systemd", "/lib/systemd/systemd"]
+        .iter()
+        .any(|path| Path::new(path).exists())
+    {
         return Some("systemd is not installed".to_owned());
     }
     // Containers often may not: asking the kernel is the only way to know.
     let probe = "mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/r && \
                  mount -t overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w o /mnt/r && mount -t proc p /mnt/r/proc";
     let probed = Command::new("unshare")
-        .args(["--mount", "--pid", "--cgroup", "--uts", "--ipc", "--net", "--propagation", "private", "--fork"])
+        .args([
+            "--mount",
+            "--pid",
+            "--cgroup",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--propagation",
+            "private",
+            "--fork",
+        ])
         .args(["sh", "-c", probe])
         .stdin(Stdio::null())
         .output();
     match probed {
         Ok(output) if output.status.success() => None,
-        Ok(output) => Some(format!("no namespaces with an overlay: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Ok(output) => Some(format!(
+            "no namespaces with an overlay: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
         Err(error) => Some(format!("unshare does not start: {error}")),
     }
     .or_else(|| Cgroup::create().err())

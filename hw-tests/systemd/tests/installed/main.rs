@@ -1,0 +1,8 @@
+//! Holdfast as it is installed, under systemd. One boot per test, one test at a time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod access;
+mod appliance;
+mod recording;
+mod shutdown;
+mod units;

@@ -1,0 +1,79 @@
+//! The files that are installed are right, and no more is allowed than needed.
+
+use holdfast_systemd_tests::say;
+
+use crate::appliance::{Appliance, CAPTURE, Disk, RECORDER, ROOT};
+
+/// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
+const EXPOSURE_LIMITS: [(&str, f32); 2] = [(RECORDER, 1.0), (CAPTURE, 2.3)];
+
+#[test]
+fn units_users_and_directories_are_as_they_should_be() {
+    let Some(appliance) = Appliance::boot(Disk::Memory) else {
+        return;
+    };
+    let rig = &appliance.rig;
+    assert_eq!(
+        rig.run(&["systemctl", "is-system-running"]).out,
+        "running",
+        "{}",
+        rig.log(60)
+    );
+
+    let verified = rig.run(&[
+        "systemd-analyze",
+        "verify",
+        "--man=no",
+        RECORDER,
+        CAPTURE,
+        "holdfast.slice",
+    ]);
+    assert!(
+        verified.ok() && verified.err.is_empty() && verified.out.is_empty(),
+        "{}\n{}",
+        verified.out,
+        verified.err
+    );
+
+    for (unit, limit) in EXPOSURE_LIMITS {
+        let said = rig.run(&["systemd-analyze", "security", "--no-pager", "--offline=true", unit]);
+        let line = said.out.lines().last().unwrap_or_default();
+        say(line);
+        let exposure = line.split_whitespace().find_map(|word| word.parse::<f32>().ok());
+        assert!(
+            exposure.is_some_and(|exposure| exposure <= limit),
+            "{unit} is exposed more than {limit}:\n{}",
+            said.out
+        );
+    }
+
+    // A new disk is mounted, and belongs to root: systemd-tmpfiles hands its root over.
+    for (path, expected) in [
+        ("/run/holdfast", "755 holdfast:holdfast"),
+        ("/run/holdfast/capture", "750 holdfast:holdfast"),
+        ("/var/lib/holdfast", "750 holdfast:holdfast"),
+        (ROOT, "750 holdfast:holdfast"),
+        ("/var/cache/holdfast", "750 holdfast:holdfast"),
+    ] {
+        assert_eq!(rig.run(&["stat", "--format", "%a %U:%G", path]).out, expected, "{path}");
+    }
+    assert!(rig.run(&["mountpoint", "--quiet", ROOT]).ok());
+    let complaints = rig.log(1000);
+    let complaints: Vec<_> = complaints
+        .lines()
+        .filter(|line| line.contains("sysusers.d/holdfast"))
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+
+    let config = rig.run(&["holdfast", "config", "check"]);
+    assert!(config.ok(), "{}{}", config.out, config.err);
+    for page in ["holdfast.1", "holdfast-start.1"] {
+        assert!(
+            rig.run(&["test", "-s", &format!("/usr/share/man/man1/{page}")]).ok(),
+            "{page}"
+        );
+    }
+    // As an image does it.
+    assert!(rig.run(&["systemctl", "preset", RECORDER]).ok());
+    assert_eq!(rig.run(&["systemctl", "is-enabled", RECORDER]).out, "enabled");
+}
