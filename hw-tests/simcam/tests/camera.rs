@@ -302,7 +302,7 @@ fn a_file_is_played_in_a_loop() {
     gst::init().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("clip.mp4");
-    write_clip(&file, 30);
+    write_clip(&file, 45);
     let camera = Camera::start(&["--file", file.to_str().unwrap()]);
     let player = Player::video(
         &format!("location={}", camera.urls[0]),
@@ -311,7 +311,7 @@ fn a_file_is_played_in_a_loop() {
     let mut last = player.picture().1;
     for _ in 0..75 {
         let number = player.picture().1;
-        assert_eq!(number, (last + 1) % 30);
+        assert_eq!(number, (last + 1) % 45);
         last = number;
     }
 }

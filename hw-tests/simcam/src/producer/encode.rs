@@ -168,13 +168,13 @@ fn video_chain(args: &Args) -> anyhow::Result<(Payload, String)> {
             Payload::H264,
             format!(
                 "x264enc {tune} speed-preset=ultrafast b-adapt=false bframes={bframes} key-int-max={gop} bitrate={bitrate_kbps} \
-                 option-string=scenecut=0 ! h264parse ! video/x-h264,stream-format=byte-stream,alignment=au"
+                 option-string=scenecut=0 ! h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au"
             ),
         ),
         Video::H264 if exists("openh264enc") && *bframes == 0 => (
             Payload::H264,
             format!(
-                "openh264enc gop-size={gop} bitrate={} complexity=low ! h264parse ! \
+                "openh264enc gop-size={gop} bitrate={} complexity=low ! h264parse config-interval=-1 ! \
                  video/x-h264,stream-format=byte-stream,alignment=au",
                 bitrate_kbps * 1000
             ),
@@ -185,7 +185,7 @@ fn video_chain(args: &Args) -> anyhow::Result<(Payload, String)> {
                 Payload::H265,
                 format!(
                     "x265enc {tune} speed-preset=ultrafast key-int-max={gop} bitrate={bitrate_kbps} \
-                     option-string=\"bframes={bframes}:b-adapt=0:scenecut=0:open-gop=0:log-level=error\" ! h265parse ! \
+                     option-string=\"bframes={bframes}:b-adapt=0:scenecut=0:open-gop=0:log-level=error\" ! h265parse config-interval=-1 ! \
                      video/x-h265,stream-format=byte-stream,alignment=au"
                 ),
             )

@@ -137,11 +137,11 @@ fn take_pad(pipeline: &gst::Pipeline, pad: &gst::Pad) -> anyhow::Result<()> {
     let (name, chain) = match format.as_str() {
         "video/x-h264" => (
             "0h264",
-            "h264parse ! video/x-h264,stream-format=byte-stream,alignment=au ! ",
+            "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au ! ",
         ),
         "video/x-h265" => (
             "0h265",
-            "h265parse ! video/x-h265,stream-format=byte-stream,alignment=au ! ",
+            "h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au ! ",
         ),
         "audio/mpeg" => ("1aac", "aacparse ! audio/mpeg,mpegversion=4,stream-format=raw ! "),
         "audio/x-alaw" => ("1pcma", ""),
