@@ -156,7 +156,7 @@ pub struct Start {
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
     /// Wait so many seconds for the first footage to be safe; 0 returns at once.
-    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = wait)]
     pub wait: f64,
 }
 
@@ -191,5 +191,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=86_400.0).contains(&value) => Ok(value),
         _ => Err("a number of seconds from 0 to 86400 is wanted".to_owned()),
+    }
+}
+
+/// Less than a call on the bus may take.
+fn wait(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=50.0).contains(&value) => Ok(value),
+        _ => Err("a number of seconds from 0 to 50 is wanted".to_owned()),
     }
 }

@@ -28,13 +28,13 @@ pub async fn start(global: &Global, out: &Output, start: Start) -> Outcome {
         .await
         .map_err(|error| bus::failure(&link, &error))?;
     let id = session_id_of(path.as_str()).unwrap_or_default();
-    let document = json!({ "session": id, "object": path.as_str(), "created": created });
-    out.result(&document, || {
-        if created {
-            format!("recording {id}")
-        } else {
-            format!("{id} it is already: the token was used before")
-        }
+    // Only "recording" means that footage is safe; a recorder that can't be asked any more is not praised either.
+    let state = recorder.state().await.unwrap_or_default();
+    let document = json!({ "session": id, "object": path.as_str(), "created": created, "state": state });
+    out.result(&document, || match (created, state.as_str()) {
+        (true, "recording") => format!("recording {id}"),
+        (true, _) => format!("started {id}, but no footage is safe yet; holdfast watch shows when it is"),
+        (false, _) => format!("{id} it is already: the token was used before"),
     })?;
     Ok(Exit::Ok)
 }

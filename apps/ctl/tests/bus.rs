@@ -205,7 +205,10 @@ fn a_recording_from_start_to_export() {
 
     // Start, and start again: with the token it is the same, without it is refused.
     let started = bus.json(&["start", "--input", "cam-0", "--label", "a \"label\"", "--token", "t1"]);
-    assert_eq!(started["created"], true);
+    assert_eq!(
+        (&started["created"], &started["state"]),
+        (&Value::Bool(true), &Value::from("recording"))
+    );
     let id = started["session"].as_str().unwrap().to_owned();
     let again = bus.json(&["start", "--input", "cam-0", "--label", "a \"label\"", "--token", "t1"]);
     assert_eq!(
