@@ -41,13 +41,21 @@ pub struct Programs {
 impl Programs {
     /// Builds the named packages.
     pub fn build(profile: Profile, packages: &[&str]) -> anyhow::Result<Self> {
+        let packages = packages.iter().flat_map(|package| ["--package", package]);
+        Self::run_build(profile, ["--bins"].into_iter().chain(packages))
+    }
+
+    /// Builds an example of a package, and returns where it is.
+    pub fn build_example(profile: Profile, package: &str, example: &str) -> anyhow::Result<PathBuf> {
+        let built = Self::run_build(profile, ["--package", package, "--example", example])?;
+        Ok(built.directory.join("examples").join(example))
+    }
+
+    fn run_build<'a>(profile: Profile, arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Self> {
         let mut cargo = cargo();
-        cargo.args(["build", "--bins"]);
+        cargo.arg("build").args(arguments);
         if profile == Profile::Release {
             cargo.arg("--release");
-        }
-        for package in packages {
-            cargo.args(["--package", package]);
         }
         let status = cargo.status().context("cargo does not start")?;
         if !status.success() {

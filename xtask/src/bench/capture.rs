@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use holdfast_link::{Event, FromCapture, MAX_FRAME_BYTES, Phase, Start, Status, Stop, StopReason, Stopped, ToCapture};
+use holdfast_link::{Event, FromCapture, MAX_FRAME_BYTES, Start, Status, Stop, StopReason, Stopped, ToCapture};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -65,14 +65,6 @@ impl Capture {
 
     pub fn pid(&self) -> u32 {
         self.process.pid()
-    }
-
-    /// Waits until frames arrive from the source.
-    pub fn wait_until_streaming(&mut self) -> anyhow::Result<()> {
-        self.wait("its source streams", |message| match message {
-            FromCapture::Status(status) if status.phase == Phase::Armed => Some(()),
-            _ => None,
-        })
     }
 
     /// Records into `directory` below the storage root, and waits for the first safe chunk.

@@ -5,7 +5,9 @@ mod capture;
 mod clip;
 mod copy;
 mod device;
+mod rotate;
 mod scale;
+mod slices;
 mod start;
 mod usage;
 mod wear;
@@ -48,6 +50,8 @@ enum What {
     Scale,
     /// From the command to the first safe chunk, armed and cold.
     Start,
+    /// Hundreds of rotations with audio, picture by picture against what the camera sent.
+    Rotate,
     /// Latency of reads and of Start and Stop under 20 clients.
     Bus,
     /// Bytes that reach the disk per byte of footage.
@@ -64,6 +68,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Copy => copy::run(&args.common, &interrupt),
         What::Scale => scale::run(&args.common, &interrupt),
         What::Start => start::run(&args.common, &interrupt),
+        What::Rotate => rotate::run(&args.common, &interrupt),
         What::Bus => bus::run(&args.common, &interrupt),
         What::Wear => wear::run(&args.common, &interrupt),
     }?;

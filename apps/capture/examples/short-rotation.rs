@@ -1,0 +1,39 @@
+//! `holdfast-capture` with files as short as one likes: the configuration allows no rotation below a minute, and rightly so,
+//! but `cargo xtask bench rotate` wants to see hundreds of them. All but that one value is the real thing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use holdfast_capture::wiring;
+use holdfast_config::Config;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[arg(long)]
+    config: PathBuf,
+    #[arg(long)]
+    input: String,
+    #[arg(long)]
+    rotation_ms: u64,
+}
+
+fn main() -> ExitCode {
+    wiring::abort_on_panic();
+    wiring::log_to_stderr();
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("short-rotation: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::load(&arguments.config)?;
+    config.recording.rotation = Duration::from_millis(arguments.rotation_ms);
+    wiring::serve(&config, &arguments.input, &std::env::current_exe()?)?;
+    Ok(())
+}
