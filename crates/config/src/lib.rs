@@ -9,6 +9,8 @@
 mod build;
 pub mod credentials;
 mod digest;
+#[cfg(test)]
+mod documented;
 mod error;
 mod load;
 mod reader;
