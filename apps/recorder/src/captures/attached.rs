@@ -359,6 +359,10 @@ impl Supervisor {
                     "recording"
                 );
                 attached.starting = None;
+                if let Some(status) = &mut attached.status {
+                    // The next status will say so too; until then no second Start must be sent.
+                    status.session = Some(started.session);
+                }
                 attached.refusals = 0;
                 attached.recorded = true;
                 attached.safe_since = attached.safe_since.or(Some(Instant::now()));
