@@ -2,17 +2,22 @@
 
 use std::fmt::Write;
 
-/// A new session id: `20261121T071503Z-k3f9w2`, the UTC time and 30 random bits. The directory is made exclusively, so that a
-/// clock that was set back can't lead into an old session.
+/// A new session id: `20261121T071503Z-k3f9w2`. The UTC second; then the fraction of it in three digits of base 32, so that ids
+/// sort by time; then 15 random bits. The directory is made exclusively, so that a clock that was set back can't lead into an
+/// old session.
 pub fn new_session_id(wall_ns: i64) -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let seconds = wall_ns.div_euclid(1_000_000_000);
-    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    // In the order of ASCII, without 0, 1, l and o.
+    const ALPHABET: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
+    let digit = |value: u64| char::from(ALPHABET[usize::try_from(value % 32).unwrap_or_default()]);
+    let time = jiff::Timestamp::from_second(wall_ns.div_euclid(1_000_000_000)).unwrap_or_default();
     let mut id = time.strftime("%Y%m%dT%H%M%SZ-").to_string();
-    let mut random = [0_u8; 6];
+    let fraction_ns = u64::try_from(wall_ns.rem_euclid(1_000_000_000)).unwrap_or_default();
+    let fraction = fraction_ns * 32 * 32 * 32 / 1_000_000_000;
+    id.extend([fraction / 1024, fraction / 32, fraction].map(digit));
+    let mut random = [0_u8; 3];
     // Without randomness the exclusive mkdir still keeps ids apart.
     let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
-    id.extend(random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])));
+    id.extend(random.map(|byte| digit(u64::from(byte))));
     id
 }
 
@@ -68,7 +73,11 @@ mod tests {
         assert_eq!((id.len(), &id[..17]), (23, "20261121T071503Z-"));
         assert_eq!(session_dir(&id).unwrap(), format!("2026-11-21/{id}"));
         assert_eq!(wall_ns_of(&id), wall_ns);
-        assert_ne!(id, new_session_id(wall_ns));
+        assert!(
+            id[..20] < *new_session_id(wall_ns + 31_000),
+            "30 microseconds later sorts later"
+        );
+        assert!(id < new_session_id(wall_ns + 999_999_999));
         assert!(is_date("2026-11-21") && !is_date("2026-11-2x") && !is_date(".holdfast"));
     }
 

@@ -73,7 +73,7 @@ impl Systemd {
         let job = manager.start_unit(unit, "replace").await?;
         let path = manager.load_unit(unit).await?;
         let (mut tell, exit) = oneshot::channel();
-        let system_bus = self.system_bus.clone();
+        let (system_bus, name) = (self.system_bus.clone(), unit.to_owned());
         tokio::spawn(async move {
             let ended = async {
                 // Until the start is over the unit's state is that of its last life.
@@ -82,7 +82,7 @@ impl Systemd {
                         break;
                     }
                 }
-                ended(&system_bus, path).await
+                ended(&system_bus, &name, path).await
             };
             tokio::select! {
                 how = ended => drop(tell.send(how.unwrap_or_else(|error| error.to_string()))),
@@ -115,7 +115,7 @@ impl Systemd {
 }
 
 /// Returns how the unit ended, once it has.
-async fn ended(system_bus: &Connection, path: OwnedObjectPath) -> zbus::Result<String> {
+async fn ended(system_bus: &Connection, name: &str, path: OwnedObjectPath) -> zbus::Result<String> {
     let unit = UnitProxy::builder(system_bus)
         .path(&path)?
         .cache_properties(CacheProperties::No)
@@ -134,7 +134,7 @@ async fn ended(system_bus: &Connection, path: OwnedObjectPath) -> zbus::Result<S
         .build()
         .await?;
     Ok(format!(
-        "{}, status {}",
+        "{}, status {}: `systemctl status {name}` says more",
         service.result().await?,
         service.exec_main_status().await?
     ))
