@@ -21,7 +21,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     wiring::abort_on_panic();
-    wiring::log_to_stderr();
+    wiring::begin_log();
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -64,7 +64,7 @@ impl PictureArguments {
 
 fn main() -> ExitCode {
     wiring::abort_on_panic();
-    wiring::log_to_stderr();
+    wiring::begin_log();
     let arguments = Arguments::parse();
     let result = match (arguments.command, arguments.input) {
         (Some(Task::ProbeEncoder { name, picture }), _) => probe_one(&name, &picture.job()),

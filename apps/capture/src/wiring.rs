@@ -10,6 +10,8 @@ use gstreamer as gst;
 use holdfast_config::{Config, ConfigErrors, Input, Source as Configured};
 use holdfast_link as link;
 use holdfast_segment::BootId;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::SOFTWARE;
 use crate::control::{Control, ControlError, Door};
@@ -83,10 +85,19 @@ pub fn run(config_path: &Path, input_name: &str) -> Result<(), StartError> {
 /// # Errors
 /// Only before anything is recorded; see [`StartError`].
 pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), StartError> {
-    let input = config.inputs.iter().find(|input| input.name == input_name).ok_or_else(|| StartError::NoSuchInput {
-        name: input_name.to_owned(),
-        known: config.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
-    })?;
+    let input = config
+        .inputs
+        .iter()
+        .find(|input| input.name == input_name)
+        .ok_or_else(|| StartError::NoSuchInput {
+            name: input_name.to_owned(),
+            known: config
+                .inputs
+                .iter()
+                .map(|input| input.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })?;
 
     // First the right to serve the input: a second capture must not even look at its camera.
     let door = Door::open(&config.recorder.runtime_dir, &input.name)?;
@@ -96,7 +107,10 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
     let boot_id = BootId::current().map_err(io("read the boot id"))?;
     let shared = Arc::new(Shared::new(input.armed).map_err(io("make an eventfd"))?);
     let queue: Arc<CaptureQueue> = Arc::new(Queue::new(config.recording.buffer_bytes));
-    let intake = Intake { queue: queue.clone(), shared: shared.clone() };
+    let intake = Intake {
+        queue: queue.clone(),
+        shared: shared.clone(),
+    };
     let station = Station {
         storage: config.storage.clone(),
         input: input.name.clone(),
@@ -122,7 +136,9 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
         drop(ended);
     })?;
     tracing::info!(input = input.name, pid = hello.pid, "serving");
-    Control::new(door, hello, queue, shared.clone()).run(signals.as_fd(), writer_ended.as_fd()).map_err(io("poll"))?;
+    Control::new(door, hello, queue, shared.clone())
+        .run(signals.as_fd(), writer_ended.as_fd())
+        .map_err(io("poll"))?;
 
     // The files are closed; now the source may go.
     shared.set_shutdown();
@@ -140,10 +156,16 @@ fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
     let ladder = Ladder::new(input.encoding.clone(), probe);
     match &input.source {
         Configured::Test { picture } => Box::new(TestSource::new(&input.name, *picture, input.audio, ladder)),
-        Configured::Rtsp { url, credentials_file, transport } => {
-            Box::new(RtspSource::new(url, credentials_file.clone(), *transport, input.audio))
-        }
-        Configured::V4l2 { device, audio_device, picture } => {
+        Configured::Rtsp {
+            url,
+            credentials_file,
+            transport,
+        } => Box::new(RtspSource::new(url, credentials_file.clone(), *transport, input.audio)),
+        Configured::V4l2 {
+            device,
+            audio_device,
+            picture,
+        } => {
             let audio_device = audio_device.clone().filter(|_| input.audio);
             Box::new(V4l2Source::new(device, audio_device, *picture, ladder))
         }
@@ -152,11 +174,16 @@ fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StartError> {
-    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(io("start a thread"))
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(io("start a thread"))
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?)
+    Ok(rustix::pipe::pipe_with(
+        rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
+    )?)
 }
 
 /// Readable after SIGTERM or SIGINT. SIGHUP (the terminal it was started from is gone) is no reason to stop recording.
@@ -165,13 +192,31 @@ fn signals() -> io::Result<OwnedFd> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
     }
-    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::new(std::sync::atomic::AtomicBool::new(false)))?;
+    signal_hook::flag::register(
+        signal_hook::consts::SIGHUP,
+        Arc::new(std::sync::atomic::AtomicBool::new(false)),
+    )?;
     Ok(read)
 }
 
-/// Logs to stderr, which journald takes; `HOLDFAST_LOG` chooses what (as `RUST_LOG` does elsewhere).
-pub fn log_to_stderr() {
+/// Begins the log: to journald with fields where systemd listens, else lines on standard error. `HOLDFAST_LOG` chooses what (as
+/// `RUST_LOG` does elsewhere).
+pub fn begin_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    let registry = tracing_subscriber::registry().with(filter);
+    // systemd sets this when it takes our standard error for the journal.
+    let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    match journald {
+        Some(journald) => registry
+            .with(journald.with_field_prefix(Some("HOLDFAST".to_owned())))
+            .init(),
+        None => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_writer(io::stderr)
+                    .with_target(false),
+            )
+            .init(),
+    }
 }

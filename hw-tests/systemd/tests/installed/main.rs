@@ -5,4 +5,5 @@ mod access;
 mod appliance;
 mod recording;
 mod shutdown;
+mod trouble;
 mod units;

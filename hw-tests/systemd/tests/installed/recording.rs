@@ -158,7 +158,7 @@ fn runs_as_its_unit_says(appliance: &Appliance, pid: &str) {
     }
 }
 
-/// The recorder's words can be asked for by session.
+/// Both programs' words can be asked for by session.
 fn is_in_the_journal(appliance: &Appliance, id: &str) {
     let asked = format!("HOLDFAST_SESSION={id}");
     let units = || {
@@ -171,7 +171,7 @@ fn is_in_the_journal(appliance: &Appliance, id: &str) {
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect();
         let of = |unit: &str| entries.iter().any(|entry| entry["_SYSTEMD_UNIT"] == unit);
-        of(RECORDER).then_some(())
+        (of(RECORDER) && of(CAPTURE)).then_some(())
     };
     appliance
         .rig
