@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::interrupt::Interrupt;
 use crate::setup::{self, SetupArgs};
 use crate::terminal::{self, Table};
 use crate::workspace::cargo;
+use crate::{bench, demo};
 
 /// Run all tests.
 #[derive(Debug, Args)]
@@ -57,6 +59,12 @@ fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
     steps.run("licences and advisories", deny)?;
     steps.run("build", || build().map(|()| String::new()))?;
     steps.run("tests", || run_tests(&[]))?;
+    // From here on we start programs that have to be ended in order.
+    let interrupt = Interrupt::listen()?;
+    steps.run("demo", || demo::sanity(&interrupt).map(|()| String::new()))?;
+    steps.run("bench, short form", || {
+        bench::sanity(&interrupt).map(|()| String::new())
+    })?;
     Ok(())
 }
 

@@ -5,14 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
+use super::Common;
 use crate::{terminal, workspace};
 
-/// Length of the clip: longer than anything is measured, because not every contender can loop.
-const SECONDS: u32 = 90;
-
-/// Makes the clip, unless it is there.
-pub fn hd() -> anyhow::Result<PathBuf> {
-    let path = workspace::target().join("bench-1080p30-4mbit.mp4");
+/// Makes the clip, unless it is there. It is longer than anything is measured, because not every contender can loop.
+pub fn hd(common: &Common) -> anyhow::Result<PathBuf> {
+    let seconds = if common.quick { 20 } else { 90 };
+    let path = workspace::target().join(format!("bench-1080p30-4mbit-{seconds}s.mp4"));
     if path.is_file() {
         return Ok(path);
     }
@@ -22,7 +21,7 @@ pub fn hd() -> anyhow::Result<PathBuf> {
     ffmpeg.args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i"]);
     // Noise, so that the encoder has something to spend its bits on.
     ffmpeg.args([
-        &format!("testsrc2=size=1920x1080:rate=30:duration={SECONDS},noise=alls=12:allf=t"),
+        &format!("testsrc2=size=1920x1080:rate=30:duration={seconds},noise=alls=12:allf=t"),
         "-pix_fmt",
         "yuv420p",
     ]);

@@ -65,7 +65,7 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
         (3, Duration::from_secs(60))
     };
     let programs = Programs::build(common.profile, &["holdfast-capture", "holdfast-simcam"])?;
-    let clip = clip::hd()?;
+    let clip = clip::hd(common)?;
     let mut camera = Camera::start(
         &programs,
         [

@@ -42,8 +42,10 @@ pub struct Common {
     pub profile: Profile,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Copy, Subcommand)]
 enum What {
+    /// All of them, one after the other; with --json all keys in one object.
+    All,
     /// CPU and memory of stream copy, next to ffmpeg and splitmuxsink.
     Copy,
     /// CPU and memory per input with 1, 8 and 32 inputs.
@@ -65,12 +67,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     setup::run(&setup::SetupArgs::default())?;
     let interrupt = Interrupt::listen()?;
     let figures = match args.what {
-        What::Copy => copy::run(&args.common, &interrupt),
-        What::Scale => scale::run(&args.common, &interrupt),
-        What::Start => start::run(&args.common, &interrupt),
-        What::Rotate => rotate::run(&args.common, &interrupt),
-        What::Bus => bus::run(&args.common, &interrupt),
-        What::Wear => wear::run(&args.common, &interrupt),
+        What::All => all(&args.common, &interrupt),
+        what => one(what, &args.common, &interrupt),
     }?;
     if args.common.json {
         println!("{}", Value::Object(figures));
@@ -78,11 +76,48 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The short form of all benches in the tests' profile: shows that they work.
+pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
+    let common = Common {
+        json: false,
+        quick: true,
+        profile: Profile::Dev,
+    };
+    all(&common, interrupt).map(|_| ())
+}
+
+fn all(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+    let mut figures = Figures::new();
+    for what in [
+        What::Copy,
+        What::Wear,
+        What::Scale,
+        What::Start,
+        What::Rotate,
+        What::Bus,
+    ] {
+        figures.extend(one(what, common, interrupt)?);
+    }
+    Ok(figures)
+}
+
+fn one(what: What, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+    match what {
+        What::All => all(common, interrupt),
+        What::Copy => copy::run(common, interrupt),
+        What::Wear => wear::run(common, interrupt),
+        What::Scale => scale::run(common, interrupt),
+        What::Start => start::run(common, interrupt),
+        What::Rotate => rotate::run(common, interrupt),
+        What::Bus => bus::run(common, interrupt),
+    }
+}
+
 /// A bench that can't run on this machine says so, and goes without figures: no machine passes for one that was measured.
 fn skipped(bench: &str, why: &str) -> Figures {
     terminal::note(&format!("SKIPPED bench {bench}: {why}"));
     let mut figures = Figures::new();
-    figures.insert("skipped".to_owned(), why.into());
+    figures.insert(format!("skipped_{bench}"), why.into());
     figures
 }
 

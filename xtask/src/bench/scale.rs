@@ -32,7 +32,7 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
         (&[1, 8, 32], Duration::from_secs(30))
     };
     let programs = Programs::build(common.profile, &["holdfast-capture", "holdfast-simcam"])?;
-    let clip = clip::hd()?;
+    let clip = clip::hd(common)?;
     let mut all = Vec::new();
     for inputs in steps {
         terminal::step(&format!("scale: {inputs} inputs, {} s", length.as_secs()));

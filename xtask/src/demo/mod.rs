@@ -57,6 +57,23 @@ pub struct DemoArgs {
 
 pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
     setup::run(&setup::SetupArgs::default())?;
+    play(args, Interrupt::listen()?)
+}
+
+/// The demo as CI runs it.
+pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
+    let args = DemoArgs {
+        source: None,
+        interactive: false,
+        seconds: 15,
+        keep: None,
+        json: true,
+        profile: Profile::Dev,
+    };
+    play(&args, interrupt.clone())
+}
+
+fn play(args: &DemoArgs, interrupt: Interrupt) -> anyhow::Result<()> {
     terminal::step("building");
     let packages = [
         "holdfast-recorder",
@@ -65,7 +82,6 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
         "holdfast-simcam",
     ];
     let programs = Programs::build(args.profile, &packages)?;
-    let interrupt = Interrupt::listen()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
