@@ -104,13 +104,13 @@ async fn the_service_keeps_its_contract() {
             .await
             .unwrap();
         let interface = zbus::names::InterfaceName::try_from(name).unwrap();
-        let all = properties.get_all(interface.clone().into()).await.unwrap();
+        let all = properties.get_all(interface.clone()).await.unwrap();
         let expected = promised.iter().filter(|line| line.starts_with("property ")).count();
         assert_eq!(all.len(), expected, "{name}: {:?}", all.keys());
         // And not written.
         let (property, value) = all.iter().next().unwrap();
         let written = properties
-            .set(interface.into(), property, (**value).try_clone().unwrap())
+            .set(interface, property, (**value).try_clone().unwrap())
             .await;
         assert!(written.is_err(), "{property} could be written");
     }

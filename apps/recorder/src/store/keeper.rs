@@ -85,18 +85,22 @@ impl Keeper {
     /// # Errors
     /// [`ErrorCode::Busy`] if too many wait.
     pub fn hand(&self, job: Job) -> Result<(), Error> {
-        self.try_hand(job).map_err(|_| Self::busy())
+        self.jobs.try_send(job).map_err(|_| Self::busy())
     }
 
-    /// Hands over a job; never waits. What can't be taken comes back.
-    pub fn try_hand(&self, job: Job) -> Result<(), Job> {
-        self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job) => job,
-        })
+    /// Hands over a job that someone waits for; if it can't be taken, they are told so.
+    pub fn ask(&self, job: Job) {
+        let Err(error) = self.jobs.try_send(job) else { return };
+        match error.into_inner() {
+            Job::Create(_, done) | Job::Reopen(_, done) | Job::Note(.., Some(done)) | Job::State(_, Some(done)) => {
+                let _ = done.send(Err(Self::busy()));
+            }
+            Job::Note(.., None) | Job::State(_, None) | Job::Close(_) => (),
+        }
     }
 
     /// What is told when a job can't be taken.
-    pub fn busy() -> Error {
+    fn busy() -> Error {
         Error::new(
             ErrorCode::Busy,
             "the disk does not keep up with the recorder's own notes; try again in a moment",

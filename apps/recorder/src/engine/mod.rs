@@ -1,0 +1,332 @@
+//! Carries out what the session machine decides.
+//!
+//! One task takes everything in: calls from the mailbox, reports of the supervisors, and the ends of what it began itself. It
+//! never waits for a disk, a capture or a client: those are waited for elsewhere and come back as events.
+
+mod calls;
+mod reports;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use holdfast_dbus::{Error, ErrorCode};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::captures::{Handle, Launcher, Record, Report, Tally, Want};
+use crate::facade::{Call, News, RecorderView, StartAnswer, StopAnswer, live_totals};
+use crate::session::{Command, Event, Machine, Request, Session, State, session_in};
+use crate::store::{Catalog, Closing, EndTotals, Job, Keeper, Noted};
+use crate::{clock, ids, storage};
+
+/// Inputs have this long to close their files. Less than the 25 s after which a D-Bus client gives up.
+const STOP_PATIENCE: Duration = Duration::from_secs(18);
+
+/// An input as the engine knows it.
+#[derive(Debug)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its supervisor.
+    pub handle: Handle,
+}
+
+/// What an input made of a session before this recorder started.
+#[derive(Debug, Clone, Default)]
+pub struct Before {
+    /// What ended processes made.
+    pub base: Tally,
+    /// End of its last safe frame.
+    pub safe_until_mono_ns: u64,
+}
+
+/// All that the engine works with.
+pub struct Engine {
+    /// All inputs, in the order of the configuration.
+    pub inputs: Vec<Input>,
+    /// Starts captures.
+    pub launcher: Arc<dyn Launcher>,
+    /// Writes.
+    pub keeper: Keeper,
+    /// Knows the sessions.
+    pub catalog: Arc<Catalog>,
+    /// The storage as last measured.
+    pub storage_status: watch::Receiver<storage::Status>,
+    /// What is shown.
+    pub view: watch::Sender<RecorderView>,
+    /// Signals to be sent. Full (256): nobody takes them, and the newest are left out.
+    pub news: mpsc::Sender<News>,
+    /// Decides.
+    pub machine: Machine,
+    /// Of the session that goes on from before this recorder started.
+    pub before: HashMap<String, Before>,
+    /// What was begun and ends later.
+    pub later: FuturesUnordered<BoxFuture<'static, Later>>,
+    /// Who waits for which answer.
+    pub waiting: HashMap<Request, Waiting>,
+    /// The last request's number.
+    pub requests: Request,
+    /// Of the user action being carried out.
+    pub trace: u64,
+    /// What the last session amounted to, for those who asked it to stop.
+    pub ended: Option<(String, EndTotals)>,
+}
+
+/// Something that was begun has ended.
+pub enum Later {
+    /// For the machine.
+    Event(Event),
+    /// A session's end is written down.
+    Closed(String, EndTotals),
+}
+
+/// Who waits for an answer.
+pub enum Waiting {
+    /// To a Start.
+    Start(StartAnswer),
+    /// To a Stop.
+    Stop(StopAnswer),
+    /// To a Mark, with its text.
+    Mark(String, Noted),
+}
+
+impl Engine {
+    /// Runs until nobody can call any more.
+    pub async fn run(mut self, mut calls: mpsc::Receiver<Call>, mut reports: mpsc::Receiver<(usize, Report)>) {
+        loop {
+            tokio::select! {
+                call = calls.recv() => match call {
+                    Some(call) => self.take(call),
+                    None => return,
+                },
+                Some((index, report)) = reports.recv() => self.hear(index, report),
+                Ok(()) = self.storage_status.changed() => {
+                    if self.storage_status.borrow_and_update().level <= storage::Level::Warn {
+                        self.feed(Event::StorageFine);
+                    }
+                }
+                Some(later) = self.later.next() => match later {
+                    Later::Event(event) => self.feed(event),
+                    Later::Closed(id, totals) => self.closed(id, totals),
+                },
+            }
+        }
+    }
+
+    /// At start: takes up the journal of a session that goes on.
+    pub fn reopen(&self, session: &Session) {
+        let (done, _) = oneshot::channel();
+        if let Err(error) = self.keeper.hand(Job::Reopen(session.clone(), done)) {
+            warn!(session = session.id, "its journal is not taken up: {error}");
+        }
+    }
+
+    /// At start: lets all supervisors go.
+    pub fn release(&self) {
+        for input in &self.inputs {
+            input.handle.want.send_modify(|want| want.hold = false);
+        }
+    }
+
+    /// Feeds the machine and carries out what it says.
+    pub fn feed(&mut self, event: Event) {
+        let before = state_name(self.machine.state());
+        for command in self.machine.handle(event) {
+            self.carry_out(command);
+        }
+        let after = state_name(self.machine.state());
+        if before != after {
+            info!(
+                from = before,
+                to = after,
+                session = session_in(self.machine.state()).map(|session| session.id.as_str()),
+                "state"
+            );
+        }
+        self.show();
+    }
+
+    fn show(&self) {
+        let state = self.machine.state();
+        let session = session_in(state)
+            .filter(|_| !matches!(state, State::Creating { .. }))
+            .map(|session| session.id.clone());
+        let since = session
+            .as_ref()
+            .and_then(|id| self.catalog.known(id))
+            .map(|summary| summary.mono_ns);
+        self.view.send_if_modified(|view| {
+            let since_mono_ns = match since {
+                Some(since) if since > 0 => since,
+                _ if view.session == session => view.since_mono_ns,
+                _ => clock::mono_ns(),
+            };
+            let new = RecorderView {
+                state: state_name(state),
+                message: if let State::Error { error } = state {
+                    error.message.clone()
+                } else {
+                    String::new()
+                },
+                about: session.clone().or_else(|| view.about.clone()),
+                session,
+                since_mono_ns,
+            };
+            let changed = *view != new;
+            *view = new;
+            changed
+        });
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Create(session) => {
+                let id = session.id.clone();
+                self.job(
+                    |done| Job::Create(session, done),
+                    move |made| match made {
+                        Ok(()) => Event::Created { id },
+                        Err(error) => Event::CreateFailed { id, error },
+                    },
+                );
+            }
+            Command::Begin(session) => self.begin(&session),
+            Command::End(session) => {
+                self.tell(&session.inputs, |want| want.record = None);
+                let id = session.id;
+                self.later.push(Box::pin(async move {
+                    tokio::time::sleep(STOP_PATIENCE).await;
+                    Later::Event(Event::StopDeadline { id })
+                }));
+            }
+            Command::Abandon { id, inputs } => {
+                error!(
+                    session = id,
+                    inputs = inputs.join(" "),
+                    "inputs did not close their files in time; ending their captures"
+                );
+                self.tell(&inputs, |want| want.abandon = Some(id.clone()));
+            }
+            Command::Close { session, incomplete } => self.close(&session, incomplete),
+            Command::Answer(request, answer) => self.answer(request, answer),
+        }
+    }
+
+    /// Hands a job to the keeper; how it ended becomes an event.
+    fn job(&self, job: impl FnOnce(Noted) -> Job, event: impl FnOnce(Result<(), Error>) -> Event + Send + 'static) {
+        let (done, wait) = oneshot::channel();
+        let handed = self.keeper.hand(job(done));
+        self.later.push(Box::pin(async move {
+            let result = match handed {
+                Ok(()) => wait
+                    .await
+                    .unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "the keeper has ended"))),
+                Err(busy) => Err(busy),
+            };
+            Later::Event(event(result))
+        }));
+    }
+
+    fn tell(&self, names: &[String], change: impl Fn(&mut Want)) {
+        for input in self.inputs.iter().filter(|input| names.contains(&input.name)) {
+            input.handle.want.send_modify(&change);
+        }
+    }
+
+    fn begin(&mut self, session: &Session) {
+        let mut before = std::mem::take(&mut self.before);
+        let resumed = !before.is_empty();
+        let trace = self.trace;
+        for input in self.inputs.iter().filter(|input| session.inputs.contains(&input.name)) {
+            let Some(dir) = ids::session_dir(&session.id) else {
+                continue;
+            };
+            let earlier = before.remove(&input.name);
+            let record = Record {
+                session: session.id.clone(),
+                directory: format!("{dir}/{}", input.name),
+                trace,
+                begun: earlier.is_some(),
+                safe_until_mono_ns: earlier.as_ref().map_or(0, |earlier| earlier.safe_until_mono_ns),
+                base: earlier.map(|earlier| earlier.base).unwrap_or_default(),
+            };
+            input.handle.want.send_modify(|want| {
+                want.hold = false;
+                want.abandon = None;
+                want.record = Some(record);
+            });
+        }
+        let (id, label, inputs) = (session.id.clone(), session.label.clone(), session.inputs.clone());
+        info!(
+            session = id,
+            inputs = inputs.join(" "),
+            label,
+            trace,
+            resumed,
+            "session begins"
+        );
+        self.tell_news(News::Started {
+            session: id,
+            label,
+            inputs,
+            resumed,
+        });
+    }
+
+    fn close(&mut self, session: &Session, incomplete: Vec<String>) {
+        let views = self.inputs.iter().map(|input| &input.handle.view);
+        let mut totals = live_totals(views, &session.id);
+        totals.duration_ns = clock::mono_ns().saturating_sub(self.view.borrow().since_mono_ns);
+        totals.incomplete = incomplete;
+        let (done, wait) = oneshot::channel();
+        let (id, fallback) = (session.id.clone(), totals.clone());
+        if let Err(error) = self.keeper.hand(Job::Close(Closing {
+            id: id.clone(),
+            interrupted: None,
+            totals,
+            done,
+        })) {
+            error!(session = id, "the end is missing from the session's journal: {error}");
+        }
+        self.later.push(Box::pin(async move {
+            let totals = wait.await.unwrap_or(fallback);
+            Later::Closed(id, totals)
+        }));
+    }
+
+    fn closed(&mut self, id: String, totals: EndTotals) {
+        info!(
+            session = id,
+            frames = totals.safe_frames,
+            bytes = totals.safe_bytes,
+            lost = totals.lost_frames,
+            "session ends"
+        );
+        self.ended = Some((id.clone(), totals.clone()));
+        self.tell_news(News::Stopped {
+            session: id.clone(),
+            totals,
+        });
+        self.feed(Event::Closed { id });
+    }
+
+    fn tell_news(&self, news: News) {
+        if self.news.try_send(news).is_err() {
+            warn!("a signal is left out: too many wait for the bus");
+        }
+    }
+}
+
+/// As on D-Bus. A session being created is not announced yet, but the recorder is not idle any more.
+fn state_name(state: &State) -> &'static str {
+    match state {
+        State::Idle => "idle",
+        State::Creating { .. } | State::Starting { .. } => "starting",
+        State::Recording { .. } => "recording",
+        State::Stopping { .. } => "stopping",
+        State::Error { .. } => "error",
+    }
+}
