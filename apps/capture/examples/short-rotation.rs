@@ -21,7 +21,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     wiring::abort_on_panic();
-    wiring::begin_log();
+    holdfast_log::begin("info");
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -64,7 +64,7 @@ impl PictureArguments {
 
 fn main() -> ExitCode {
     wiring::abort_on_panic();
-    wiring::begin_log();
+    holdfast_log::begin("info");
     let arguments = Arguments::parse();
     let result = match (arguments.command, arguments.input) {
         (Some(Task::ProbeEncoder { name, picture }), _) => probe_one(&name, &picture.job()),

@@ -10,8 +10,6 @@ use gstreamer as gst;
 use holdfast_config::{Config, ConfigErrors, Input, Source as Configured};
 use holdfast_link as link;
 use holdfast_segment::BootId;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::SOFTWARE;
 use crate::control::{Control, ControlError, Door};
@@ -197,26 +195,4 @@ fn signals() -> io::Result<OwnedFd> {
         Arc::new(std::sync::atomic::AtomicBool::new(false)),
     )?;
     Ok(read)
-}
-
-/// Begins the log: to journald with fields where systemd listens, else lines on standard error. `HOLDFAST_LOG` chooses what (as
-/// `RUST_LOG` does elsewhere).
-pub fn begin_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
-    // systemd sets this when it takes our standard error for the journal.
-    let journald = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
-    match journald {
-        Some(journald) => registry
-            .with(journald.with_field_prefix(Some("HOLDFAST".to_owned())))
-            .init(),
-        None => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .with_writer(io::stderr)
-                    .with_target(false),
-            )
-            .init(),
-    }
 }

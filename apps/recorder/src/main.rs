@@ -9,7 +9,6 @@ mod clock;
 mod engine;
 mod facade;
 mod ids;
-mod log;
 mod meter;
 mod session;
 mod startup;
@@ -35,7 +34,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log::begin();
+    holdfast_log::begin("info,zbus=warn");
     let config = match Config::load(&arguments.config) {
         Ok(config) => config,
         Err(mistakes) => {
