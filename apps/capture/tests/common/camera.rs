@@ -56,7 +56,9 @@ fn program() -> Option<PathBuf> {
     BUILT
         .get_or_init(|| {
             let directory = PathBuf::from(env!("CARGO_BIN_EXE_holdfast-capture")).parent().unwrap().to_owned();
-            let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "holdfast-simcam"]).status();
+            let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "holdfast-simcam"])
+                .args(if cfg!(debug_assertions) { None } else { Some("--release") })
+                .status();
             let program = directory.join("holdfast-simcam");
             if built.is_ok_and(|status| status.success()) || program.exists() {
                 return Some(program);
