@@ -93,7 +93,11 @@ impl Door {
             Ok(listener)
         };
         let listener = listen().map_err(|errno| io(&socket, "listen on")(errno.into()))?;
-        Ok(Self { listener, _lock: lock, socket })
+        Ok(Self {
+            listener,
+            _lock: lock,
+            socket,
+        })
     }
 }
 
@@ -131,7 +135,16 @@ pub struct Control<D> {
 impl<D: AsRef<[u8]>> Control<D> {
     /// Ready to serve.
     pub fn new(door: Door, hello: link::Hello, queue: Arc<Queue<D, Command>>, shared: Arc<Shared>) -> Self {
-        Self { door, hello, queue, shared, peers: Vec::new(), next_id: 1, status_due_ns: 0, ending: (false, false) }
+        Self {
+            door,
+            hello,
+            queue,
+            shared,
+            peers: Vec::new(),
+            next_id: 1,
+            status_due_ns: 0,
+            ending: (false, false),
+        }
     }
 
     /// Serves until `writer_ended` becomes readable. A byte on `signals` asks for the end: files are closed first.
@@ -178,7 +191,10 @@ impl<D: AsRef<[u8]>> Control<D> {
         fds.extend(self.peers.iter().map(|peer| PollFd::new(&peer.fd, PollFlags::IN)));
         let timeout = self.peers.iter().any(|peer| peer.greeted).then(|| {
             let rest_ns = self.status_due_ns.saturating_sub(clock::mono_ns()).min(STATUS_NS);
-            Timespec { tv_sec: 0, tv_nsec: i64::try_from(rest_ns).unwrap_or(0) }
+            Timespec {
+                tv_sec: 0,
+                tv_nsec: i64::try_from(rest_ns).unwrap_or(0),
+            }
         });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
@@ -186,7 +202,12 @@ impl<D: AsRef<[u8]>> Control<D> {
             Err(errno) => return Err(errno.into()),
         }
         let is_ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-        let peers = self.peers.iter().enumerate().filter(|(index, _)| is_ready(4 + index)).map(|(_, peer)| peer.id);
+        let peers = self
+            .peers
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| is_ready(4 + index))
+            .map(|(_, peer)| peer.id);
         Ok(Ready {
             signal: is_ready(0),
             ended: is_ready(1),
@@ -198,12 +219,18 @@ impl<D: AsRef<[u8]>> Control<D> {
 
     fn accept(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(fd) = rustix::net::accept_with(&self.door.listener, flags) else { return };
+        let Ok(fd) = rustix::net::accept_with(&self.door.listener, flags) else {
+            return;
+        };
         if self.peers.len() >= MAX_PEERS {
             tracing::warn!("more than {MAX_PEERS} connections; the newest is turned away");
             return;
         }
-        self.peers.push(Peer { id: self.next_id, fd, greeted: false });
+        self.peers.push(Peer {
+            id: self.next_id,
+            fd,
+            greeted: false,
+        });
         self.next_id += 1;
     }
 
@@ -211,7 +238,9 @@ impl<D: AsRef<[u8]>> Control<D> {
         let mut buffer = [0; MAX_FRAME_BYTES];
         // A few at a time: a peer that floods us must not keep the others waiting.
         for _ in 0..8 {
-            let Some(peer) = self.peers.iter().find(|peer| peer.id == id) else { return };
+            let Some(peer) = self.peers.iter().find(|peer| peer.id == id) else {
+                return;
+            };
             let length = match rustix::net::recv(peer.fd.as_fd(), &mut buffer[..], RecvFlags::TRUNC) {
                 Ok((_, 0)) => return self.drop_peer(id, None),
                 Ok((_, length)) => length,
@@ -239,7 +268,10 @@ impl<D: AsRef<[u8]>> Control<D> {
         })?;
         let greeted = self.peers.iter().any(|peer| peer.id == id && peer.greeted);
         if !greeted && message != ToCapture::Hello {
-            self.send(id, &refusal(0, codes::INVALID_ARGUMENT, "a connection begins with Hello"));
+            self.send(
+                id,
+                &refusal(0, codes::INVALID_ARGUMENT, "a connection begins with Hello"),
+            );
             return Err(Goodbye("it did not begin with Hello".into()));
         }
         let (request, command) = match message {
@@ -256,14 +288,22 @@ impl<D: AsRef<[u8]>> Control<D> {
                 self.ending.0 = true;
                 return Ok(());
             }
-            ToCapture::Start(start) => {
-                (start.request, Command::Start { start, peer: id, arrived_ns: clock::mono_ns() })
-            }
+            ToCapture::Start(start) => (
+                start.request,
+                Command::Start {
+                    start,
+                    peer: id,
+                    arrived_ns: clock::mono_ns(),
+                },
+            ),
             ToCapture::Stop(stop) => (stop.request, Command::Stop { stop, peer: id }),
             ToCapture::Mark(mark) => (0, Command::Mark(mark)),
         };
         if self.queue.command(command).is_err() {
-            self.send(id, &refusal(request, codes::BUSY, "too many commands wait; try again in a moment"));
+            self.send(
+                id,
+                &refusal(request, codes::BUSY, "too many commands wait; try again in a moment"),
+            );
         }
         Ok(())
     }
@@ -297,7 +337,12 @@ impl<D: AsRef<[u8]>> Control<D> {
     }
 
     fn broadcast(&mut self, message: &FromCapture) {
-        let ids: Vec<u64> = self.peers.iter().filter(|peer| peer.greeted).map(|peer| peer.id).collect();
+        let ids: Vec<u64> = self
+            .peers
+            .iter()
+            .filter(|peer| peer.greeted)
+            .map(|peer| peer.id)
+            .collect();
         for id in ids {
             self.send(id, message);
         }
@@ -312,7 +357,9 @@ impl<D: AsRef<[u8]>> Control<D> {
     }
 
     fn send_raw(&mut self, id: u64, frame: &[u8]) {
-        let Some(peer) = self.peers.iter().find(|peer| peer.id == id) else { return };
+        let Some(peer) = self.peers.iter().find(|peer| peer.id == id) else {
+            return;
+        };
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         if let Err(errno) = rustix::net::send(&peer.fd, frame, flags) {
             let goodbye = match errno {
@@ -332,7 +379,11 @@ impl<D: AsRef<[u8]>> Control<D> {
 }
 
 fn refusal(request: u32, code: i32, text: &str) -> FromCapture {
-    FromCapture::Event(Event::Refused(link::Refused { request, code, text: link::clip(text) }))
+    FromCapture::Event(Event::Refused(link::Refused {
+        request,
+        code,
+        text: link::clip(text),
+    }))
 }
 
 #[derive(Debug, Default)]

@@ -58,7 +58,12 @@ struct PictureArguments {
 
 impl PictureArguments {
     fn job(&self) -> Job {
-        Job { width: self.width, height: self.height, framerate: self.framerate, bitrate_kbps: self.bitrate_kbps }
+        Job {
+            width: self.width,
+            height: self.height,
+            framerate: self.framerate,
+            bitrate_kbps: self.bitrate_kbps,
+        }
     }
 }
 
@@ -113,10 +118,16 @@ fn probe_all(json: bool, job: &Job) -> Outcome {
             None => format!("not installed; it comes with {}", row.package),
             Some(evidence) if evidence.works() => match &evidence.decoder {
                 Some(decoder) => format!("works ({} pictures came back through {decoder})", evidence.frames),
-                None => format!("works ({} pictures; this box has no decoder to check them)", evidence.frames),
+                None => format!(
+                    "works ({} pictures; this box has no decoder to check them)",
+                    evidence.frames
+                ),
             },
             Some(evidence) => {
-                format!("does not work: {}", evidence.error.as_deref().unwrap_or("too few pictures came back"))
+                format!(
+                    "does not work: {}",
+                    evidence.error.as_deref().unwrap_or("too few pictures came back")
+                )
             }
         };
         println!("{:<14} {line}", row.element);

@@ -119,7 +119,11 @@ impl Shared {
             report: Mutex::new(Report::default()),
             outbox: Mutex::new(VecDeque::new()),
             outbox_ready: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            wanted: Mutex::new(Wanted { armed, recording: false, shutdown: false }),
+            wanted: Mutex::new(Wanted {
+                armed,
+                recording: false,
+                shutdown: false,
+            }),
             wanted_changed: Condvar::new(),
             interrupt: Mutex::new(None),
         })
@@ -227,9 +231,9 @@ impl Shared {
     /// Sleeps between two attempts, or until the source is not wanted any more.
     pub fn pause(&self, pause: Duration) {
         let wanted = lock(&self.wanted);
-        let _ = self
-            .wanted_changed
-            .wait_timeout_while(wanted, pause, |wanted| !wanted.shutdown && (wanted.armed || wanted.recording));
+        let _ = self.wanted_changed.wait_timeout_while(wanted, pause, |wanted| {
+            !wanted.shutdown && (wanted.armed || wanted.recording)
+        });
     }
 
     /// How it goes.
@@ -252,12 +256,27 @@ impl Shared {
             session: report.session,
             encoder: self.encoder(),
             counts: link::Counts {
-                source: if counted { since(&self.source_frames, report.source_base) } else { 0 },
-                encoded: if counted { since(&self.encoded_frames, report.encoded_base) } else { 0 },
+                source: if counted {
+                    since(&self.source_frames, report.source_base)
+                } else {
+                    0
+                },
+                encoded: if counted {
+                    since(&self.encoded_frames, report.encoded_base)
+                } else {
+                    0
+                },
                 muxed: report.muxed,
                 safe: report.safe,
             },
-            drops: report.drops.iter().map(|(reason, frames)| link::DropCount { reason: *reason, frames: *frames }).collect(),
+            drops: report
+                .drops
+                .iter()
+                .map(|(reason, frames)| link::DropCount {
+                    reason: *reason,
+                    frames: *frames,
+                })
+                .collect(),
             safe_bytes: report.safe_bytes,
             safe_until_mono_ns: report.safe_until_ns,
             first_mono_ns: report.first_ns,

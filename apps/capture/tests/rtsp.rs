@@ -12,7 +12,9 @@ fn station(url: &str) -> Box_ {
 
 #[test]
 fn copies_h264_and_aac() {
-    let Some(camera) = Camera::start(&["--size", "640x360"]) else { return };
+    let Some(camera) = Camera::start(&["--size", "640x360"]) else {
+        return;
+    };
     let station = station(&camera.url);
     let mut capture = station.capture();
     let client = capture.client();
@@ -27,6 +29,10 @@ fn copies_h264_and_aac() {
     println!("{stopped:?}");
     assert_eq!(stopped.counts.source, stopped.counts.safe);
     println!("{:?}", station.files("s1"));
-    let out = std::process::Command::new("ffprobe").args(["-hide_banner"]).arg(&station.files("s1")[0]).output().unwrap();
+    let out = std::process::Command::new("ffprobe")
+        .args(["-hide_banner"])
+        .arg(&station.files("s1")[0])
+        .output()
+        .unwrap();
     println!("{}", String::from_utf8_lossy(&out.stderr));
 }

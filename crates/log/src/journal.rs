@@ -145,7 +145,10 @@ mod tests {
             assert!(taken < 5000, "nothing was lost, and nothing is tested");
             tracing::info!("after");
             let told = next(&journald).unwrap();
-            assert!(told.contains(&format!("HOLDFAST_LOST_ENTRIES={}\n", 5000 - taken)), "{told}");
+            assert!(
+                told.contains(&format!("HOLDFAST_LOST_ENTRIES={}\n", 5000 - taken)),
+                "{told}"
+            );
             assert!(next(&journald).unwrap().contains("MESSAGE=after"));
             tracing::info!("later");
             assert!(next(&journald).unwrap().contains("MESSAGE=later"));

@@ -26,7 +26,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut trees = vec![installed.path().to_owned()];
     trees.extend(std::env::args_os().skip(1).map(PathBuf::from));
     let trees: Vec<_> = trees.iter().map(PathBuf::as_path).collect();
-    let rig = Rig::boot(&trees)?;
+    let rig = Rig::boot(&trees, None)?;
     rig.shell()?;
     Ok(())
 }

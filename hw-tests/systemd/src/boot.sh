@@ -2,9 +2,10 @@
 # The first process of a rig: builds a root that nothing can leak from, then becomes systemd.
 #
 # Runs in fresh mount, pid, cgroup, uts, ipc and net namespaces. $1: an empty directory to work in; $2: the directory whose
-# contents are laid over this machine's files; $3: the directory with the socket `notify`, on which systemd says that it is up.
+# contents are laid over this machine's files; $3: the directory with the socket `notify`, on which systemd says that it is up;
+# $4: a directory that is to be /run/host/disk, or nothing.
 set -eu
-work=$1 tree=$2 outside=$3
+work=$1 tree=$2 outside=$3 disk=$4
 
 mount -t tmpfs -o mode=755 rig "$work"
 mkdir "$work/upper" "$work/overlay" "$work/root"
@@ -17,6 +18,9 @@ cd "$work/root"
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
+# Each boot is one, though the kernel goes on.
+cat /proc/sys/kernel/random/uuid > "$work/boot_id"
+mount --bind "$work/boot_id" proc/sys/kernel/random/boot_id
 mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 
@@ -39,6 +43,10 @@ for directory in home root srv mnt media var/log var/tmp; do
 done
 mkdir -p run/host run/systemd/system
 mount --bind "$outside" run/host
+if [ -n "$disk" ]; then
+    mkdir -p run/host/disk
+    mount --bind "$disk" run/host/disk
+fi
 
 # A machine of its own, whose users and files systemd has yet to set up: as after an installation.
 tr -d - < /proc/sys/kernel/random/uuid > etc/machine-id

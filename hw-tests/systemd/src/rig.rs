@@ -80,7 +80,6 @@ pub struct Rig {
     /// systemd, seen from outside.
     init: u32,
     console: PathBuf,
-    outside: PathBuf,
     // Behind the processes: what they use.
     cgroup: Cgroup,
     _directory: TempDir,
@@ -88,11 +87,12 @@ pub struct Rig {
 
 impl Rig {
     /// Boots with the contents of `trees` laid over this machine's files, the later over the earlier, and comes back when
-    /// systemd has started everything that it starts by itself.
+    /// systemd has started everything that it starts by itself. `disk` is `/run/host/disk` inside: it outlives the rig, as a
+    /// disk does.
     ///
     /// # Errors
     /// When the kernel refuses one of the parts, or systemd does not come up in time.
-    pub fn boot(trees: &[&Path]) -> Result<Self, RigError> {
+    pub fn boot(trees: &[&Path], disk: Option<&Path>) -> Result<Self, RigError> {
         let prepare = |error: &dyn std::fmt::Display| RigError::Prepare(error.to_string());
         let cgroup = Cgroup::create().map_err(RigError::Prepare)?;
         let directory = tempfile::Builder::new()
@@ -135,6 +135,7 @@ impl Rig {
             ])
             .args(["--fork", "--kill-child=KILL", "sh"])
             .args([&script, &work, &tree, &outside])
+            .arg(disk.unwrap_or(Path::new("")))
             .env_clear()
             .envs(ENVIRONMENT)
             .stdin(Stdio::null())
@@ -145,7 +146,6 @@ impl Rig {
             unshare,
             init: 0,
             console,
-            outside,
             cgroup,
             _directory: directory,
         };
@@ -197,12 +197,6 @@ impl Rig {
     #[must_use]
     pub fn controllers(&self) -> Vec<String> {
         self.cgroup.controllers()
-    }
-
-    /// A directory that is `/run/host` inside: it outlives systemd, as a disk does.
-    #[must_use]
-    pub fn outside(&self) -> &Path {
-        &self.outside
     }
 
     /// Has systemd shut down in good order, and waits for the end.

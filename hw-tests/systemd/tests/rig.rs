@@ -23,7 +23,7 @@ fn what_happens_in_a_rig_stays_in_it_and_ends_with_it() {
     let users = fs::read_to_string("/etc/passwd").unwrap();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
 
-    let rig = Rig::boot(&[tree.path()]).unwrap();
+    let rig = Rig::boot(&[tree.path()], None).unwrap();
 
     assert_eq!(
         rig.run(&["systemctl", "is-system-running"]).out,

@@ -120,7 +120,14 @@ impl<D: AsRef<[u8]>> Job<D> {
     /// The same Start again: it is answered, nothing else happens.
     pub fn start_again(&mut self, request: u32, arrived_ns: u64, shared: &Shared) {
         match &self.started {
-            Some(started) => shared.tell(To::All, Event::Started(Started { request, latency_us: 0, ..started.clone() })),
+            Some(started) => shared.tell(
+                To::All,
+                Event::Started(Started {
+                    request,
+                    latency_us: 0,
+                    ..started.clone()
+                }),
+            ),
             None => self.request = (request, arrived_ns),
         }
     }
@@ -137,7 +144,8 @@ impl<D: AsRef<[u8]>> Job<D> {
 
     /// What is due by time. `timed_out`: nothing has come for longer than a chunk takes.
     pub fn tick(&mut self, shared: &Shared, timed_out: bool) {
-        self.segmenter.expect_audio(shared.expects_audio.load(std::sync::atomic::Ordering::Relaxed));
+        self.segmenter
+            .expect_audio(shared.expects_audio.load(std::sync::atomic::Ordering::Relaxed));
         self.segmenter.tick(clock::mono_ns(), &mut self.acts);
         if timed_out && self.acts.is_empty() {
             self.segmenter.flush(&mut self.acts);
@@ -165,7 +173,13 @@ impl<D: AsRef<[u8]>> Job<D> {
                 "the disk was slower than the queue is long: {} frames were dropped. Check the disk, or raise recording.buffer_mib",
                 lost.frames
             );
-            shared.tell(To::All, Event::Alert { code: AlertCode::Dropped, text: link::clip(&text) });
+            shared.tell(
+                To::All,
+                Event::Alert {
+                    code: AlertCode::Dropped,
+                    text: link::clip(&text),
+                },
+            );
         }
         let drops = self.tally.drops();
         shared.report(|report| report.drops = drops);
@@ -176,14 +190,23 @@ impl<D: AsRef<[u8]>> Job<D> {
         self.segmenter.settle(clock::mono_ns(), &mut self.acts);
         let written = self.carry_out(shared);
         if self.gap.is_none() && self.first_ns != 0 {
-            self.gap = Some(OpenGap { cause, start_ns: self.safe_until_ns, frames_lost: 0, other_boot: false });
+            self.gap = Some(OpenGap {
+                cause,
+                start_ns: self.safe_until_ns,
+                frames_lost: 0,
+                other_boot: false,
+            });
         }
         written
     }
 
     /// A chapter.
     pub fn mark(&mut self, mark: link::Mark) {
-        let mark = Mark { mono_ns: mark.mono_ns, wall_ns: mark.wall_ns, text: mark.text.as_str().to_owned() };
+        let mark = Mark {
+            mono_ns: mark.mono_ns,
+            wall_ns: mark.wall_ns,
+            text: mark.text.as_str().to_owned(),
+        };
         if self.files.is_open() {
             self.files.note_mark(mark);
         } else {
@@ -227,7 +250,12 @@ impl<D: AsRef<[u8]>> Job<D> {
             Some(gap) => gap.frames_lost += frames,
             None if self.first_ns != 0 => {
                 let cause = super::gap_cause_of(reason);
-                self.gap = Some(OpenGap { cause, start_ns, frames_lost: frames, other_boot: false });
+                self.gap = Some(OpenGap {
+                    cause,
+                    start_ns,
+                    frames_lost: frames,
+                    other_boot: false,
+                });
             }
             None => {}
         }
@@ -271,8 +299,18 @@ impl<D: AsRef<[u8]>> Job<D> {
             }
             Err(error) => {
                 if let Some(gap) = gap {
-                    let Gap { cause, start_mono_ns: start_ns, frames_lost, .. } = gap;
-                    self.gap = Some(OpenGap { cause, start_ns, frames_lost, other_boot: false });
+                    let Gap {
+                        cause,
+                        start_mono_ns: start_ns,
+                        frames_lost,
+                        ..
+                    } = gap;
+                    self.gap = Some(OpenGap {
+                        cause,
+                        start_ns,
+                        frames_lost,
+                        other_boot: false,
+                    });
                 }
                 self.storage_failed(&error, shared);
             }
@@ -281,12 +319,17 @@ impl<D: AsRef<[u8]>> Job<D> {
 
     fn append(&mut self, packets: &[Arc<Packet<D>>], shared: &Shared) {
         let frames = packets.iter().filter(|packet| packet.is_video()).count() as u64;
-        let Some(first_ns) = packets.first().map(|packet| packet.dts_ns) else { return };
+        let Some(first_ns) = packets.first().map(|packet| packet.dts_ns) else {
+            return;
+        };
         if !self.files.is_open() {
             self.lose_unwritten(packets.iter());
             return;
         }
-        let gap_ends = packets.iter().filter(|packet| packet.is_video()).map(|packet| packet.dts_ns);
+        let gap_ends = packets
+            .iter()
+            .filter(|packet| packet.is_video())
+            .map(|packet| packet.dts_ns);
         if let Some(gap) = gap_ends.clone().find_map(|end_ns| self.take_gap(end_ns)) {
             tell_gap(&gap, shared);
             self.files.note_gap(gap);
@@ -304,7 +347,10 @@ impl<D: AsRef<[u8]>> Job<D> {
 
     fn safe(&mut self, safe: &Safe, frames: u64, packets: &[Arc<Packet<D>>], shared: &Shared) {
         self.tally.safe(frames);
-        let ends = packets.iter().filter(|packet| packet.is_video()).map(|packet| packet.dts_ns + packet.duration_ns);
+        let ends = packets
+            .iter()
+            .filter(|packet| packet.is_video())
+            .map(|packet| packet.dts_ns + packet.duration_ns);
         self.safe_until_ns = ends.max().unwrap_or(self.safe_until_ns);
         self.safe_bytes = self.closed_bytes + safe.file_bytes;
         if self.failing {
@@ -356,7 +402,11 @@ impl<D: AsRef<[u8]>> Job<D> {
             Ok((sequence, closed)) => {
                 self.closed_bytes += closed.file_bytes;
                 self.safe_bytes = self.closed_bytes;
-                let name = closed.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let name = closed
+                    .path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or_default();
                 let event = FileClosed {
                     sequence,
                     file_id: closed.file_id.0,
@@ -368,7 +418,9 @@ impl<D: AsRef<[u8]>> Job<D> {
                 };
                 shared.tell(To::All, Event::FileClosed(event));
             }
-            Err(StorageError::Segment { source: holdfast_segment::Error::Empty { .. } }) => {}
+            Err(StorageError::Segment {
+                source: holdfast_segment::Error::Empty { .. },
+            }) => {}
             Err(error) => self.alert(&error, shared),
         }
     }
@@ -390,14 +442,22 @@ impl<D: AsRef<[u8]>> Job<D> {
         D: 'p,
     {
         let mut video = packets.filter(|packet| packet.is_video()).peekable();
-        let Some(start_ns) = video.peek().map(|first| first.dts_ns) else { return };
+        let Some(start_ns) = video.peek().map(|first| first.dts_ns) else {
+            return;
+        };
         self.lose(DropReason::WriteFailed, video.count() as u64, start_ns);
     }
 
     fn alert(&mut self, error: &StorageError, shared: &Shared) {
         if !self.failing {
             tracing::error!(session = self.session(), %error, "writing failed");
-            shared.tell(To::All, Event::Alert { code: AlertCode::Storage, text: link::clip(&error.to_string()) });
+            shared.tell(
+                To::All,
+                Event::Alert {
+                    code: AlertCode::Storage,
+                    text: link::clip(&error.to_string()),
+                },
+            );
         }
     }
 

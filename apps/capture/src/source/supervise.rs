@@ -2,8 +2,8 @@
 
 use holdfast_link::{self as link, Event, SourceState};
 
-use super::attempt::{Ended, run_once};
 use super::Source;
+use super::attempt::{Ended, run_once};
 use crate::backoff::Backoff;
 use crate::clock::{self, NS_PER_MS};
 use crate::intake::Intake;
@@ -40,14 +40,22 @@ pub fn run(mut source: Box<dyn Source>, intake: &Intake) {
             error: link::clip(&failure.text),
         };
         shared.set_source(state, clock::mono_ns() + pause_ns);
-        last_told = if ran.is_zero() && last_told.0 == failure.text && !last_told.1.is_multiple_of(REPEATS_BETWEEN_REPORTS) {
-            (last_told.0, last_told.1 + 1)
-        } else {
-            tracing::warn!(retry_ms = pause_ns / NS_PER_MS, error = failure.text, "the source failed");
-            let alert = Event::Alert { code: failure.kind.alert(), text: link::clip(&failure.text) };
-            shared.tell(To::All, alert);
-            (failure.text, 1)
-        };
+        last_told =
+            if ran.is_zero() && last_told.0 == failure.text && !last_told.1.is_multiple_of(REPEATS_BETWEEN_REPORTS) {
+                (last_told.0, last_told.1 + 1)
+            } else {
+                tracing::warn!(
+                    retry_ms = pause_ns / NS_PER_MS,
+                    error = failure.text,
+                    "the source failed"
+                );
+                let alert = Event::Alert {
+                    code: failure.kind.alert(),
+                    text: link::clip(&failure.text),
+                };
+                shared.tell(To::All, alert);
+                (failure.text, 1)
+            };
         shared.pause(pause);
     }
 }

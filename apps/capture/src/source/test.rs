@@ -5,9 +5,9 @@
 
 use std::sync::{Arc, OnceLock};
 
+use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
-use gst_video::prelude::*;
 use holdfast_config::Picture;
 
 use super::encode::{self, Ladder};
@@ -36,7 +36,13 @@ impl TestSource {
     /// `name` is drawn into the picture.
     #[must_use]
     pub fn new(name: &str, picture: Picture, audio: bool, ladder: Ladder) -> Self {
-        Self { name: name.to_owned(), picture, audio, ladder, row: None }
+        Self {
+            name: name.to_owned(),
+            picture,
+            audio,
+            ladder,
+            row: None,
+        }
     }
 }
 
@@ -66,7 +72,10 @@ impl Source for TestSource {
             let tone = tone.map_err(|_| not_installed("audiotestsrc"))?;
             audio::attach(&pipeline, &tone, feed)?;
         }
-        Ok(Built { pipeline, encoder: row.element.to_owned() })
+        Ok(Built {
+            pipeline,
+            encoder: row.element.to_owned(),
+        })
     }
 
     fn explain(&self, trouble: &Trouble) -> Failure {
@@ -85,7 +94,9 @@ impl Source for TestSource {
 }
 
 fn not_installed(element: &str) -> Failure {
-    Failure::configuration(format!("the GStreamer element {element} is not installed. Install gstreamer1.0-plugins-base"))
+    Failure::configuration(format!(
+        "the GStreamer element {element} is not installed. Install gstreamer1.0-plugins-base"
+    ))
 }
 
 fn pictures(_job: &Job) -> Result<gst::Element, Failure> {
@@ -116,14 +127,20 @@ fn number(element: &gst::Element, job: &Job, base_ns: u64, label: String) {
     let origin: OnceLock<(u64, u64)> = OnceLock::new();
     let Some(pad) = element.static_pad("src") else { return };
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
-        let Some(buffer) = probe.buffer_mut() else { return gst::PadProbeReturn::Ok };
+        let Some(buffer) = probe.buffer_mut() else {
+            return gst::PadProbeReturn::Ok;
+        };
         if info.get().is_none()
-            && let Some(known) = pad.current_caps().and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok())
+            && let Some(known) = pad
+                .current_caps()
+                .and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok())
         {
             // Set once: the caps are ours, they do not change.
             let _ = info.set(known);
         }
-        let (Some(info), Some(pts)) = (info.get(), buffer.pts()) else { return gst::PadProbeReturn::Ok };
+        let (Some(info), Some(pts)) = (info.get(), buffer.pts()) else {
+            return gst::PadProbeReturn::Ok;
+        };
         let pts_ns = pts.nseconds();
         // Counted from the first picture, so that rounding never gives two pictures one number.
         let (first_number, first_ns) = *origin.get_or_init(|| (frame_number(base_ns + pts_ns, framerate), pts_ns));

@@ -69,7 +69,10 @@ impl Box_ {
         Command::new(env!("CARGO_BIN_EXE_holdfast-capture"))
             .args(["--input", "cam0", "--config"])
             .arg(&self.config)
-            .env("HOLDFAST_LOG", std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "warn".into()))
+            .env(
+                "HOLDFAST_LOG",
+                std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "warn".into()),
+            )
             .stderr(stderr)
             .spawn()
             .unwrap()
@@ -78,8 +81,9 @@ impl Box_ {
     /// The files of the session's input, by name.
     pub fn files(&self, session: &str) -> Vec<PathBuf> {
         let directory = self.root().join(format!("2026-11-21/{session}/cam0"));
-        let mut files: Vec<PathBuf> =
-            std::fs::read_dir(directory).map(|all| all.map(|entry| entry.unwrap().path()).collect()).unwrap_or_default();
+        let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+            .map(|all| all.map(|entry| entry.unwrap().path()).collect())
+            .unwrap_or_default();
         files.sort();
         files
     }
@@ -142,9 +146,16 @@ impl Client {
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
         };
-        let mut client = Self { fd, hello: None, status: None, events: Vec::new() };
+        let mut client = Self {
+            fd,
+            hello: None,
+            status: None,
+            events: Vec::new(),
+        };
         client.send(&ToCapture::Hello);
-        client.until("the greeting", patience, |client| client.hello.is_some() && client.status.is_some());
+        client.until("the greeting", patience, |client| {
+            client.hello.is_some() && client.status.is_some()
+        });
         client
     }
 
@@ -181,7 +192,12 @@ impl Client {
         let deadline = Instant::now() + patience;
         while !done(self) {
             let rest = deadline.saturating_duration_since(Instant::now());
-            assert!(self.read(rest), "waited {patience:?} for {what}; status {:?}; events {:?}", self.status, self.events);
+            assert!(
+                self.read(rest),
+                "waited {patience:?} for {what}; status {:?}; events {:?}",
+                self.status,
+                self.events
+            );
         }
     }
 
@@ -191,7 +207,9 @@ impl Client {
 
     /// Waits for an event and takes it.
     pub fn event<T>(&mut self, what: &str, pick: impl Fn(&Event) -> Option<T>) -> T {
-        self.until(what, PATIENCE, |client| client.events.iter().any(|event| pick(event).is_some()));
+        self.until(what, PATIENCE, |client| {
+            client.events.iter().any(|event| pick(event).is_some())
+        });
         let index = self.events.iter().position(|event| pick(event).is_some()).unwrap();
         pick(&self.events.remove(index)).unwrap()
     }
@@ -209,7 +227,13 @@ impl Client {
     }
 
     pub fn refused(&mut self) -> link::Refused {
-        self.event("Refused", |event| if let Event::Refused(refused) = event { Some(refused.clone()) } else { None })
+        self.event("Refused", |event| {
+            if let Event::Refused(refused) = event {
+                Some(refused.clone())
+            } else {
+                None
+            }
+        })
     }
 
     pub fn stop(&mut self, session: &str) -> link::Stopped {
@@ -219,7 +243,13 @@ impl Client {
             reason: link::StopReason::Operator,
             trace: 0,
         }));
-        self.event("Stopped", |event| if let Event::Stopped(stopped) = event { Some(stopped.clone()) } else { None })
+        self.event("Stopped", |event| {
+            if let Event::Stopped(stopped) = event {
+                Some(stopped.clone())
+            } else {
+                None
+            }
+        })
     }
 
     /// Waits until so many frames of the recording are safe.

@@ -27,16 +27,17 @@ pub(crate) struct Appliance {
 }
 
 /// Where footage is.
-pub(crate) enum Disk {
+#[derive(Clone, Copy)]
+pub(crate) enum Disk<'a> {
     /// In memory, gone with the rig.
     Memory,
-    /// In `storage` of [`Rig::outside`].
-    Outside,
+    /// In this directory.
+    Directory(&'a Path),
 }
 
 impl Appliance {
     /// Boots one; `None`, said aloud, where that can't be.
-    pub(crate) fn boot(disk: Disk) -> Option<Self> {
+    pub(crate) fn boot(disk: Disk<'_>) -> Option<Self> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         if !possible() {
             return None;
@@ -52,14 +53,8 @@ impl Appliance {
             "etc/fstab",
             match disk {
                 Disk::Memory => format!("footage {ROOT} tmpfs size=256M\n"),
-                Disk::Outside => format!("/run/host/storage {ROOT} none bind,x-systemd.requires=storage.service\n"),
+                Disk::Directory(_) => format!("/run/host/disk {ROOT} none bind\n"),
             },
-        );
-        // The disk that fstab names; made as a service since it is on no disk that is there before the rig.
-        put(
-            "etc/systemd/system/storage.service",
-            "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/mkdir /run/host/storage\n"
-                .to_owned(),
         );
         put(
             "etc/sysusers.d/rig.conf",
@@ -72,7 +67,11 @@ impl Appliance {
                  framerate = {FRAMERATE}\narmed = false\n"
             ),
         );
-        let rig = Rig::boot(&[installed(), ours.path()]).unwrap();
+        let directory = match disk {
+            Disk::Memory => None,
+            Disk::Directory(path) => Some(path),
+        };
+        let rig = Rig::boot(&[installed(), ours.path()], directory).unwrap();
         Some(Self {
             rig,
             _one_at_a_time: guard,

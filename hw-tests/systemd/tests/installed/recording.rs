@@ -158,25 +158,28 @@ fn runs_as_its_unit_says(appliance: &Appliance, pid: &str) {
     }
 }
 
-/// Both programs' words can be asked for by session.
+/// Both programs' words can be asked for by session, and read.
 fn is_in_the_journal(appliance: &Appliance, id: &str) {
     let asked = format!("HOLDFAST_SESSION={id}");
-    let units = || {
+    let entries = || -> Vec<Value> {
         let said = appliance
             .rig
             .run(&["journalctl", "--quiet", "--no-pager", "--output=json", &asked]);
-        let entries: Vec<Value> = said
-            .out
+        said.out
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        let of = |unit: &str| entries.iter().any(|entry| entry["_SYSTEMD_UNIT"] == unit);
-        (of(RECORDER) && of(CAPTURE)).then_some(())
+            .collect()
     };
-    appliance
-        .rig
-        .until("the session is in the journal", SOON, units)
-        .unwrap();
+    let of = |unit: &str| entries().into_iter().find(|entry| entry["_SYSTEMD_UNIT"] == unit);
+    for (unit, identifier) in [(RECORDER, "holdfast-recorder"), (CAPTURE, "holdfast-capture")] {
+        let entry = appliance
+            .rig
+            .until("the session is in the journal", SOON, || of(unit))
+            .unwrap();
+        assert_eq!(entry["SYSLOG_IDENTIFIER"], identifier);
+        assert_eq!(entry["PRIORITY"], "6", "{entry:#}");
+        assert!(entry["MESSAGE"].as_str().unwrap().contains(id), "{entry:#}");
+    }
 }
 
 /// The video of one input.
