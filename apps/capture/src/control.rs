@@ -159,11 +159,12 @@ impl<D: AsRef<[u8]>> Control<D> {
                 let _ = rustix::io::read(signals, &mut byte);
                 self.ending.0 = true;
             }
-            if ready.listener {
-                self.accept();
-            }
             for id in ready.peers {
                 self.hear(id);
+            }
+            // After those who left have freed their seats.
+            if ready.listener {
+                self.accept();
             }
             self.end_if_asked();
             let events = self.shared.take_events();
@@ -245,7 +246,8 @@ impl<D: AsRef<[u8]>> Control<D> {
                 Ok((_, 0)) => return self.drop_peer(id, None),
                 Ok((_, length)) => length,
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => return,
-                Err(errno) => return self.drop_peer(id, Some(&Goodbye(io::Error::from(errno).to_string()))),
+                // It went away without reading the last words.
+                Err(_) => return self.drop_peer(id, None),
             };
             let message = match buffer.get(..length) {
                 Some(datagram) => link::decode::<ToCapture>(datagram),
@@ -286,6 +288,10 @@ impl<D: AsRef<[u8]>> Control<D> {
             }
             ToCapture::Shutdown => {
                 self.ending.0 = true;
+                return Ok(());
+            }
+            ToCapture::Arm(armed) => {
+                self.shared.set_armed(armed);
                 return Ok(());
             }
             ToCapture::Start(start) => (
@@ -362,11 +368,9 @@ impl<D: AsRef<[u8]>> Control<D> {
         };
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         if let Err(errno) = rustix::net::send(&peer.fd, frame, flags) {
-            let goodbye = match errno {
-                rustix::io::Errno::WOULDBLOCK => Goodbye("it does not read what it is sent".into()),
-                errno => Goodbye(io::Error::from(errno).to_string()),
-            };
-            self.drop_peer(id, Some(&goodbye));
+            let deaf = errno == rustix::io::Errno::WOULDBLOCK;
+            let goodbye = deaf.then(|| Goodbye("it does not read what it is sent".into()));
+            self.drop_peer(id, goodbye.as_ref());
         }
     }
 

@@ -194,6 +194,12 @@ impl Shared {
         self.changed();
     }
 
+    /// Whether the source runs even when nothing is recorded.
+    pub fn set_armed(&self, armed: bool) {
+        lock(&self.wanted).armed = armed;
+        self.changed();
+    }
+
     /// Everything ends.
     pub fn set_shutdown(&self) {
         lock(&self.wanted).shutdown = true;

@@ -59,7 +59,8 @@ async fn a_dead_capture_is_replaced_and_the_session_goes_on() {
         .until("the dead capture's file to be recovered", is_recovered)
         .await;
     let totals = holdfast.stop().await;
-    assert_eq!((totals.session, totals.gaps, totals.files), (path.clone(), 1, 3));
+    let files = session.list_files(FilesOptions::default()).await.unwrap();
+    assert_eq!((totals.session, totals.gaps, totals.files), (path.clone(), 1, 3), "{files:#?}");
     assert_eq!(session.gaps().await.unwrap()[0].cause, "capture-died");
 
     // The files tell the same story, and hold what was said to be safe.

@@ -266,15 +266,16 @@ async fn arming_starts_a_capture_and_disarming_ends_it() {
         ("off", 0)
     );
     recorder.arm(&[], none()).await.unwrap();
-    holdfast
-        .until("a capture", || async { input.pid().await.unwrap() > 0 })
-        .await;
+    let is_armed = || async { input.state().await.unwrap() == "armed" && input.preroll_ms().await.unwrap() > 0 };
+    holdfast.until("pre-roll in memory", is_armed).await;
+    let pid = input.pid().await.unwrap();
     // Remembered.
     holdfast.kill_recorder();
     holdfast.start_recorder().await;
     holdfast
-        .until("the same capture", || async { input.pid().await.unwrap() > 0 })
+        .until("the same capture", || async { input.pid().await.unwrap() == pid })
         .await;
+    holdfast.until("still armed", is_armed).await;
     assert!(input.armed().await.unwrap());
     recorder.disarm(&["cam0".to_owned()], none()).await.unwrap();
     holdfast

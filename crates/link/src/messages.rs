@@ -19,6 +19,8 @@ pub enum ToCapture {
     Mark(Mark),
     /// Stop recording if need be, close the source and end the process.
     Shutdown,
+    /// Keep the source running between recordings, or let it rest, whatever the configuration says. Until the process ends.
+    Arm(bool),
 }
 
 /// Begin or resume recording.

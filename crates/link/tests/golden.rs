@@ -95,6 +95,7 @@ fn golden_requests() {
     });
     assert_eq!(bytes(&mark), b"HF\x01\x00\x03\x01\x01\x04goal");
     assert_eq!(bytes(&ToCapture::Shutdown), b"HF\x01\x00\x04");
+    assert_eq!(bytes(&ToCapture::Arm(true)), b"HF\x01\x00\x05\x01");
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! Driving a capture that is connected.
 
+mod hearing;
+
 use std::time::Duration;
 
-use holdfast_link::{self as link, Event, FromCapture, Hello, Phase, Status, Stop, StopReason, ToCapture};
+use holdfast_link::{self as link, Hello, Status, Stop, StopReason, ToCapture};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
-use super::backoff::{HEALTHY, HEALTHY_RECORDING, restart_delay};
+use super::backoff::{HEALTHY, HEALTHY_RECORDING};
 use super::link::{Link, LinkError};
 use super::process::Process;
 use super::supervisor::{Supervisor, joined};
 use super::view::InputState;
-use super::{Record, Report, files};
+use super::{Record, files};
 
 /// How long a directory may take to be read before what is known is good enough.
 const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
@@ -36,6 +38,8 @@ pub(super) struct Attached {
     starting: Option<u32>,
     /// Stop was sent and not answered yet.
     stopping: bool,
+    /// What it was last told about being armed; it knows the configuration, not what was said since.
+    armed: Option<bool>,
     /// Shutdown was sent.
     leaving: bool,
     /// This process has recorded in the present session and stopped by itself: its pre-roll is on disk already.
@@ -65,6 +69,7 @@ impl Attached {
             status: None,
             starting: None,
             stopping: false,
+            armed: None,
             leaving: false,
             recorded: false,
             not_before: None,
@@ -171,6 +176,10 @@ impl Supervisor {
         };
         if want.hold {
             return Ok(());
+        }
+        if attached.armed != Some(want.armed) {
+            attached.armed = Some(want.armed);
+            attached.link.send(&ToCapture::Arm(want.armed)).await?;
         }
         let starting = attached.starting.is_some();
         if status.session.is_none() && !starting || self.engaged.is_none() {
@@ -285,152 +294,6 @@ impl Supervisor {
             trace,
         };
         attached.link.send(&ToCapture::Stop(stop)).await
-    }
-
-    // --- what the capture says ------------------------------------------------------------------------------------------
-
-    async fn hear(&mut self, attached: &mut Attached, message: FromCapture) {
-        match message {
-            FromCapture::Hello(_) => (),
-            FromCapture::Status(status) => self.hear_status(attached, status).await,
-            FromCapture::Event(event) => self.hear_event(attached, event).await,
-        }
-    }
-
-    async fn hear_status(&mut self, attached: &mut Attached, status: Status) {
-        if !self.found_told {
-            self.found_told = true;
-            info!(
-                input = self.name,
-                pid = attached.link.pid(),
-                session = status.session.as_deref(),
-                "found a running capture"
-            );
-            let session = status.session.as_ref().map(|id| id.as_str().to_owned());
-            self.report(Report::Found {
-                session,
-                recording: status.phase == Phase::Recording,
-            })
-            .await;
-        }
-        let ours = self
-            .engaged
-            .as_mut()
-            .filter(|part| status.session.as_deref() == Some(&part.record.session));
-        let directory = ours.as_ref().map(|part| part.record.directory.clone());
-        if let Some(part) = ours {
-            part.status(&status);
-            if status.phase == Phase::Recording && attached.starting.is_none() {
-                self.safe().await;
-            }
-        }
-        let tally = self
-            .engaged
-            .as_ref()
-            .map(|part| (part.record.session.clone(), part.tally()));
-        self.show(|view| {
-            view.update(&status, directory.as_deref());
-            if let Some((session, tally)) = tally {
-                view.tally_session = Some(session);
-                view.tally = tally;
-            }
-        });
-        attached.status = Some(status);
-    }
-
-    /// Footage of the session is safe: tells so once, and recovers what an earlier process left.
-    async fn safe(&mut self) {
-        let Some(part) = &mut self.engaged else { return };
-        let session = part.record.session.clone();
-        if !std::mem::replace(&mut part.safe_told, true) {
-            self.report(Report::Safe { session }).await;
-        }
-        self.recover();
-    }
-
-    async fn hear_event(&mut self, attached: &mut Attached, event: Event) {
-        let session = self.engaged.as_ref().map(|part| part.record.session.clone());
-        match event {
-            Event::Started(started) => {
-                debug!(
-                    input = self.name,
-                    latency_us = started.latency_us,
-                    preroll_ms = started.preroll_ms,
-                    "recording"
-                );
-                attached.starting = None;
-                if let Some(status) = &mut attached.status {
-                    // The next status will say so too; until then no second Start must be sent.
-                    status.session = Some(started.session);
-                }
-                attached.refusals = 0;
-                attached.recorded = true;
-                attached.safe_since = attached.safe_since.or(Some(Instant::now()));
-                self.safe().await;
-            }
-            Event::Stopped(stopped) => {
-                let by_itself = !attached.stopping;
-                attached.stopping = false;
-                attached.starting = None;
-                if let Some(status) = &mut attached.status {
-                    status.session = None;
-                }
-                if let Some(part) = self
-                    .engaged
-                    .as_mut()
-                    .filter(|part| part.record.session == stopped.session.as_str())
-                {
-                    part.stopped(&stopped);
-                    if by_itself {
-                        warn!(input = self.name, session, "the capture stopped by itself");
-                        attached.refusals += 1;
-                        attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
-                    }
-                }
-            }
-            Event::Refused(refused) => {
-                warn!(
-                    input = self.name,
-                    code = refused.code,
-                    "the capture refused: {}",
-                    refused.text
-                );
-                if attached
-                    .starting
-                    .take_if(|request| *request == refused.request)
-                    .is_some()
-                {
-                    attached.refusals += 1;
-                    attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
-                } else {
-                    // A stop of what is not recorded: then it has stopped.
-                    attached.stopping = false;
-                    if let Some(status) = &mut attached.status {
-                        status.session = None;
-                    }
-                }
-                let text = refused.text.as_str().to_owned();
-                self.show(|view| view.error = text);
-            }
-            Event::FileOpened(file) => {
-                if let (Some(part), Some(session)) = (&mut self.engaged, session) {
-                    part.opened(&file);
-                    self.report(Report::FileOpened { session, file }).await;
-                }
-            }
-            Event::FileClosed(file) => {
-                if let (Some(part), Some(session)) = (&mut self.engaged, session) {
-                    part.closed(&file);
-                    self.report(Report::FileClosed { session, file }).await;
-                }
-            }
-            Event::Gap(gap) => {
-                if let Some(session) = session {
-                    self.report(Report::Gap { session, gap }).await;
-                }
-            }
-            Event::Alert { code, text } => warn!(input = self.name, ?code, "{text}"),
-        }
     }
 }
 

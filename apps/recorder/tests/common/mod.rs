@@ -279,6 +279,10 @@ impl Box {
             .await
             .unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
         assert!(created);
+        assert!(
+            self.recorder().await.safe_frames().await.unwrap() > 0,
+            "answered before anything was safe"
+        );
         session
     }
 

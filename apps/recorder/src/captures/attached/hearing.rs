@@ -1,0 +1,160 @@
+//! What a capture says, and what follows from it.
+
+use holdfast_link::{Event, FromCapture, Phase, Status};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::Attached;
+use crate::captures::Report;
+use crate::captures::backoff::restart_delay;
+use crate::captures::supervisor::Supervisor;
+
+impl Supervisor {
+    pub(super) async fn hear(&mut self, attached: &mut Attached, message: FromCapture) {
+        match message {
+            FromCapture::Hello(_) => (),
+            FromCapture::Status(status) => self.hear_status(attached, status).await,
+            FromCapture::Event(event) => self.hear_event(attached, event).await,
+        }
+    }
+
+    async fn hear_status(&mut self, attached: &mut Attached, status: Status) {
+        if !self.found_told {
+            self.found_told = true;
+            info!(
+                input = self.name,
+                pid = attached.link.pid(),
+                session = status.session.as_deref(),
+                "found a running capture"
+            );
+            let session = status.session.as_ref().map(|id| id.as_str().to_owned());
+            self.report(Report::Found {
+                session,
+                recording: status.phase == Phase::Recording,
+            })
+            .await;
+        }
+        let mut is_safe = false;
+        let ours = self
+            .engaged
+            .as_mut()
+            .filter(|part| status.session.as_deref() == Some(&part.record.session));
+        let directory = ours.as_ref().map(|part| part.record.directory.clone());
+        if let Some(part) = ours {
+            part.status(&status);
+            if status.phase == Phase::Recording && status.safe_bytes > 0 && attached.starting.is_none() {
+                is_safe = true;
+            }
+        }
+        let tally = self
+            .engaged
+            .as_ref()
+            .map(|part| (part.record.session.clone(), part.tally()));
+        self.show(|view| {
+            view.update(&status, directory.as_deref());
+            if let Some((session, tally)) = tally {
+                view.tally_session = Some(session);
+                view.tally = tally;
+            }
+        });
+        attached.status = Some(status);
+        if is_safe {
+            attached.safe_since = attached.safe_since.or(Some(Instant::now()));
+            self.safe().await;
+        }
+    }
+
+    /// Footage of the session is safe: tells so once, and recovers what an earlier process left.
+    async fn safe(&mut self) {
+        let Some(part) = &mut self.engaged else { return };
+        let session = part.record.session.clone();
+        if !std::mem::replace(&mut part.safe_told, true) {
+            self.report(Report::Safe { session }).await;
+        }
+        self.recover();
+    }
+
+    async fn hear_event(&mut self, attached: &mut Attached, event: Event) {
+        let session = self.engaged.as_ref().map(|part| part.record.session.clone());
+        match event {
+            Event::Started(started) => {
+                debug!(
+                    input = self.name,
+                    latency_us = started.latency_us,
+                    preroll_ms = started.preroll_ms,
+                    "recording"
+                );
+                attached.starting = None;
+                if let Some(status) = &mut attached.status {
+                    // The next status will say so too; until then no second Start must be sent.
+                    status.session = Some(started.session);
+                }
+                attached.refusals = 0;
+                attached.recorded = true;
+                // Told to the engine with the status that follows: whoever hears of it then finds the safe frames counted.
+            }
+            Event::Stopped(stopped) => {
+                let by_itself = !attached.stopping;
+                attached.stopping = false;
+                attached.starting = None;
+                if let Some(status) = &mut attached.status {
+                    status.session = None;
+                }
+                if let Some(part) = self
+                    .engaged
+                    .as_mut()
+                    .filter(|part| part.record.session == stopped.session.as_str())
+                {
+                    part.stopped(&stopped);
+                    if by_itself {
+                        warn!(input = self.name, session, "the capture stopped by itself");
+                        attached.refusals += 1;
+                        attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
+                    }
+                }
+            }
+            Event::Refused(refused) => {
+                warn!(
+                    input = self.name,
+                    code = refused.code,
+                    "the capture refused: {}",
+                    refused.text
+                );
+                if attached
+                    .starting
+                    .take_if(|request| *request == refused.request)
+                    .is_some()
+                {
+                    attached.refusals += 1;
+                    attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
+                } else {
+                    // A stop of what is not recorded: then it has stopped.
+                    attached.stopping = false;
+                    if let Some(status) = &mut attached.status {
+                        status.session = None;
+                    }
+                }
+                let text = refused.text.as_str().to_owned();
+                self.show(|view| view.error = text);
+            }
+            Event::FileOpened(file) => {
+                if let (Some(part), Some(session)) = (&mut self.engaged, session) {
+                    part.opened(&file);
+                    self.report(Report::FileOpened { session, file }).await;
+                }
+            }
+            Event::FileClosed(file) => {
+                if let (Some(part), Some(session)) = (&mut self.engaged, session) {
+                    part.closed(&file);
+                    self.report(Report::FileClosed { session, file }).await;
+                }
+            }
+            Event::Gap(gap) => {
+                if let Some(session) = session {
+                    self.report(Report::Gap { session, gap }).await;
+                }
+            }
+            Event::Alert { code, text } => warn!(input = self.name, ?code, "{text}"),
+        }
+    }
+}
