@@ -67,7 +67,8 @@ impl Snapshot {
             Style::new()
         };
         // The directories say date, session and input, which the reader knows.
-        let file = self.file.rsplit('/').next().unwrap_or_default().to_owned();
+        let file = self.file.rsplit('/').next().unwrap_or_default();
+        let file = file.strip_suffix(".part").unwrap_or(file).to_owned();
         [
             (self.name.clone(), plain().bold()),
             (format!("● {}", self.state), state),

@@ -1,5 +1,6 @@
 //! What a session amounted to: for people, and as JSON.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -102,18 +103,19 @@ impl Look<'_> {
                 ));
             }
         }
-        let Some(file) = rows.iter().find_map(|row| row.footage.files.first()) else {
+        let Some(row) = rows.iter().find(|row| !row.footage.files.is_empty()) else {
             return;
         };
         let holdfast = self.programs.path("holdfast");
         let config = self.directory.path().join("holdfast.toml");
-        eprintln!("  play    ffplay -autoexit {}", file.display());
-        eprintln!("          mpv {}/*/*.mp4", session.path.display());
+        eprintln!("  play    ffplay -autoexit {}", from_here(&row.footage.files[0]));
+        eprintln!("          mpv {}/*.mp4", from_here(&session.path.join(row.name)));
         eprintln!(
-            "  export  {} --config {} export {}",
-            holdfast.display(),
-            config.display(),
-            session.id
+            "  export  {} --config {} export {} -i {}",
+            from_here(&holdfast),
+            from_here(&config),
+            session.id,
+            row.name
         );
         eprintln!();
     }
@@ -146,4 +148,10 @@ impl Look<'_> {
             "per_input": per_input,
         })
     }
+}
+
+/// A path as one would type it here.
+fn from_here(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }
