@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_link::{self as link, Event, FromCapture, MAX_FRAME_BYTES, ToCapture, WireError};
+use holdfast_link::{self as link, AlertCode, Event, FromCapture, MAX_FRAME_BYTES, ToCapture, WireError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -128,6 +128,8 @@ pub struct Control<D> {
     peers: Vec<Peer>,
     next_id: u64,
     status_due_ns: u64,
+    /// Frames were being refused when last looked at.
+    refusing: bool,
     /// The end was asked for, and the writer has been told.
     ending: (bool, bool),
 }
@@ -143,6 +145,7 @@ impl<D: AsRef<[u8]>> Control<D> {
             peers: Vec::new(),
             next_id: 1,
             status_due_ns: 0,
+            refusing: false,
             ending: (false, false),
         }
     }
@@ -172,6 +175,7 @@ impl<D: AsRef<[u8]>> Control<D> {
             let now_ns = clock::mono_ns();
             if ready.outbox || now_ns >= self.status_due_ns {
                 self.status_due_ns = now_ns + STATUS_NS;
+                self.warn_of_drops();
                 self.broadcast_status();
             }
             if ready.ended {
@@ -322,8 +326,24 @@ impl<D: AsRef<[u8]>> Control<D> {
     }
 
     fn status(&self) -> FromCapture {
-        let (bytes, _) = self.queue.level();
-        FromCapture::Status(self.shared.status(bytes, self.queue.capacity_bytes()))
+        FromCapture::Status(self.shared.status(self.queue.level()))
+    }
+
+    /// Once per stall. The writer cannot tell it: it is the one that waits for the disk.
+    fn warn_of_drops(&mut self) {
+        let level = self.queue.level();
+        let begins = level.refusing && !std::mem::replace(&mut self.refusing, level.refusing);
+        self.refusing = level.refusing;
+        if begins {
+            let text = "the disk has been slower for longer than the queue can hold: frames are dropped. \
+                        Check the disk (dmesg, smartctl), or raise recording.buffer_mib";
+            tracing::error!(queue_bytes = level.bytes, text);
+            let code = AlertCode::Dropped;
+            self.broadcast(&FromCapture::Event(Event::Alert {
+                code,
+                text: link::clip(text),
+            }));
+        }
     }
 
     fn broadcast_status(&mut self) {

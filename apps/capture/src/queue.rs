@@ -57,6 +57,19 @@ pub struct Batch<D, C> {
     pub timed_out: bool,
 }
 
+/// How full the queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// How many bytes wait, those in the writer's hands included.
+    pub bytes: u64,
+    /// How many may.
+    pub capacity_bytes: u64,
+    /// Video frames refused since the process began.
+    pub refused_frames: u64,
+    /// Frames are being refused now.
+    pub refusing: bool,
+}
+
 #[derive(Debug)]
 struct Inner<D, C> {
     items: VecDeque<Item<D>>,
@@ -104,10 +117,15 @@ impl<D: AsRef<[u8]>, C> Queue<D, C> {
         self.capacity_bytes
     }
 
-    /// How many bytes wait now, and how many video frames have been refused since the process began.
-    pub fn level(&self) -> (u64, u64) {
+    /// How full it is.
+    pub fn level(&self) -> Level {
         let inner = self.lock();
-        (inner.bytes + inner.in_hand_bytes, inner.refused_frames)
+        Level {
+            bytes: inner.bytes + inner.in_hand_bytes,
+            capacity_bytes: self.capacity_bytes,
+            refused_frames: inner.refused_frames,
+            refusing: inner.refusing.is_some(),
+        }
     }
 
     /// Puts a frame in, or counts it as lost. Never waits for the writer. Returns false if it was refused.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use holdfast_link::{self as link, DropReason, Event, GapCause, Phase, SourceState};
 
 use crate::clock;
+use crate::queue::Level;
 
 /// This many events wait for the control thread. It sends or discards them at once, so more means that it hangs: then the
 /// oldest go. Nothing is lost by that but news; what the files hold is the truth.
@@ -41,8 +42,10 @@ pub struct Report {
     pub muxed: u64,
     /// Video frames safe.
     pub safe: u64,
-    /// Video frames lost, by reason.
+    /// Video frames lost, by reason, as far as the writer has come.
     pub drops: Vec<(DropReason, u64)>,
+    /// What the queue had refused when the recording began.
+    pub refused_base: u64,
     /// Bytes safe.
     pub safe_bytes: u64,
     /// End of the last safe video frame.
@@ -243,7 +246,7 @@ impl Shared {
     }
 
     /// How it goes.
-    pub fn status(&self, queue_bytes: u64, queue_capacity_bytes: u64) -> link::Status {
+    pub fn status(&self, queue: Level) -> link::Status {
         let source = self.source();
         let report = {
             let mut report = lock(&self.report);
@@ -256,6 +259,7 @@ impl Shared {
         let micros = |ns: u64| u32::try_from(ns / 1000).unwrap_or(u32::MAX);
         // Before the first frame is known, nothing has been recorded yet.
         let counted = recording && report.first_ns != 0;
+        let drops = drops(&report, &queue).collect();
         link::Status {
             mono_ns: clock::mono_ns(),
             phase: phase(&report, &source),
@@ -275,28 +279,36 @@ impl Shared {
                 muxed: report.muxed,
                 safe: report.safe,
             },
-            drops: report
-                .drops
-                .iter()
-                .map(|(reason, frames)| link::DropCount {
-                    reason: *reason,
-                    frames: *frames,
-                })
-                .collect(),
+            drops,
             safe_bytes: report.safe_bytes,
             safe_until_mono_ns: report.safe_until_ns,
             first_mono_ns: report.first_ns,
             file_sequence: report.file_sequence,
             file_id: report.file_id,
             file: report.file,
-            queue_bytes,
-            queue_capacity_bytes,
+            queue_bytes: queue.bytes,
+            queue_capacity_bytes: queue.capacity_bytes,
             preroll_ms: u32::try_from(report.preroll_ns / clock::NS_PER_MS).unwrap_or(u32::MAX),
             sync_us: micros(report.sync_ns),
             sync_max_us: micros(report.sync_max_ns),
             source,
         }
     }
+}
+
+/// The writer's losses, but the queue's own as of now: a writer that waits for the disk cannot tell how long it has waited.
+fn drops(report: &Report, queue: &Level) -> impl Iterator<Item = link::DropCount> {
+    let refused = queue.refused_frames.saturating_sub(report.refused_base);
+    let others = report
+        .drops
+        .iter()
+        .filter(|(reason, _)| *reason != DropReason::DiskStall)
+        .copied();
+    let stall = (refused > 0 && report.session.is_some()).then_some((DropReason::DiskStall, refused));
+    stall
+        .into_iter()
+        .chain(others)
+        .map(|(reason, frames)| link::DropCount { reason, frames })
 }
 
 fn phase(report: &Report, source: &SourceState) -> Phase {

@@ -295,7 +295,7 @@ fn a_full_queue_drops_whole_gops_at_the_new_end() {
         (DropReason::DiskStall, 71, 39 * 40 * MS)
     );
     assert!(matches!(&batch.items[0], Item::Packet(packet) if packet.dts_ns == 110 * 40 * MS));
-    assert_eq!(queue.level().1, 71);
+    assert_eq!(queue.level().refused_frames, 71);
 }
 
 #[test]

@@ -102,13 +102,14 @@ impl<D: AsRef<[u8]>> Job<D> {
         self.segmenter.pending_bytes()
     }
 
-    /// Writes the pre-roll.
-    pub fn begin(&mut self, preroll: Vec<Arc<Packet<D>>>, shared: &Shared) {
+    /// Writes the pre-roll. `refused`: how many frames the queue has refused so far.
+    pub fn begin(&mut self, preroll: Vec<Arc<Packet<D>>>, refused: u64, shared: &Shared) {
         let session = self.start.session.clone();
         let sequence = self.start.sequence;
         shared.report(|report| {
             report.session = Some(session);
             report.file_sequence = sequence;
+            report.refused_base = refused;
         });
         for packet in preroll.iter().filter(|packet| packet.is_video()) {
             self.saw(packet, shared);
@@ -168,19 +169,6 @@ impl<D: AsRef<[u8]>> Job<D> {
             return;
         }
         self.lose(lost.reason, lost.frames, lost.start_ns);
-        if lost.reason == DropReason::DiskStall {
-            let text = format!(
-                "the disk was slower than the queue is long: {} frames were dropped. Check the disk, or raise recording.buffer_mib",
-                lost.frames
-            );
-            shared.tell(
-                To::All,
-                Event::Alert {
-                    code: AlertCode::Dropped,
-                    text: link::clip(&text),
-                },
-            );
-        }
         let drops = self.tally.drops();
         shared.report(|report| report.drops = drops);
     }

@@ -193,7 +193,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
         let preroll = self.ring.packets(from);
         let expect_audio = self.shared.expects_audio.load(Ordering::Relaxed);
         let mut job = Job::new(files, &self.recording, start, arrived_ns, expect_audio);
-        job.begin(preroll, &self.shared);
+        job.begin(preroll, self.queue.level().refused_frames, &self.shared);
         self.job = Some(job);
         self.shared.set_recording(true);
         self.shared.poke();

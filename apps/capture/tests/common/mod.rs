@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod camera;
+pub mod frames;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -59,23 +60,46 @@ impl Box_ {
 
     /// Starts a capture and waits until its socket answers.
     pub fn capture(&self) -> Capture {
-        let child = self.spawn(Stdio::inherit());
+        self.greet(self.spawn(Stdio::inherit()))
+    }
+
+    /// The same with files as short as one likes, which the configuration does not allow.
+    pub fn capture_with_rotation(&self, rotation_ms: u32) -> Capture {
+        let child = self
+            .command(&example("short-rotation"))
+            .args(["--rotation-ms", &rotation_ms.to_string()])
+            .spawn();
+        self.greet(child.unwrap())
+    }
+
+    fn greet(&self, child: Child) -> Capture {
         let mut capture = Capture { child, client: None };
         capture.client = Some(Client::connect_within(&self.socket(), PATIENCE));
         capture
     }
 
     pub fn spawn(&self, stderr: Stdio) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_holdfast-capture"))
-            .args(["--input", "cam0", "--config"])
-            .arg(&self.config)
-            .env(
-                "HOLDFAST_LOG",
-                std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "warn".into()),
-            )
+        self.command(Path::new(env!("CARGO_BIN_EXE_holdfast-capture")))
             .stderr(stderr)
             .spawn()
             .unwrap()
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.args(["--input", "cam0", "--config"]).arg(&self.config);
+        command.env(
+            "HOLDFAST_LOG",
+            std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "warn".into()),
+        );
+        command
+    }
+
+    /// Verifies a session's files as `holdfast verify` does.
+    pub fn verify(&self, session: &str) -> holdfast_segment::verify::SessionReport {
+        let report = holdfast_segment::verify::verify_session(&self.root().join("2026-11-21").join(session)).unwrap();
+        assert!(report.is_ok(), "{report}");
+        report
     }
 
     /// The files of the session's input, by name.
@@ -87,6 +111,19 @@ impl Box_ {
         files.sort();
         files
     }
+}
+
+/// An example of this package, built on demand: cargo builds examples only when all tests are run.
+pub fn example(name: &str) -> PathBuf {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "-q", "-p", "holdfast-capture", "--example", name]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success());
+    Path::new(env!("CARGO_BIN_EXE_holdfast-capture"))
+        .with_file_name("examples")
+        .join(name)
 }
 
 /// A capture process; killed when dropped.
@@ -110,6 +147,11 @@ impl Capture {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         self.child.wait().unwrap()
+    }
+
+    /// Hangs up.
+    pub fn leave(&mut self) {
+        self.client = None;
     }
 
     /// SIGKILL.
@@ -189,16 +231,24 @@ impl Client {
     }
 
     pub fn until(&mut self, what: &str, patience: Duration, done: impl Fn(&Self) -> bool) {
+        let in_time = self.try_until(patience, done);
+        assert!(
+            in_time,
+            "waited {patience:?} for {what}; status {:?}; events {:?}",
+            self.status, self.events
+        );
+    }
+
+    /// False when it did not come true in time.
+    pub fn try_until(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let deadline = Instant::now() + patience;
         while !done(self) {
             let rest = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                self.read(rest),
-                "waited {patience:?} for {what}; status {:?}; events {:?}",
-                self.status,
-                self.events
-            );
+            if !self.read(rest) {
+                return false;
+            }
         }
+        true
     }
 
     pub fn status(&self) -> &Status {

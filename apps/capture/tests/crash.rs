@@ -1,0 +1,106 @@
+//! SIGKILL at any moment: what the capture said is safe is there afterwards, playable, and at most one chunk more is missing.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::frames::{assert_whole, numbers};
+use common::{Box_, PATIENCE, start};
+use holdfast_link as link;
+use holdfast_segment::recover;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+const SMALL: &str = "source = \"test\"\nwidth = 320\nheight = 180\nframerate = 30\naudio = true\nbitrate_kbps = 500";
+
+/// More with `HOLDFAST_KILLS=100`.
+fn kills() -> u32 {
+    std::env::var("HOLDFAST_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(8)
+}
+
+fn random_ms(below: u64) -> u64 {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty()).unwrap();
+    u64::from_ne_bytes(bytes) % below
+}
+
+#[test]
+fn what_was_safe_survives_sigkill() {
+    for round in 0..kills() {
+        let station = Box_::new("sync_interval_ms = 100", SMALL);
+        let mut capture = station.capture_with_rotation(700);
+        let client = capture.client();
+        client.start(start("s1"));
+        client.started();
+        let moment = Instant::now() + Duration::from_millis(random_ms(2500));
+        client.until("the moment", PATIENCE, |_| Instant::now() >= moment);
+        // The newest word of the capture; more may have become safe since.
+        let told = client.status().clone();
+        capture.kill();
+
+        let session = station.root().join("2026-11-21/s1");
+        for part in recover::scan_tree(&session).unwrap() {
+            recover::recover(&part, None).unwrap();
+        }
+        let files = station.files("s1");
+        let found = assert_whole(&files).len() as u64;
+        assert!(
+            found >= told.counts.safe,
+            "round {round}: {found} of {} safe frames",
+            told.counts.safe
+        );
+        let report = station.verify("s1");
+        assert_eq!(report.inputs[0].frames_lost, 0);
+    }
+}
+
+#[test]
+fn a_killed_recording_goes_on_with_its_gap_counted() {
+    let station = Box_::new("sync_interval_ms = 100", SMALL);
+    let mut capture = station.capture();
+    let client = capture.client();
+    client.start(start("s1"));
+    client.started();
+    client.until_safe(30);
+    let told = client.status().clone();
+    capture.kill();
+
+    let mut capture = station.capture();
+    let client = capture.client();
+    let resume = link::Resume {
+        cause: link::GapCause::CaptureDied,
+        safe_until_mono_ns: told.safe_until_mono_ns,
+        frames_lost: 0,
+        previous_sequence: told.file_sequence,
+        previous_file_id: Some(told.file_id),
+    };
+    client.start(link::Start {
+        sequence: told.file_sequence + 1,
+        resume: Some(resume),
+        preroll: true,
+        ..start("s1")
+    });
+    client.started();
+    client.until_safe(30);
+    let stopped = client.stop("s1");
+    assert_eq!(stopped.counts.source, stopped.counts.safe);
+
+    for part in recover::scan_tree(&station.root()).unwrap() {
+        recover::recover(&part, None).unwrap();
+    }
+    let files = station.files("s1");
+    assert_eq!(files.len(), 2);
+    let (before, after) = (numbers(&files[0]), numbers(&files[1]));
+    let missing = after[0] - before[before.len() - 1] - 1;
+    let report = station.verify("s1");
+    let gap_ms = report.inputs[0].gap_ns / 1_000_000;
+    // The numbers in the pictures and the ledger tell the same gap, to within the last chunk that was safe but not yet told.
+    let missing_ms = u64::from(missing) * 1000 / 30;
+    assert!(
+        gap_ms.abs_diff(missing_ms) <= 150,
+        "ledger {gap_ms} ms, pictures {missing_ms} ms"
+    );
+}
