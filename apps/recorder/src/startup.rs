@@ -271,14 +271,16 @@ fn interrupt(catalog: &Catalog, keeper: &Keeper, summary: &Summary, why: &str) {
         totals.duration_ns = totals.duration_ns.max(longest);
     }
     totals.lost_frames = summary.bases.values().map(crate::captures::Tally::lost).sum();
-    let (done, _) = tokio::sync::oneshot::channel();
+    let (done, kept) = tokio::sync::oneshot::channel();
     let closing = Closing {
         id: summary.id.clone(),
         interrupted: Some(why.to_owned()),
         totals,
         done,
     };
-    if let Err(error) = keeper.hand(Job::Close(closing)) {
-        warn!(session = summary.id, "not noted: {error}");
+    match keeper.hand(Job::Close(closing)) {
+        // Whoever asks first must not find the session without what was recovered.
+        Ok(()) => drop(kept.blocking_recv()),
+        Err(error) => warn!(session = summary.id, "not noted: {error}"),
     }
 }
