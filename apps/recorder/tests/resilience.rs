@@ -60,7 +60,12 @@ async fn a_dead_capture_is_replaced_and_the_session_goes_on() {
         .await;
     let totals = holdfast.stop().await;
     let files = session.list_files(FilesOptions::default()).await.unwrap();
-    assert_eq!((totals.session, totals.gaps, totals.files), (path.clone(), 1, 3), "{files:#?}");
+    assert_eq!(
+        (totals.session, totals.gaps, totals.files),
+        (path.clone(), 1, 3),
+        "{files:#?}\n{}",
+        holdfast.log()
+    );
     assert_eq!(session.gaps().await.unwrap()[0].cause, "capture-died");
 
     // The files tell the same story, and hold what was said to be safe.
@@ -104,7 +109,12 @@ async fn a_dead_recorder_costs_no_frame() {
     holdfast.until_safe_frames("cam0", 120).await;
     assert_eq!((input.pid().await.unwrap(), input.restarts().await.unwrap()), (pid, 0));
     let totals = holdfast.stop().await;
-    assert_eq!((totals.lost_frames, totals.gaps, totals.files), (0, 0, 1));
+    assert_eq!(
+        (totals.lost_frames, totals.gaps, totals.files),
+        (0, 0, 1),
+        "{}",
+        holdfast.log()
+    );
 
     // One file without a hole: as many frames as fit into its time.
     let report = assert_whole(

@@ -90,10 +90,10 @@ impl Drop for Bus {
     }
 }
 
-/// An input of the test source.
+/// An input of the test source. Without sound: whether a late first sound begins a new file is the capture's affair.
 pub fn test_input(name: &str, armed: bool) -> String {
     format!(
-        "[[input]]\nname = \"{name}\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\narmed = {armed}\nencoder = \"x264enc\"\n"
+        "[[input]]\nname = \"{name}\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\narmed = {armed}\naudio = false\nencoder = \"x264enc\"\n"
     )
 }
 
@@ -166,8 +166,20 @@ impl Box {
         fs::write(self.config_path(), text.replace(from, to)).unwrap();
     }
 
+    /// What the recorder and its captures said, for failures.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("recorder.log")).unwrap_or_default()
+        let mut text = fs::read_to_string(self.dir.path().join("recorder.log")).unwrap_or_default();
+        for entry in fs::read_dir(self.dir.path().join("run/capture"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry.path().extension().is_some_and(|extension| extension == "log") {
+                text += &format!("--- {}\n", entry.file_name().display());
+                text += &fs::read_to_string(entry.path()).unwrap_or_default();
+            }
+        }
+        text
     }
 
     pub fn spawn_recorder(&mut self) -> &mut Child {
