@@ -1,6 +1,7 @@
 //! One recording under way: carries out what the segmenter decides, counts, and tells.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holdfast_config::Recording;
@@ -139,14 +140,15 @@ impl<D: AsRef<[u8]>> Job<D> {
         if packet.is_video() && (self.first_ns != 0 || packet.sync) {
             self.saw(&packet, shared);
         }
+        // Set before a source's first packet comes.
+        self.segmenter
+            .expect_audio(shared.expects_audio.load(Ordering::Relaxed));
         self.segmenter.packet(packet, clock::mono_ns(), &mut self.acts);
         self.carry_out(shared)
     }
 
     /// What is due by time. `timed_out`: nothing has come for longer than a chunk takes.
     pub fn tick(&mut self, shared: &Shared, timed_out: bool) {
-        self.segmenter
-            .expect_audio(shared.expects_audio.load(std::sync::atomic::Ordering::Relaxed));
         self.segmenter.tick(clock::mono_ns(), &mut self.acts);
         if timed_out && self.acts.is_empty() {
             self.segmenter.flush(&mut self.acts);

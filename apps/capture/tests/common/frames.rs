@@ -46,7 +46,7 @@ pub fn assert_whole<P: AsRef<Path>>(files: &[P]) -> Vec<u32> {
         assert_eq!(
             pair[1],
             pair[0] + 1,
-            "lost or doubled between {} and {}",
+            "lost or doubled between {} and {} of {numbers:?}",
             pair[0],
             pair[1]
         );
