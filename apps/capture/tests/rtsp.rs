@@ -174,6 +174,37 @@ fn a_camera_that_comes_back_goes_on_in_the_same_recording() {
 
 #[test]
 fn a_camera_that_falls_silent_is_noticed() {
+    let Some(mut camera) = Camera::start(&["--size", "640x360", "--audio", "none"]) else {
+        return;
+    };
+    let station = station(&camera.url, "");
+    let mut capture = station.capture();
+    let client = capture.client();
+    client.start(start("s1"));
+    client.started();
+    client.until_safe(30);
+    // The connection stays; only no pictures come any more.
+    camera.tell("mute");
+    let source = client.status().counts.source;
+    client.until("the silence to be noticed", PATIENCE, |client| {
+        failure(client).is_some()
+    });
+    let text = failure(client).unwrap();
+    assert!(text.contains("no picture has come for 5 s"), "{text}");
+    let status = client.status().clone();
+    assert!(status.counts.source < source + 90, "{status:?}");
+    assert_eq!(
+        status.counts.safe, status.counts.source,
+        "what had come became safe: {status:?}"
+    );
+    camera.tell("unmute");
+    client.until_safe(status.counts.safe + 30);
+    client.stop("s1");
+    station.verify("s1");
+}
+
+#[test]
+fn connections_that_break_again_and_again_are_made_again() {
     let Some(camera) = Camera::start(&["--size", "640x360", "--audio", "none", "--drop-after-s", "2"]) else {
         return;
     };

@@ -1,6 +1,6 @@
 //! A simulated camera: `holdfast-simcam`, a real RTSP server in a process of its own.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -21,6 +21,8 @@ impl Camera {
         let mut child = Command::new(program)
             .args(["--listen", listen])
             .args(arguments)
+            .arg("--end-with-stdin")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -37,6 +39,11 @@ impl Camera {
     /// `host:port` it listens on.
     pub fn address(&self) -> String {
         self.url.split('/').nth(2).unwrap().to_owned()
+    }
+
+    /// `mute`, `unmute`, `drop`, `switch`.
+    pub fn tell(&mut self, word: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{word}").unwrap();
     }
 
     pub fn kill(mut self) {
