@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use holdfast_dbus::{InputProxy, RecorderProxy, SessionProxy, StartOptions, StopOptions, input_path};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use zbus::Connection;
@@ -350,27 +349,22 @@ impl Drop for Box {
             let _ = recorder.kill();
             let _ = recorder.wait();
         }
-        for pid in captures(&self.dir.path().join("run/capture")) {
+        for pid in captures(&self.config_path()) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
 }
 
-/// The processes that listen on the sockets in this directory, as the kernel knows them.
-pub fn captures(dir: &Path) -> Vec<Pid> {
-    let sockets = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let sockets = sockets.filter(|path| path.extension().is_some_and(|extension| extension == "sock"));
-    sockets.filter_map(|path| peer(&path)).collect()
-}
-
-fn peer(socket: &Path) -> Option<Pid> {
-    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-    rustix::net::connect(&fd, &SocketAddrUnix::new(socket).unwrap()).ok()?;
-    rustix::net::sockopt::socket_peercred(&fd).ok().map(|peer| peer.pid)
+/// The captures that were started with this configuration, listening yet or not.
+fn captures(config: &Path) -> Vec<Pid> {
+    let config = config.as_os_str().as_encoded_bytes();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_ours = |pid: &i32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments.split(|byte| *byte == 0).any(|argument| argument == config)
+    };
+    pids.filter(is_ours).filter_map(Pid::from_raw).collect()
 }
 
 pub fn kill(pid: u32) {
