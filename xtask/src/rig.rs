@@ -27,7 +27,7 @@ pub struct Directory {
     path: PathBuf,
     // Held until the end.
     _lock: Option<std::fs::File>,
-    _temporary: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl Directory {
@@ -40,7 +40,7 @@ impl Directory {
         Ok(Self {
             path: temporary.path().to_owned(),
             _lock: None,
-            _temporary: Some(temporary),
+            temporary: Some(temporary),
         })
     }
 
@@ -71,11 +71,19 @@ impl Directory {
         Ok(Self {
             path,
             _lock: Some(lock),
-            _temporary: None,
+            temporary: None,
         })
     }
 
     pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves it where it is: what lies in it explains a failure.
+    pub fn keep(&mut self) -> &Path {
+        if let Some(temporary) = self.temporary.take() {
+            self.path = temporary.keep();
+        }
         &self.path
     }
 }

@@ -24,6 +24,9 @@ pub struct Args {
     /// Audio codec; `none` for a camera without a microphone.
     #[arg(long, value_enum, default_value_t = Audio::Aac)]
     pub audio: Audio,
+    /// What is heard: ticks are kind to people, in noise no two packets are alike.
+    #[arg(long, value_enum, default_value_t = Sound::Ticks)]
+    pub sound: Sound,
     /// Picture size in pixels.
     #[arg(long, default_value = "1280x720", value_parser = size)]
     pub size: (u32, u32),
@@ -86,6 +89,15 @@ pub enum Audio {
     Opus,
     /// No audio.
     None,
+}
+
+/// What the microphone hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sound {
+    /// A tick every second.
+    Ticks,
+    /// Noise.
+    Noise,
 }
 
 fn absolute(path: &str) -> Result<String, String> {

@@ -115,11 +115,13 @@ fn measure(
     };
     let place = Place::new(programs, directory.path(), &settings)?;
     let mut captures = Vec::new();
+    let mut began = Vec::new();
     for name in &names {
         interrupt.check()?;
         let mut capture = Capture::start(&mut Command::new(programs.path("holdfast-capture")), &place, name)?;
         capture.record("bench", name)?;
         captures.push(capture);
+        began.push(Instant::now());
     }
     wait(WARM_UP, &mut captures, interrupt)?;
     let before = sample(&captures)?;
@@ -134,11 +136,10 @@ fn measure(
         .map(|capture| usage::memory(capture.pid()))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let per_input = |bytes: u64| bytes as f64 / 1e6 / inputs as f64;
-    let (mut safe, mut dropped) = (0, 0);
-    let recorded = begin.elapsed() + WARM_UP;
-    for capture in &mut captures {
+    let (mut frames_per_second, mut dropped) = (0.0, 0);
+    for (capture, began) in captures.iter_mut().zip(began) {
         let stopped = capture.stop("bench")?;
-        safe += stopped.counts.safe;
+        frames_per_second += stopped.counts.safe as f64 / began.elapsed().as_secs_f64();
         dropped += stopped.counts.source - stopped.counts.safe;
     }
     Ok(Used {
@@ -146,7 +147,7 @@ fn measure(
         cpu: cpu_ns as f64 / 1e9 / seconds / inputs as f64,
         rss_mb: per_input(memory.iter().map(|memory| memory.rss_bytes).sum()),
         pss_mb: per_input(memory.iter().map(|memory| memory.pss_bytes).sum()),
-        frames_per_second: safe as f64 / recorded.as_secs_f64() / inputs as f64,
+        frames_per_second: frames_per_second / inputs as f64,
         dropped,
     })
 }

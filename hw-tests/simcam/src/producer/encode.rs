@@ -10,7 +10,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video as gst_video;
 
-use crate::args::{Args, Audio, Video};
+use crate::args::{Args, Audio, Sound, Video};
 use crate::hub::{Hub, Payload};
 
 /// A running encoder.
@@ -35,8 +35,13 @@ impl Encode {
         );
         if let Some((payload, audio)) = audio_chain(args.audio)? {
             tracks.push(payload);
-            launch +=
-                &format!(" audiotestsrc is-live=true wave=ticks volume=0.3 ! {audio} ! appsink name=track1 sync=false");
+            let wave = match args.sound {
+                Sound::Ticks => "ticks",
+                Sound::Noise => "pink-noise",
+            };
+            launch += &format!(
+                " audiotestsrc is-live=true wave={wave} volume=0.3 ! {audio} ! appsink name=track1 sync=false"
+            );
         }
         let pipeline = gst::parse::launch(&launch)
             .with_context(|| format!("GStreamer can't build \"{launch}\""))?
