@@ -34,7 +34,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    holdfast_log::begin("info,zbus=warn");
+    let _log = holdfast_log::begin("info,zbus=warn");
     let config = match Config::load(&arguments.config) {
         Ok(config) => config,
         Err(mistakes) => {

@@ -90,7 +90,7 @@ impl Supervisor {
     pub(super) async fn stay(&mut self, mut attached: Attached) -> Option<()> {
         let ending = loop {
             if let Err(error) = self.reconcile(&mut attached).await {
-                break Ending::Lost(error);
+                break self.why(&mut attached, error).await;
             }
             let retry = attached.not_before;
             let silent = (!attached.silent).then(|| attached.heard + SILENCE);
@@ -102,13 +102,12 @@ impl Supervisor {
                         attached.silent = false;
                         self.hear(&mut attached, message).await;
                     }
-                    Err(LinkError::Closed) => break self.how_it_ended(&attached).await,
-                    Err(error) => break Ending::Lost(error),
+                    Err(error) => break self.why(&mut attached, error).await,
                 },
                 changed = self.want.changed() => changed.ok()?,
                 Some(mark) = self.marks.recv() => {
                     if let Err(error) = attached.link.send(&ToCapture::Mark(mark)).await {
-                        break Ending::Lost(error);
+                        break self.why(&mut attached, error).await;
                     }
                 }
                 () = died(attached.process.as_ref()) => {
@@ -131,13 +130,20 @@ impl Supervisor {
         Some(())
     }
 
-    /// The socket has closed: is the process dead, or has it only closed this connection?
-    async fn how_it_ended(&self, attached: &Attached) -> Ending {
+    /// Talking to the capture failed: is the process dead, or has it only closed this connection?
+    async fn why(&mut self, attached: &mut Attached, error: LinkError) -> Ending {
+        if !matches!(error, LinkError::Closed) {
+            return Ending::Lost(error);
+        }
+        // Where sending failed, what it said last still waits in the socket.
+        while let Ok(Ok(message)) = timeout(DEATH_PATIENCE, attached.link.receive()).await {
+            self.hear(attached, message).await;
+        }
         match timeout(DEATH_PATIENCE, died(attached.process.as_ref())).await {
             Ok(()) if attached.leaving => Ending::Left,
             Ok(()) => Ending::Died,
             Err(_) if attached.process.is_none() => Ending::Died,
-            Err(_) => Ending::Lost(LinkError::Closed),
+            Err(_) => Ending::Lost(error),
         }
     }
 

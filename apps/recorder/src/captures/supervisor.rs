@@ -186,6 +186,13 @@ impl Supervisor {
         if want.hold {
             return self.want.changed().await.ok();
         }
+        let socket = self.socket();
+        if let Some(part) = self.engaged.as_mut().filter(|part| part.begun) {
+            // It may have died while we had no connection to see it by.
+            if Link::connect(&socket).is_err() {
+                part.ended(true);
+            }
+        }
         self.engage(want.record.as_ref()).await;
         if want.record.is_none() && !want.armed {
             self.show(|view| view.gone(InputState::Off));
