@@ -21,7 +21,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     wiring::abort_on_panic();
-    holdfast_log::begin("info");
+    let _log = holdfast_log::begin("info");
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

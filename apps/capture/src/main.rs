@@ -69,7 +69,7 @@ impl PictureArguments {
 
 fn main() -> ExitCode {
     wiring::abort_on_panic();
-    holdfast_log::begin("info");
+    let _log = holdfast_log::begin("info");
     let arguments = Arguments::parse();
     let result = match (arguments.command, arguments.input) {
         (Some(Task::ProbeEncoder { name, picture }), _) => probe_one(&name, &picture.job()),

@@ -1,76 +1,53 @@
-//! An event as an entry of the journal: <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>.
+//! An event, owned, so that another thread can hand it on.
 
 use std::fmt::{Debug, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-/// Before the names of our fields, so that they are nobody else's.
-const PREFIX: &str = "HOLDFAST_";
-/// Longer values are cut: an entry has to fit into a datagram.
-const VALUE_LIMIT_BYTES: usize = 8 * 1024;
-
-/// The bytes of an entry.
-pub(crate) fn encode(event: &Event<'_>, identifier: &str) -> Vec<u8> {
-    let mut said = Said::default();
-    event.record(&mut said);
-    let metadata = event.metadata();
-    let mut entry = Vec::with_capacity(512);
-    put(&mut entry, "MESSAGE", &said.line());
-    put(&mut entry, "PRIORITY", priority(*metadata.level()));
-    put(&mut entry, "SYSLOG_IDENTIFIER", identifier);
-    if let Some(file) = metadata.file() {
-        put(&mut entry, "CODE_FILE", file);
-    }
-    if let Some(line) = metadata.line() {
-        put(&mut entry, "CODE_LINE", &line.to_string());
-    }
-    for (name, value) in &said.fields {
-        put(&mut entry, &field_name(name), value);
-    }
-    entry
-}
-
-fn priority(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "3",
-        Level::WARN => "4",
-        Level::INFO => "6",
-        _ => "7",
-    }
-}
-
-/// Journald takes capital letters, digits and underscores.
-fn field_name(name: &str) -> String {
-    let letters = name.chars().map(|letter| {
-        if letter.is_ascii_alphanumeric() {
-            letter.to_ascii_uppercase()
-        } else {
-            '_'
-        }
-    });
-    PREFIX.chars().chain(letters).collect()
-}
-
-/// `NAME=value`, or for values of several lines: the name, the length, the value.
-fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
-    let value = clip(value);
-    entry.extend_from_slice(name.as_bytes());
-    if value.contains('\n') {
-        entry.push(b'\n');
-        entry.extend_from_slice(&u64::try_from(value.len()).unwrap_or(0).to_le_bytes());
-    } else {
-        entry.push(b'=');
-    }
-    entry.extend_from_slice(value.as_bytes());
-    entry.push(b'\n');
-}
-
-fn clip(value: &str) -> &str {
-    &value[..value.floor_char_boundary(VALUE_LIMIT_BYTES)]
-}
+/// Longer lines are cut: an entry has to fit into a datagram.
+const LINE_LIMIT_BYTES: usize = 16 * 1024;
 
 /// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub level: Level,
+    /// For people: the message, and all fields that it does not name itself.
+    pub line: String,
+    /// The fields to search by.
+    pub session: Option<String>,
+    pub input: Option<String>,
+    pub trace: Option<String>,
+    /// Where in our sources it was said.
+    pub origin: String,
+}
+
+impl Entry {
+    pub(crate) fn of(event: &Event<'_>) -> Self {
+        let mut said = Said::default();
+        event.record(&mut said);
+        let metadata = event.metadata();
+        let field = |wanted: &str| {
+            said.fields
+                .iter()
+                .find(|(name, _)| *name == wanted)
+                .map(|(_, value)| value.clone())
+        };
+        Self {
+            level: *metadata.level(),
+            line: said.line(),
+            session: field("session"),
+            input: field("input"),
+            trace: field("trace"),
+            origin: format!(
+                "{}:{}",
+                metadata.file().unwrap_or_default(),
+                metadata.line().unwrap_or_default()
+            ),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Said {
     message: String,
@@ -95,6 +72,7 @@ impl Said {
                 write!(line, "{name}={value}")
             };
         }
+        line.truncate(line.floor_char_boundary(LINE_LIMIT_BYTES));
         line
     }
 
@@ -119,7 +97,7 @@ impl Visit for Said {
 
 #[cfg(test)]
 mod tests {
-    use super::{Said, VALUE_LIMIT_BYTES, field_name, put};
+    use super::{LINE_LIMIT_BYTES, Said};
 
     fn said(message: &str, fields: &[(&'static str, &str)]) -> String {
         let fields = fields
@@ -151,26 +129,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_what_journald_takes() {
-        assert_eq!(field_name("frames_lost"), "HOLDFAST_FRAMES_LOST");
-        assert_eq!(field_name("log.target"), "HOLDFAST_LOG_TARGET");
-    }
-
-    #[test]
-    fn a_value_cannot_make_another_field() {
-        let mut entry = vec![];
-        put(&mut entry, "MESSAGE", "a\nPRIORITY=0");
-        assert_eq!(entry, b"MESSAGE\n\x0c\0\0\0\0\0\0\0a\nPRIORITY=0\n");
-        entry.clear();
-        put(&mut entry, "MESSAGE", "one line");
-        assert_eq!(entry, b"MESSAGE=one line\n");
-    }
-
-    #[test]
-    fn long_values_are_cut_between_characters() {
-        let mut entry = vec![];
-        put(&mut entry, "MESSAGE", &"ä".repeat(VALUE_LIMIT_BYTES));
-        assert!(entry.len() <= VALUE_LIMIT_BYTES + 16);
-        assert!(String::from_utf8(entry).is_ok());
+    fn long_lines_are_cut_between_characters() {
+        let line = said(&"ä".repeat(LINE_LIMIT_BYTES), &[]);
+        assert!(line.len() <= LINE_LIMIT_BYTES);
+        assert!(line.ends_with('ä'));
     }
 }
