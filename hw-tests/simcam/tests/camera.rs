@@ -74,9 +74,10 @@ impl Player {
     }
 
     fn open(location: &str, media: &'static str, chain: &str) -> Self {
+        // The end is told at once, even while pictures wait that nobody looks at.
         let launch = format!(
             "rtspsrc name=camera protocols=tcp latency=100 {location} \
-             identity name=entry ! {chain} ! appsink name=sink sync=false"
+             identity name=entry ! {chain} ! appsink name=sink sync=false wait-on-eos=false"
         );
         let pipeline = gst::parse::launch(&launch)
             .unwrap()
