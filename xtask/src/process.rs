@@ -113,14 +113,24 @@ pub fn end_with_argument(argument: &OsStr) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Guarded, end_with_argument, with_argument};
+    use super::{GRACE, Guarded, end_with_argument, with_argument};
     use std::ffi::OsStr;
     use std::process::Command;
+    use std::time::Instant;
+
+    /// The kernel lets the parent go on a moment before it shows the child's command line.
+    fn seen(program: &Guarded, argument: &str) {
+        let deadline = Instant::now() + GRACE;
+        while with_argument(OsStr::new(argument)) != [program.pid()] {
+            assert!(Instant::now() < deadline, "{argument}");
+            std::thread::yield_now();
+        }
+    }
 
     #[test]
     fn a_guarded_program_ends_with_its_guard() {
         let guarded = Guarded::spawn(Command::new("sleep").arg("1000.125")).unwrap();
-        assert_eq!(with_argument(OsStr::new("1000.125")), [guarded.pid()]);
+        seen(&guarded, "1000.125");
         drop(guarded);
         assert!(with_argument(OsStr::new("1000.125")).is_empty());
     }
@@ -129,6 +139,8 @@ mod tests {
     fn ends_what_has_the_argument_and_nothing_else() {
         let mut ours = Guarded::spawn(Command::new("sleep").arg("1000.25")).unwrap();
         let mut other = Guarded::spawn(Command::new("sleep").arg("1000.250")).unwrap();
+        seen(&ours, "1000.25");
+        seen(&other, "1000.250");
         // As it would be if init had taken it over: someone waits for it.
         let waiter = std::thread::spawn(move || ours.child().wait().unwrap());
         end_with_argument(OsStr::new("1000.25"));
