@@ -43,6 +43,10 @@ pub struct Account {
 /// How far the ends of a hole may lie from those of its gap: jitter of a camera's clock.
 const TOLERANCE_NS: u64 = 100_000_000;
 
+/// Without numbers, pictures this close together are neighbours: cameras change their rate with the light, and a file that is
+/// looped has a seam. The same as what `verify` allows.
+const NEIGHBOURS_NS: u64 = 250_000_000;
+
 /// Goes over the pictures of one input.
 ///
 /// With numbers in them, what is missing is counted from the numbers. Foreign footage has none: there it is told from the
@@ -91,12 +95,12 @@ fn missing_between(last: Picture, next: Picture, frame_ns: u64) -> Option<u64> {
     let step = match (last.number, next.number) {
         // Numbers wrap after four years; half the circle behind means before.
         (Some(last), Some(next)) => u64::from(next.wrapping_sub(last)),
-        _ => (next.mono_ns.checked_sub(last.mono_ns)? + frame_ns / 2) / frame_ns.max(1),
+        _ => match next.mono_ns.checked_sub(last.mono_ns)? {
+            distance_ns if distance_ns <= NEIGHBOURS_NS => 1,
+            distance_ns => (distance_ns + frame_ns / 2) / frame_ns.max(1),
+        },
     };
-    let by_number = last.number.is_some();
     match step {
-        // Foreign footage may have a jittery clock: two pictures close together are no fault.
-        0 if !by_number => Some(0),
         0 => None,
         step if step > u64::from(u32::MAX / 2) => None,
         step => Some(step - 1),
@@ -218,5 +222,7 @@ mod tests {
         let pictures: Vec<Picture> = (0..10).chain(20..30).map(foreign).collect();
         assert_eq!(sums(&account(&pictures, &[], FRAME_NS, 0)), (20, 0, 10));
         assert_eq!(sums(&account(&pictures, &[gap(10, 20)], FRAME_NS, 0)), (20, 10, 0));
+        let slow: Vec<Picture> = (0..10).chain(13..30).map(foreign).collect();
+        assert_eq!(sums(&account(&slow, &[], FRAME_NS, 0)), (27, 0, 0));
     }
 }
