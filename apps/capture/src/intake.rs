@@ -179,6 +179,12 @@ impl Feed {
         self.lose(DropReason::Encoder, frames, clock::mono_ns());
     }
 
+    /// Counts a picture that came in with parts missing and was not handed on.
+    pub fn source_corrupt(&self, at_ns: u64) {
+        self.intake.shared.source_frames.fetch_add(1, Ordering::Relaxed);
+        self.lose(DropReason::Corrupt, 1, at_ns);
+    }
+
     fn lose(&self, reason: DropReason, frames: u64, start_ns: u64) {
         self.intake.queue.push_lost(Lost {
             reason,

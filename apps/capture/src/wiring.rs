@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use gstreamer as gst;
-use holdfast_config::{Config, ConfigErrors, Input, Source as Configured};
+use holdfast_config::{Config, ConfigErrors, Input, RtspTransport, Source as Configured};
 use holdfast_link as link;
 use holdfast_segment::BootId;
 
@@ -19,6 +19,7 @@ use crate::queue::Queue;
 use crate::record::{Recorder, Station};
 use crate::source::encode::Ladder;
 use crate::source::file::FileSource;
+use crate::source::interleaved::InterleavedSource;
 use crate::source::rtsp::RtspSource;
 use crate::source::test::TestSource;
 use crate::source::v4l2::V4l2Source;
@@ -154,6 +155,13 @@ fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
     let ladder = Ladder::new(input.encoding.clone(), probe);
     match &input.source {
         Configured::Test { picture } => Box::new(TestSource::new(&input.name, *picture, input.audio, ladder)),
+        Configured::Rtsp {
+            url,
+            credentials_file,
+            transport: RtspTransport::Tcp,
+        } if url.starts_with("rtsp://") => {
+            Box::new(InterleavedSource::new(url, credentials_file.clone(), input.audio))
+        }
         Configured::Rtsp {
             url,
             credentials_file,

@@ -82,6 +82,11 @@ impl Player {
             let now = *now.get_or_insert_with(now_ns);
             take(tracks, leader, &packet, now, out);
         });
+        if received.is_err() {
+            for (number, track) in self.tracks.iter_mut().enumerate() {
+                track.finish(&mut |placed| out(output(number, placed)));
+            }
+        }
         received?;
         if self.reported.elapsed() >= REPORT_EVERY {
             self.reported = Instant::now();
@@ -111,16 +116,7 @@ fn take(tracks: &mut [Track], leader: usize, packet: &Packet<'_>, now_ns: u64, o
     let number = packet.track;
     let Some(track) = tracks.get_mut(number) else { return };
     if !packet.control {
-        return track.rtp(packet.bytes, now_ns, &mut |placed| {
-            out(match placed {
-                Placed::Unit { data, at_ns } => Output::Frame(Frame {
-                    track: number,
-                    data,
-                    at_ns,
-                }),
-                Placed::Broken { at_ns } => Output::Broken { track: number, at_ns },
-            });
-        });
+        return track.rtp(packet.bytes, now_ns, &mut |placed| out(output(number, placed)));
     }
     track.rtcp(packet.bytes, now_ns);
     // Reports are rare; following goes on by itself until the next.
@@ -129,6 +125,13 @@ fn take(tracks: &mut [Track], leader: usize, packet: &Packet<'_>, now_ns: u64, o
         for follower in before.iter_mut().chain(after) {
             follower.follow(leader);
         }
+    }
+}
+
+fn output(track: usize, placed: Placed) -> Output {
+    match placed {
+        Placed::Unit { data, at_ns } => Output::Frame(Frame { track, data, at_ns }),
+        Placed::Broken { at_ns } => Output::Broken { track, at_ns },
     }
 }
 

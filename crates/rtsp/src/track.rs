@@ -1,6 +1,6 @@
 //! One stream: from its packets to placed units.
 
-use crate::depay::{Depacketizer, Piece};
+use crate::depay::{Depacketizer, Piece, When};
 use crate::rtcp::{Reception, SenderReport};
 use crate::rtp::{Order, Packet, Sequence, Unwrap};
 use crate::sdp::Stream;
@@ -79,7 +79,7 @@ impl Track {
             Order::Old => return,
             Order::Restart => {
                 let line = &mut self.line;
-                self.depay.reset(&mut |piece| out(placed(line, piece, now_ns)));
+                self.depay.reset(&mut |piece| out(placed(line, piece)));
                 self.unwrap = Unwrap::default();
                 self.report = None;
                 self.line.restart();
@@ -88,8 +88,14 @@ impl Track {
         };
         let ticks = self.unwrap.take(packet.timestamp);
         let line = &mut self.line;
-        self.depay
-            .take(&packet, ticks, lost, &mut |piece| out(placed(line, piece, now_ns)));
+        let when = When { ticks, lost, now_ns };
+        self.depay.take(&packet, when, &mut |piece| out(placed(line, piece)));
+    }
+
+    /// Nothing comes any more: hands on what has come whole.
+    pub fn finish(&mut self, out: &mut dyn FnMut(Placed)) {
+        let line = &mut self.line;
+        self.depay.reset(&mut |piece| out(placed(line, piece)));
     }
 
     /// Takes an RTCP packet that arrived at `now_ns`.
@@ -131,14 +137,14 @@ impl Track {
     }
 }
 
-fn placed(line: &mut Line, piece: Piece, now_ns: u64) -> Placed {
+fn placed(line: &mut Line, piece: Piece) -> Placed {
     match piece {
         Piece::Unit(unit) => Placed::Unit {
-            at_ns: line.place(unit.ticks, now_ns),
+            at_ns: line.place(unit.ticks, unit.came_ns),
             data: unit.data,
         },
-        Piece::Broken { ticks } => Placed::Broken {
-            at_ns: line.place(ticks, now_ns),
+        Piece::Broken { ticks, came_ns } => Placed::Broken {
+            at_ns: line.place(ticks, came_ns),
         },
     }
 }

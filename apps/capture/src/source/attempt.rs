@@ -48,6 +48,7 @@ pub fn run_once(source: &mut dyn Source, intake: &Intake) -> Ended {
         None => Ended::Failed(Failure::source("the pipeline has no bus"), Duration::ZERO),
     };
     intake.shared.set_interrupt(None);
+    source.stop();
     if pipeline.set_state(gst::State::Null).is_err() {
         tracing::warn!("the pipeline does not stop cleanly");
     }
@@ -85,6 +86,7 @@ fn watch(
         );
         return failed(failure, None);
     }
+    source.started();
     let types = [
         gst::MessageType::Error,
         gst::MessageType::Eos,

@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod audio;
 pub mod encode;
 pub mod file;
+pub mod interleaved;
 pub mod offer;
 pub mod rtsp;
 pub mod supervise;
@@ -107,6 +108,12 @@ pub trait Source: Send {
     /// # Errors
     /// What is missing, or why it cannot work.
     fn build(&mut self, feed: &Arc<Feed>) -> Result<Built, Failure>;
+
+    /// The pipeline runs now.
+    fn started(&mut self) {}
+
+    /// The pipeline is about to be stopped. What the source has started beside it ends here.
+    fn stop(&mut self) {}
 
     /// Says in people's words what an error of its pipeline means.
     fn explain(&self, trouble: &Trouble) -> Failure;

@@ -145,6 +145,13 @@ pub fn elements(media: &str, encoding: &str) -> Option<(&'static [&'static str],
     way(media, &encoding.to_ascii_uppercase()).map(|way| (way.elements, way.caps))
 }
 
+/// The same, for frames that have been taken out of RTP already.
+#[must_use]
+pub fn parsers(media: &str, encoding: &str) -> Option<(&'static [&'static str], &'static str)> {
+    let (elements, caps) = elements(media, encoding)?;
+    Some((elements.get(1..).unwrap_or_default(), caps))
+}
+
 #[cfg(test)]
 mod tests {
     use super::Offer;

@@ -1,6 +1,6 @@
 //! AAC as MPEG4-GENERIC (RFC 3640), in the modes AAC-hbr and AAC-lbr.
 
-use super::{Piece, Unit};
+use super::{Piece, Unit, When};
 use crate::rtp::Packet;
 use crate::sdp::Stream;
 
@@ -19,6 +19,7 @@ pub struct Aac {
     part: Vec<u8>,
     part_bytes: usize,
     part_ticks: i64,
+    part_came_ns: u64,
 }
 
 impl Aac {
@@ -37,6 +38,7 @@ impl Aac {
             part: Vec::new(),
             part_bytes: 0,
             part_ticks: 0,
+            part_came_ns: 0,
         };
         let sensible = (1..=16).contains(&aac.size_bits) && aac.index_bits <= 16 && aac.index_delta_bits <= 16;
         let plain = [
@@ -47,11 +49,15 @@ impl Aac {
         ]
         .iter()
         .all(|name| number(name).unwrap_or(0) == 0);
-        (sensible && plain).then_some(aac)
+        (sensible && plain && config(stream).is_some()).then_some(aac)
     }
 
     /// See [`super::Depacketizer::take`].
-    pub fn take(&mut self, packet: &Packet<'_>, ticks: i64, lost: bool, out: &mut dyn FnMut(Piece)) {
+    pub fn take(&mut self, packet: &Packet<'_>, when: When, out: &mut dyn FnMut(Piece)) {
+        let When { ticks, lost, now_ns } = when;
+        if self.part.is_empty() {
+            self.part_came_ns = now_ns;
+        }
         if lost && !self.part.is_empty() {
             self.give_up(out);
         }
@@ -88,6 +94,7 @@ impl Aac {
                         out(Piece::Unit(Unit {
                             data: unit.to_vec(),
                             ticks: at,
+                            came_ns: now_ns,
                         }));
                     }
                 }
@@ -115,14 +122,31 @@ impl Aac {
         self.part.extend_from_slice(data);
         if self.part.len() == size && size > 0 {
             let data = std::mem::take(&mut self.part);
-            out(Piece::Unit(Unit { data, ticks }));
+            let came_ns = self.part_came_ns;
+            out(Piece::Unit(Unit { data, ticks, came_ns }));
         }
     }
 
     fn give_up(&mut self, out: &mut dyn FnMut(Piece)) {
         self.part.clear();
-        out(Piece::Broken { ticks: self.part_ticks });
+        out(Piece::Broken {
+            ticks: self.part_ticks,
+            came_ns: self.part_came_ns,
+        });
     }
+}
+
+/// What a decoder needs to know (`AudioSpecificConfig`), from a stream's description.
+#[must_use]
+pub fn config(stream: &Stream) -> Option<Vec<u8>> {
+    let hex = stream.parameter("config")?.trim_matches('"').as_bytes();
+    let digit = |digit: &u8| char::from(*digit).to_digit(16);
+    let (pairs, rest) = hex.as_chunks::<2>();
+    let bytes = pairs
+        .iter()
+        .map(|[high, low]| u8::try_from(digit(high)? << 4 | digit(low)?).ok());
+    let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
+    (rest.is_empty() && (2..=64).contains(&bytes.len())).then_some(bytes)
 }
 
 /// Reads bits, the highest first.
@@ -150,7 +174,7 @@ impl Bits<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Aac, Piece};
+    use super::{Aac, Piece, When};
     use crate::rtp::Packet;
     use crate::sdp::Stream;
     use proptest::prelude::{any, prop, prop_assert, proptest};
@@ -164,7 +188,11 @@ mod tests {
             clock_rate_hz: 48_000,
             channels: 2,
             control: Url::parse("rtsp://a/b").unwrap(),
-            parameters: vec![("mode".into(), "AAC-hbr".into()), ("sizelength".into(), "13".into())],
+            parameters: vec![
+                ("mode".into(), "AAC-hbr".into()),
+                ("sizelength".into(), "13".into()),
+                ("config".into(), "1190".into()),
+            ],
         })
         .unwrap()
     }
@@ -179,10 +207,10 @@ mod tests {
             source: 0,
             payload,
         };
-        aac.take(&packet, ticks, lost, &mut |piece| {
+        aac.take(&packet, When { ticks, lost, now_ns: 0 }, &mut |piece| {
             pieces.push(match piece {
                 Piece::Unit(unit) => (unit.data.len(), unit.ticks),
-                Piece::Broken { ticks } => (0, ticks),
+                Piece::Broken { ticks, .. } => (0, ticks),
             });
         });
         pieces

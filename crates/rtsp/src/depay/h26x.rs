@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Piece, Unit};
+use super::{Piece, Unit, When};
 use crate::rtp::Packet;
 use crate::sdp::Stream;
 
@@ -14,6 +14,8 @@ const MAX_UNIT_BYTES: usize = 16 * 1024 * 1024;
 /// A first guess; after that the last unit's size is one.
 const FIRST_UNIT_BYTES: usize = 64 * 1024;
 const MAX_PARAMETER_BYTES: usize = 16 * 1024;
+/// A camera whose markers were right at so many keyframes is trusted.
+const KEYFRAMES_FOR_TRUST: u8 = 2;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// What a NAL unit is for.
@@ -75,6 +77,19 @@ impl Codec {
     }
 }
 
+/// Whether the camera's markers end pictures, as they should. Some set one behind each slice, or behind the parameter sets,
+/// or only keyframes have several slices. Until it is known, a picture ends where the next one begins: that costs the time
+/// between two pictures, and no picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Markers {
+    /// They have been right at so many keyframes.
+    Unproven(u8),
+    /// They are right.
+    Right,
+    /// They are wrong.
+    Wrong,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct H26x {
@@ -83,6 +98,8 @@ pub struct H26x {
     unit: Vec<u8>,
     ticks: i64,
     has_slice: bool,
+    /// Where the first slice begins in `unit`.
+    slice_at: usize,
     has_key: bool,
     has_parameters: bool,
     broken: bool,
@@ -90,8 +107,11 @@ pub struct H26x {
     in_fragment: bool,
     /// The timestamp of the unit that was handed on last.
     handed_on: Option<i64>,
-    /// The camera sets markers inside of pictures: only a new timestamp ends one.
-    ignores_markers: bool,
+    markers: Markers,
+    /// The unit has had its marker.
+    marked: bool,
+    /// When the unit's first packet came.
+    came_ns: u64,
     /// From the description; put before the first keyframe if it has none of its own.
     parameters: Vec<u8>,
 }
@@ -125,35 +145,44 @@ impl H26x {
             unit: Vec::with_capacity(FIRST_UNIT_BYTES),
             ticks: 0,
             has_slice: false,
+            slice_at: 0,
             has_key: false,
             has_parameters: false,
             broken: false,
             in_fragment: false,
             handed_on: None,
-            ignores_markers: false,
+            markers: Markers::Unproven(0),
+            marked: false,
+            came_ns: 0,
             parameters,
         }
     }
 
     /// See [`super::Depacketizer::take`].
-    pub fn take(&mut self, packet: &Packet<'_>, ticks: i64, lost: bool, out: &mut dyn FnMut(Piece)) {
-        if ticks != self.ticks {
+    pub fn take(&mut self, packet: &Packet<'_>, when: When, out: &mut dyn FnMut(Piece)) {
+        if when.ticks != self.ticks {
             if self.has_slice || self.broken {
                 self.hand_on(out);
             }
             // Parameter sets alone, with a time of their own, belong to the picture that follows.
-            self.ticks = ticks;
-        } else if self.handed_on == Some(ticks) && !self.ignores_markers && self.unit.is_empty() {
-            tracing::debug!("the camera marks the end of a picture too early; waiting for the next timestamp instead");
-            self.ignores_markers = true;
+            self.ticks = when.ticks;
+        } else if self.markers != Markers::Wrong
+            && (self.marked || self.handed_on == Some(when.ticks) && self.unit.is_empty())
+        {
+            tracing::debug!("the camera marks the end of a picture too early; the next timestamp ends it instead");
+            self.markers = Markers::Wrong;
         }
-        if lost {
+        if self.unit.is_empty() && !self.broken {
+            self.came_ns = when.now_ns;
+        }
+        if when.lost {
             // Between two pictures it cannot be known whose parts are missing; a fragment without its beginning tells.
             self.broken |= self.in_fragment || !self.unit.is_empty();
             self.in_fragment = false;
         }
         self.payload(packet.payload);
-        if packet.marker && !self.ignores_markers && (self.has_slice || self.broken) {
+        self.marked = packet.marker && (self.has_slice || self.broken);
+        if self.marked && self.markers == Markers::Right {
             self.hand_on(out);
         }
     }
@@ -161,7 +190,7 @@ impl H26x {
     /// See [`super::Depacketizer::reset`].
     pub fn reset(&mut self, out: &mut dyn FnMut(Piece)) {
         if self.has_slice || self.broken {
-            self.broken = true;
+            self.broken |= !self.marked;
             self.hand_on(out);
         }
         self.clear();
@@ -185,14 +214,37 @@ impl H26x {
     }
 
     fn nal(&mut self, kind: Kind, nal: &[u8]) {
+        if kind == Kind::Parameters && self.has_slice {
+            return self.late_parameters(nal);
+        }
         self.note(kind);
         self.append(&START_CODE);
         self.append(nal);
     }
 
+    /// Some cameras repeat the parameter sets before each slice of a keyframe. To a parser they begin another picture, so
+    /// they go to the front, once.
+    fn late_parameters(&mut self, nal: &[u8]) {
+        let front = self.unit.get(..self.slice_at).unwrap_or_default();
+        if self.broken || nal.is_empty() || front.windows(nal.len()).any(|window| window == nal) {
+            return;
+        }
+        if self.slice_at + START_CODE.len() + nal.len() > MAX_PARAMETER_BYTES {
+            self.broken = true;
+            return;
+        }
+        self.has_parameters = true;
+        let put = START_CODE.iter().chain(nal).copied();
+        self.unit.splice(self.slice_at..self.slice_at, put);
+        self.slice_at += START_CODE.len() + nal.len();
+    }
+
     fn note(&mut self, kind: Kind) {
         match kind {
             Kind::Slice { key } => {
+                if !self.has_slice {
+                    self.slice_at = self.unit.len();
+                }
                 self.has_slice = true;
                 self.has_key |= key;
             }
@@ -260,11 +312,20 @@ impl H26x {
     }
 
     fn hand_on(&mut self, out: &mut dyn FnMut(Piece)) {
-        let ticks = self.ticks;
+        let (ticks, came_ns) = (self.ticks, self.came_ns);
         self.handed_on = Some(ticks);
         if self.broken || self.in_fragment {
             self.clear();
-            return out(Piece::Broken { ticks });
+            return out(Piece::Broken { ticks, came_ns });
+        }
+        if let Markers::Unproven(keyframes) = &mut self.markers
+            && self.has_key
+            && self.marked
+        {
+            *keyframes += 1;
+            if *keyframes == KEYFRAMES_FOR_TRUST {
+                self.markers = Markers::Right;
+            }
         }
         if self.has_key {
             // Only the first keyframe: whoever decodes remembers them.
@@ -276,7 +337,7 @@ impl H26x {
         let capacity = self.unit.len().max(1024);
         let data = std::mem::replace(&mut self.unit, Vec::with_capacity(capacity));
         self.clear();
-        out(Piece::Unit(Unit { data, ticks }));
+        out(Piece::Unit(Unit { data, ticks, came_ns }));
     }
 
     fn clear(&mut self) {
@@ -286,6 +347,7 @@ impl H26x {
         self.has_parameters = false;
         self.broken = false;
         self.in_fragment = false;
+        self.marked = false;
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::{any, prop, prop_assert, proptest};
 use rtsp_types::Url;
 
-use super::{H26x, MAX_UNIT_BYTES, Piece};
+use super::{H26x, MAX_UNIT_BYTES, Markers, Piece, When};
 use crate::rtp::Packet;
 use crate::sdp::Stream;
 
@@ -20,8 +20,15 @@ fn stream(encoding: &str, parameters: &[(&str, &str)]) -> Stream {
     }
 }
 
+/// A camera whose markers have been found to be right.
+fn trusted(encoding: &str, parameters: &[(&str, &str)]) -> H26x {
+    let mut depay = H26x::new(&stream(encoding, parameters));
+    depay.markers = Markers::Right;
+    depay
+}
+
 fn h264() -> H26x {
-    H26x::new(&stream("H264", &[]))
+    trusted("H264", &[])
 }
 
 /// Packets as (payload, ticks, marker, lost before).
@@ -36,14 +43,23 @@ fn feed(depay: &mut H26x, packets: &[(&[u8], i64, bool, bool)]) -> Vec<Piece> {
             source: 0,
             payload,
         };
-        depay.take(&packet, *ticks, *lost, &mut |piece| pieces.push(piece));
+        let when = When {
+            ticks: *ticks,
+            lost: *lost,
+            now_ns: 0,
+        };
+        depay.take(&packet, when, &mut |piece| pieces.push(piece));
     }
     pieces
 }
 
 fn unit(ticks: i64, nals: &[&[u8]]) -> Piece {
     let data = nals.iter().flat_map(|nal| [&[0, 0, 0, 1], *nal].concat()).collect();
-    Piece::Unit(super::Unit { data, ticks })
+    Piece::Unit(super::Unit {
+        data,
+        ticks,
+        came_ns: 0,
+    })
 }
 
 #[test]
@@ -70,7 +86,7 @@ fn h264_single_aggregated_and_fragmented() {
 
 #[test]
 fn h265_single_aggregated_and_fragmented() {
-    let mut depay = H26x::new(&stream("H265", &[]));
+    let mut depay = trusted("H265", &[]);
     let pieces = feed(
         &mut depay,
         &[
@@ -103,7 +119,7 @@ fn a_picture_with_missing_parts_is_told_and_not_handed_on() {
             (&[0x41, 5], 4, true, false),
         ],
     );
-    let broken = |ticks| Piece::Broken { ticks };
+    let broken = |ticks| Piece::Broken { ticks, came_ns: 0 };
     assert_eq!(
         pieces,
         [
@@ -118,8 +134,7 @@ fn a_picture_with_missing_parts_is_told_and_not_handed_on() {
 
 #[test]
 fn parameter_sets_of_the_description_go_before_the_first_keyframe() {
-    let described = stream("H264", &[("sprop-parameter-sets", "Z0I=,aM4=,!,AAAA")]);
-    let mut depay = H26x::new(&described);
+    let mut depay = trusted("H264", &[("sprop-parameter-sets", "Z0I=,aM4=,!,AAAA")]);
     let packets: &[(&[u8], i64, bool, bool)] = &[(&[0x41, 1], 0, true, false), (&[0x65, 2], 1, true, false)];
     let pieces = feed(&mut depay, &[packets, &[(&[0x65, 3], 2, true, false)]].concat());
     assert_eq!(
@@ -130,6 +145,24 @@ fn parameter_sets_of_the_description_go_before_the_first_keyframe() {
             unit(2, &[&[0x65, 3]])
         ]
     );
+}
+
+#[test]
+fn parameter_sets_between_slices_go_to_the_front_once() {
+    let mut depay = h264();
+    let pieces = feed(
+        &mut depay,
+        &[
+            (&[0x09, 0x10], 0, false, false),
+            (&[0x67, 1], 0, false, false),
+            (&[0x65, 2], 0, false, false),
+            (&[0x67, 1], 0, false, false),
+            (&[0x68, 3], 0, false, false),
+            (&[0x65, 4], 0, true, false),
+        ],
+    );
+    let nals: &[&[u8]] = &[&[0x09, 0x10], &[0x67, 1], &[0x68, 3], &[0x65, 2], &[0x65, 4]];
+    assert_eq!(pieces, [unit(0, nals)]);
 }
 
 #[test]
@@ -162,6 +195,43 @@ fn markers_that_are_missing_or_too_many() {
     );
 }
 
+#[test]
+fn markers_are_trusted_once_they_have_been_right_at_keyframes() {
+    let mut depay = H26x::new(&stream("H264", &[]));
+    let pieces = feed(
+        &mut depay,
+        &[
+            (&[0x65, 1], 0, true, false),
+            (&[0x41, 2], 1, true, false),
+            (&[0x65, 3], 2, true, false),
+        ],
+    );
+    assert_eq!(
+        pieces,
+        [unit(0, &[&[0x65, 1]]), unit(1, &[&[0x41, 2]])],
+        "a picture ends where the next begins"
+    );
+    let pieces = feed(&mut depay, &[(&[0x41, 4], 3, true, false)]);
+    assert_eq!(
+        pieces,
+        [unit(2, &[&[0x65, 3]]), unit(3, &[&[0x41, 4]])],
+        "and now with its marker"
+    );
+
+    // Two slices in keyframes only, and a marker behind each.
+    let mut depay = H26x::new(&stream("H264", &[]));
+    for at in 0..10 {
+        let key: &[(&[u8], i64, bool, bool)] = &[(&[0x65, 1], at * 3, true, false), (&[0x65, 2], at * 3, true, false)];
+        let mut pieces = feed(&mut depay, key);
+        pieces.extend(feed(&mut depay, &[(&[0x41, 3], at * 3 + 1, true, false)]));
+        assert_eq!(pieces.last().unwrap(), &unit(at * 3, &[&[0x65, 1], &[0x65, 2]]));
+    }
+    // What has come whole is not lost at the end.
+    let mut last = Vec::new();
+    depay.reset(&mut |piece| last.push(piece));
+    assert_eq!(last, [unit(28, &[&[0x41, 3]])]);
+}
+
 proptest! {
     #[test]
     fn garbage_never_panics_nor_grows(
@@ -187,6 +257,6 @@ fn a_fragment_without_end_stays_bounded() {
     assert!(depay.unit.len() <= MAX_UNIT_BYTES);
     assert_eq!(
         feed(&mut depay, &[(&[0x41], 1, true, false)])[0],
-        Piece::Broken { ticks: 0 }
+        Piece::Broken { ticks: 0, came_ns: 0 }
     );
 }

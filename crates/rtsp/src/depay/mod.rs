@@ -13,6 +13,8 @@ pub struct Unit {
     pub data: Vec<u8>,
     /// When it was sampled, in the stream's ticks.
     pub ticks: i64,
+    /// When its first packet came, on the monotonic clock.
+    pub came_ns: u64,
 }
 
 /// What a packet brought to an end.
@@ -24,7 +26,20 @@ pub enum Piece {
     Broken {
         /// When it was sampled, in the stream's ticks.
         ticks: i64,
+        /// When its first packet came, on the monotonic clock.
+        came_ns: u64,
     },
+}
+
+/// A packet's place in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct When {
+    /// Its timestamp.
+    pub ticks: i64,
+    /// Packets before it are missing.
+    pub lost: bool,
+    /// When it came, on the monotonic clock.
+    pub now_ns: u64,
 }
 
 /// How a stream's packets are put together.
@@ -50,20 +65,21 @@ impl Depacketizer {
         })
     }
 
-    /// Takes a packet. `ticks` is its timestamp; `lost` says that packets before it are missing.
-    pub fn take(&mut self, packet: &Packet<'_>, ticks: i64, lost: bool, out: &mut dyn FnMut(Piece)) {
+    /// Takes a packet.
+    pub fn take(&mut self, packet: &Packet<'_>, when: When, out: &mut dyn FnMut(Piece)) {
         match self {
-            Self::H26x(h26x) => h26x.take(packet, ticks, lost, out),
-            Self::Aac(aac) => aac.take(packet, ticks, lost, out),
+            Self::H26x(h26x) => h26x.take(packet, when, out),
+            Self::Aac(aac) => aac.take(packet, when, out),
             Self::Whole if packet.payload.is_empty() => {}
             Self::Whole => out(Piece::Unit(Unit {
                 data: packet.payload.to_vec(),
-                ticks,
+                ticks: when.ticks,
+                came_ns: when.now_ns,
             })),
         }
     }
 
-    /// What comes next does not continue what came before.
+    /// What comes next, if anything, does not continue what came before.
     pub fn reset(&mut self, out: &mut dyn FnMut(Piece)) {
         match self {
             Self::H26x(h26x) => h26x.reset(out),
