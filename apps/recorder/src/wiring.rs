@@ -38,6 +38,7 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let keeper = Keeper::start(config.storage.clone(), Arc::clone(&catalog), state_journal)?;
 
     // Supervisors look what runs, and hold still.
+    // When full, supervisors wait for the engine; the captures they watch go on recording meanwhile.
     let (report_sender, mut reports) = mpsc::channel(256);
     let shared = Arc::new(Shared {
         launcher: Arc::clone(&launcher),
@@ -93,7 +94,9 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
         about: None,
         since_mono_ns: clock::mono_ns(),
     });
+    // When full, the news is dropped with a warning: the engine never waits for the bus.
     let (news_sender, news) = mpsc::channel(256);
+    // When full, the caller is told that the recorder is busy.
     let (calls_sender, calls) = mpsc::channel(64);
     let (rate_sender, rate) = watch::channel(0);
     let mut engine = Engine {

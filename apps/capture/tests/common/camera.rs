@@ -70,11 +70,7 @@ fn program() -> Option<PathBuf> {
                 .to_owned();
             let built = Command::new(env!("CARGO"))
                 .args(["build", "-q", "-p", "holdfast-simcam"])
-                .args(if cfg!(debug_assertions) {
-                    None
-                } else {
-                    Some("--release")
-                })
+                .args(super::profile())
                 .status();
             let program = directory.join("holdfast-simcam");
             if built.is_ok_and(|status| status.success()) || program.exists() {

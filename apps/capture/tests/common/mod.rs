@@ -113,13 +113,20 @@ impl Box_ {
     }
 }
 
+/// What makes cargo build in the profile that this test was built in.
+pub fn profile() -> Option<&'static str> {
+    let program = Path::new(env!("CARGO_BIN_EXE_holdfast-capture"));
+    program
+        .parent()
+        .is_some_and(|directory| directory.ends_with("release"))
+        .then_some("--release")
+}
+
 /// An example of this package, built on demand: cargo builds examples only when all tests are run.
 pub fn example(name: &str) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "-q", "-p", "holdfast-capture", "--example", name]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
+    build.args(profile());
     assert!(build.status().unwrap().success());
     Path::new(env!("CARGO_BIN_EXE_holdfast-capture"))
         .with_file_name("examples")

@@ -114,7 +114,7 @@ impl Manager {
             return;
         };
         // It may have been published meanwhile: that is no error.
-        let object = super::session::Session::new(Arc::clone(&self.facade), summary);
+        let object = super::recording::Session::new(Arc::clone(&self.facade), summary);
         if let Err(error) = server.at(session_path(id), object).await {
             warn!(session = id, "no object on the bus: {error}");
         }

@@ -7,7 +7,7 @@ mod input;
 mod manager;
 mod options;
 mod publish;
-mod session;
+mod recording;
 
 use std::sync::Arc;
 

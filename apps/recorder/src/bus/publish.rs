@@ -14,7 +14,7 @@ use zbus::names::InterfaceName;
 use zbus::object_server::{Interface, SignalEmitter};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 
-use super::{input, manager, session};
+use super::{input, manager, recording};
 use crate::facade::{Facade, News, totals_on_bus};
 
 /// The newest sessions are objects. Those in use always are.
@@ -84,7 +84,7 @@ impl Publisher {
         let Some(summary) = self.facade.catalog.known(id) else {
             return;
         };
-        let object = session::Session::new(Arc::clone(&self.facade), summary);
+        let object = recording::Session::new(Arc::clone(&self.facade), summary);
         if let Err(error) = self.connection.object_server().at(session_path(id), object).await {
             warn!(session = id, "no object on the bus: {error}");
         }
@@ -99,7 +99,7 @@ impl Publisher {
             let _ = self
                 .connection
                 .object_server()
-                .remove::<session::Session, _>(&path)
+                .remove::<recording::Session, _>(&path)
                 .await;
         }
     }
@@ -195,13 +195,14 @@ impl Publisher {
         }
         for id in self.facade.catalog.take_changed() {
             if self.sessions.contains_key(&id) {
-                self.publish_one::<session::Session>(&session_path(&id), true).await;
+                self.publish_one::<recording::Session>(&session_path(&id), true).await;
             }
         }
         let current = self.facade.view.borrow().session.clone();
         if let Some(id) = current {
             self.export(&id).await;
-            self.publish_one::<session::Session>(&session_path(&id), counters).await;
+            self.publish_one::<recording::Session>(&session_path(&id), counters)
+                .await;
         }
     }
 
