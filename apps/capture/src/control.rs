@@ -7,16 +7,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_link::{self as link, AlertCode, Event, FromCapture, MAX_FRAME_BYTES, ToCapture, WireError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
 use crate::clock::{self, NS_PER_MS};
 use crate::codes;
+use crate::door::Door;
 use crate::queue::Queue;
 use crate::record::Command;
 use crate::state::{Shared, To};
@@ -25,87 +24,6 @@ use crate::state::{Shared, To};
 pub const STATUS_NS: u64 = 500 * NS_PER_MS;
 /// More peers than this are a mistake; further ones are turned away.
 const MAX_PEERS: usize = 16;
-
-/// Why the socket cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// Another capture runs for this input.
-    #[error("another capture serves this input: it holds {}", path.display())]
-    Taken {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// The runtime directory is not usable.
-    #[error("{}: cannot {what}: {source}. Check recorder.runtime_dir and its permissions", path.display())]
-    Io {
-        /// File, directory or socket.
-        path: PathBuf,
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-/// The right to serve an input, and its socket.
-#[derive(Debug)]
-pub struct Door {
-    listener: OwnedFd,
-    /// Locked as long as it is open.
-    _lock: OwnedFd,
-    socket: PathBuf,
-}
-
-impl Door {
-    /// Takes the lock of the input and listens on its socket; a socket that a dead capture left is replaced.
-    ///
-    /// # Errors
-    /// [`ControlError::Taken`] if another capture is alive.
-    pub fn open(runtime_dir: &Path, input: &str) -> Result<Self, ControlError> {
-        let directory = runtime_dir.join(link::SOCKET_DIRECTORY);
-        let io = |path: &Path, what| {
-            let path = path.to_owned();
-            move |source: io::Error| ControlError::Io { path, what, source }
-        };
-        std::fs::create_dir_all(&directory).map_err(io(&directory, "create the directory"))?;
-
-        let lock_path = directory.join(format!("{input}.lock"));
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
-        let lock = rustix::fs::open(&lock_path, flags, Mode::from_raw_mode(0o660))
-            .map_err(|errno| io(&lock_path, "open")(errno.into()))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(ControlError::Taken { path: lock_path }),
-            Err(errno) => return Err(io(&lock_path, "lock")(errno.into())),
-        }
-
-        let socket = directory.join(format!("{input}.sock"));
-        match std::fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(&socket, "replace")(error)),
-            _ => {}
-        }
-        let listen = || -> rustix::io::Result<OwnedFd> {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let listener = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-            rustix::net::bind(&listener, &SocketAddrUnix::new(&socket)?)?;
-            rustix::fs::chmod(&socket, Mode::from_raw_mode(0o660))?;
-            rustix::net::listen(&listener, 16)?;
-            Ok(listener)
-        };
-        let listener = listen().map_err(|errno| io(&socket, "listen on")(errno.into()))?;
-        Ok(Self {
-            listener,
-            _lock: lock,
-            socket,
-        })
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.socket);
-    }
-}
 
 #[derive(Debug)]
 struct Peer {
@@ -191,7 +109,7 @@ impl<D: AsRef<[u8]>> Control<D> {
             PollFd::from_borrowed_fd(signals, PollFlags::IN),
             PollFd::from_borrowed_fd(writer_ended, PollFlags::IN),
             PollFd::from_borrowed_fd(self.shared.outbox_fd(), PollFlags::IN),
-            PollFd::new(&self.door.listener, PollFlags::IN),
+            PollFd::new(&self.door, PollFlags::IN),
         ];
         fds.extend(self.peers.iter().map(|peer| PollFd::new(&peer.fd, PollFlags::IN)));
         let timeout = self.peers.iter().any(|peer| peer.greeted).then(|| {
@@ -224,7 +142,7 @@ impl<D: AsRef<[u8]>> Control<D> {
 
     fn accept(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(fd) = rustix::net::accept_with(&self.door.listener, flags) else {
+        let Ok(fd) = rustix::net::accept_with(&self.door, flags) else {
             return;
         };
         if self.peers.len() >= MAX_PEERS {

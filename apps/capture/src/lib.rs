@@ -18,6 +18,7 @@ pub mod caps;
 pub mod clock;
 pub mod codes;
 pub mod control;
+pub mod door;
 pub mod encoders;
 pub mod intake;
 pub mod packet;

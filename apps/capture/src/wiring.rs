@@ -12,7 +12,8 @@ use holdfast_link as link;
 use holdfast_segment::BootId;
 
 use crate::SOFTWARE;
-use crate::control::{Control, ControlError, Door};
+use crate::control::Control;
+use crate::door::{Door, DoorError};
 use crate::intake::{CaptureQueue, Intake};
 use crate::probe::Probe;
 use crate::queue::Queue;
@@ -42,7 +43,7 @@ pub enum StartError {
     },
     /// The socket cannot be served.
     #[error(transparent)]
-    Control(#[from] ControlError),
+    Control(#[from] DoorError),
     /// GStreamer does not start.
     #[error("GStreamer does not start: {0}")]
     GStreamer(#[from] gst::glib::Error),
@@ -159,9 +160,7 @@ fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
             url,
             credentials_file,
             transport: RtspTransport::Tcp,
-        } if url.starts_with("rtsp://") => {
-            Box::new(InterleavedSource::new(url, credentials_file.clone(), input.audio))
-        }
+        } if url.starts_with("rtsp://") => Box::new(InterleavedSource::new(url, credentials_file.clone(), input.audio)),
         Configured::Rtsp {
             url,
             credentials_file,

@@ -9,25 +9,16 @@ use holdfast_link::{self as link, AlertCode, DropReason, Event, FileClosed, Star
 use holdfast_segment::{CloseReason, Gap, GapCause, Mark, Safe, Track};
 
 use super::files::{Files, StorageError};
+use super::gaps::{Gaps, cause_of};
 use super::segmenter::{Act, Limits, Segmenter};
 use super::tally::Tally;
 use crate::clock::{self, NS_PER_MS, NS_PER_S};
 use crate::packet::{Lost, Packet};
 use crate::queue::Wake;
-use crate::state::{Shared, To, link_cause, segment_cause};
+use crate::state::{Shared, To, link_cause};
 
 /// After a failure, a new file is tried this much later (at the first keyframe then).
 const RETRY_NS: u64 = NS_PER_S;
-
-/// A hole whose end is not known yet.
-#[derive(Debug)]
-struct OpenGap {
-    cause: GapCause,
-    start_ns: u64,
-    frames_lost: u64,
-    /// Its start is on the clock of another boot, so its length cannot be told.
-    other_boot: bool,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -38,7 +29,7 @@ pub struct Job<D> {
     segmenter: Segmenter<D>,
     files: Files,
     tally: Tally,
-    gap: Option<OpenGap>,
+    gaps: Gaps,
     /// Marks that came while no file was open.
     marks: Vec<Mark>,
     started: Option<Started>,
@@ -67,19 +58,14 @@ impl<D: AsRef<[u8]>> Job<D> {
             rotation_ns: nanos(recording.rotation),
             rotation_bytes: recording.rotation_bytes,
         };
-        let gap = start.resume.as_ref().map(|resume| OpenGap {
-            cause: segment_cause(resume.cause),
-            start_ns: resume.safe_until_mono_ns,
-            frames_lost: resume.frames_lost,
-            other_boot: resume.cause == link::GapCause::Reboot,
-        });
+        let gaps = Gaps::resumed(start.resume.as_ref());
         Self {
             request: (start.request, arrived_ns),
             start,
             segmenter: Segmenter::new(limits, expect_audio),
             files,
             tally: Tally::default(),
-            gap,
+            gaps,
             marks: Vec::new(),
             started: None,
             first_ns: 0,
@@ -179,13 +165,8 @@ impl<D: AsRef<[u8]>> Job<D> {
     pub fn broke_off(&mut self, cause: GapCause, shared: &Shared) -> bool {
         self.segmenter.settle(clock::mono_ns(), &mut self.acts);
         let written = self.carry_out(shared);
-        if self.gap.is_none() && self.first_ns != 0 {
-            self.gap = Some(OpenGap {
-                cause,
-                start_ns: self.safe_until_ns,
-                frames_lost: 0,
-                other_boot: false,
-            });
+        if self.first_ns != 0 {
+            self.gaps.begin(cause, self.safe_until_ns);
         }
         written
     }
@@ -236,18 +217,8 @@ impl<D: AsRef<[u8]>> Job<D> {
 
     fn lose(&mut self, reason: DropReason, frames: u64, start_ns: u64) {
         self.tally.lost(reason, frames);
-        match &mut self.gap {
-            Some(gap) => gap.frames_lost += frames,
-            None if self.first_ns != 0 => {
-                let cause = super::gap_cause_of(reason);
-                self.gap = Some(OpenGap {
-                    cause,
-                    start_ns,
-                    frames_lost: frames,
-                    other_boot: false,
-                });
-            }
-            None => {}
+        if self.first_ns != 0 {
+            self.gaps.lost(cause_of(reason), start_ns, frames);
         }
     }
 
@@ -276,34 +247,19 @@ impl<D: AsRef<[u8]>> Job<D> {
             return;
         }
         self.tally.next_file();
-        let gap = self.take_gap(start_ns);
+        let gap = self.gaps.ended_by(start_ns);
         match self.files.open(video, audio, start_ns, gap.clone()) {
             Ok(()) => {
                 if let Some(gap) = gap {
                     tell_gap(&gap, shared);
+                    self.gaps.close();
                 }
                 self.unannounced = true;
                 for mark in std::mem::take(&mut self.marks) {
                     self.files.note_mark(mark);
                 }
             }
-            Err(error) => {
-                if let Some(gap) = gap {
-                    let Gap {
-                        cause,
-                        start_mono_ns: start_ns,
-                        frames_lost,
-                        ..
-                    } = gap;
-                    self.gap = Some(OpenGap {
-                        cause,
-                        start_ns,
-                        frames_lost,
-                        other_boot: false,
-                    });
-                }
-                self.storage_failed(&error, shared);
-            }
+            Err(error) => self.storage_failed(&error, shared),
         }
     }
 
@@ -320,8 +276,9 @@ impl<D: AsRef<[u8]>> Job<D> {
             .iter()
             .filter(|packet| packet.is_video())
             .map(|packet| packet.dts_ns);
-        if let Some(gap) = gap_ends.clone().find_map(|end_ns| self.take_gap(end_ns)) {
+        if let Some(gap) = gap_ends.clone().find_map(|end_ns| self.gaps.ended_by(end_ns)) {
             tell_gap(&gap, shared);
+            self.gaps.close();
             self.files.note_gap(gap);
         }
         self.tally.muxed(frames);
@@ -449,17 +406,6 @@ impl<D: AsRef<[u8]>> Job<D> {
                 },
             );
         }
-    }
-
-    /// Ends the open gap with the picture at `end_ns`, if it is one behind the gap.
-    fn take_gap(&mut self, end_ns: u64) -> Option<Gap> {
-        let gap = self.gap.take_if(|gap| gap.other_boot || gap.start_ns <= end_ns)?;
-        Some(Gap {
-            cause: gap.cause,
-            start_mono_ns: gap.start_ns,
-            duration_ns: if gap.other_boot { 0 } else { end_ns - gap.start_ns },
-            frames_lost: gap.frames_lost,
-        })
     }
 }
 

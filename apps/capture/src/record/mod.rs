@@ -1,6 +1,7 @@
 //! The writer thread: pre-roll ring, chunks, files, and the commands that begin and end a recording.
 
 mod files;
+mod gaps;
 mod job;
 mod segmenter;
 mod tally;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use holdfast_config::Recording;
-use holdfast_link::{self as link, DropReason, Event, StopReason};
+use holdfast_link::{self as link, Event, StopReason};
 use holdfast_segment::CloseReason;
 
 pub use files::{Files, Station, StorageError};
@@ -262,16 +263,5 @@ fn item_cost_bytes<D: AsRef<[u8]>>(item: &Item<D>) -> u64 {
     match item {
         Item::Packet(packet) => packet.cost_bytes(),
         Item::Lost(_) | Item::Break(_) => 0,
-    }
-}
-
-/// Whether a loss is also a hole that a viewer would see, and of which kind.
-pub(crate) fn gap_cause_of(reason: DropReason) -> holdfast_segment::GapCause {
-    use holdfast_segment::GapCause;
-    match reason {
-        DropReason::DiskStall => GapCause::DiskStall,
-        DropReason::WriteFailed => GapCause::DiskFailed,
-        DropReason::Encoder => GapCause::EncoderFailed,
-        DropReason::NoKeyframe | DropReason::Corrupt => GapCause::SourceLost,
     }
 }

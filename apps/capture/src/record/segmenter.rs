@@ -286,8 +286,12 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
             return;
         }
         if self.chunk_is_due(&packet) {
+            let ahead = self.take_ahead(packet.dts_ns);
             self.flush(acts);
             self.chunk_start_ns = packet.dts_ns;
+            for packet in ahead {
+                self.keep(packet, now_ns);
+            }
         }
         self.keep(packet, now_ns);
     }
@@ -336,6 +340,17 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
         self.pending.push(packet);
     }
 
+    /// Takes out the pending sound from `at_ns` on. It goes beside the pictures of its time, which may be another file's.
+    fn take_ahead(&mut self, at_ns: u64) -> Vec<Arc<Packet<D>>> {
+        let all = std::mem::take(&mut self.pending);
+        let (now, ahead) = all
+            .into_iter()
+            .partition(|packet| packet.is_video() || packet.dts_ns < at_ns);
+        self.pending = now;
+        self.pending_bytes = self.pending.iter().map(|packet| packet.cost_bytes()).sum();
+        ahead
+    }
+
     fn chunk_is_due(&self, packet: &Packet<D>) -> bool {
         let elapsed_ns = packet.dts_ns.saturating_sub(self.chunk_start_ns);
         let interval_ns = self.interval_ns();
@@ -364,9 +379,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
 
     fn begin_turn(&mut self, packet: Arc<Packet<D>>, reason: CloseReason, now_ns: u64, acts: &mut Vec<Act<D>>) {
         let at_ns = packet.dts_ns;
-        let all = std::mem::take(&mut self.pending);
-        let (old, mut next): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| p.is_video() || p.dts_ns < at_ns);
-        self.pending = old;
+        let mut next = self.take_ahead(at_ns);
         next.push(packet);
         self.flush(acts);
         self.pending_bytes = next.iter().map(|packet| packet.cost_bytes()).sum();

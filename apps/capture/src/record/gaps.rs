@@ -1,0 +1,118 @@
+//! The hole a recording is in, until the picture comes that ends it. Pure.
+
+use holdfast_link::{self as link, DropReason};
+use holdfast_segment::{Gap, GapCause};
+
+use crate::state::segment_cause;
+
+/// A hole whose end is not known yet.
+#[derive(Debug)]
+struct Open {
+    cause: GapCause,
+    start_ns: u64,
+    frames_lost: u64,
+    /// Its start is on the clock of another boot, so its length cannot be told.
+    other_boot: bool,
+}
+
+/// At most one hole is open at a time: what goes wrong inside of it makes it longer, its first cause stays.
+#[derive(Debug, Default)]
+pub struct Gaps(Option<Open>);
+
+impl Gaps {
+    /// The hole that a resumed recording begins with, if it is one.
+    pub fn resumed(resume: Option<&link::Resume>) -> Self {
+        Self(resume.map(|resume| Open {
+            cause: segment_cause(resume.cause),
+            start_ns: resume.safe_until_mono_ns,
+            frames_lost: resume.frames_lost,
+            other_boot: resume.cause == link::GapCause::Reboot,
+        }))
+    }
+
+    /// Pictures stop at `start_ns`.
+    pub fn begin(&mut self, cause: GapCause, start_ns: u64) {
+        self.lost(cause, start_ns, 0);
+    }
+
+    /// `frames` that came in are lost, the first of them at `start_ns`.
+    pub fn lost(&mut self, cause: GapCause, start_ns: u64, frames: u64) {
+        let fresh = || Open {
+            cause,
+            start_ns,
+            frames_lost: 0,
+            other_boot: false,
+        };
+        self.0.get_or_insert_with(fresh).frames_lost += frames;
+    }
+
+    /// The hole as it is when the picture at `end_ns` ends it; nothing if that lies before it.
+    pub fn ended_by(&self, end_ns: u64) -> Option<Gap> {
+        let open = self
+            .0
+            .as_ref()
+            .filter(|open| open.other_boot || open.start_ns <= end_ns)?;
+        Some(Gap {
+            cause: open.cause,
+            start_mono_ns: open.start_ns,
+            duration_ns: if open.other_boot { 0 } else { end_ns - open.start_ns },
+            frames_lost: open.frames_lost,
+        })
+    }
+
+    /// It has been told.
+    pub fn close(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// What a viewer of the gap is told about frames that were lost for this reason.
+pub fn cause_of(reason: DropReason) -> GapCause {
+    match reason {
+        DropReason::DiskStall => GapCause::DiskStall,
+        DropReason::WriteFailed => GapCause::DiskFailed,
+        DropReason::Encoder => GapCause::EncoderFailed,
+        DropReason::NoKeyframe | DropReason::Corrupt => GapCause::SourceLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gaps;
+    use holdfast_link as link;
+    use holdfast_segment::GapCause;
+
+    #[test]
+    fn the_first_cause_stays_and_losses_add_up() {
+        let mut gaps = Gaps::default();
+        assert!(gaps.ended_by(5).is_none());
+        gaps.begin(GapCause::SourceLost, 100);
+        gaps.lost(GapCause::DiskFailed, 150, 7);
+        gaps.lost(GapCause::DiskFailed, 170, 1);
+        assert!(gaps.ended_by(99).is_none(), "a picture from before it does not end it");
+        let gap = gaps.ended_by(300).unwrap();
+        assert_eq!(
+            (gap.cause, gap.start_mono_ns, gap.duration_ns, gap.frames_lost),
+            (GapCause::SourceLost, 100, 200, 8)
+        );
+        gaps.close();
+        assert!(gaps.ended_by(300).is_none());
+    }
+
+    #[test]
+    fn times_of_another_boot_are_not_subtracted() {
+        let resume = |cause| link::Resume {
+            cause,
+            safe_until_mono_ns: 9_000,
+            frames_lost: 0,
+            previous_sequence: 1,
+            previous_file_id: None,
+        };
+        let rebooted = Gaps::resumed(Some(&resume(link::GapCause::Reboot)))
+            .ended_by(50)
+            .unwrap();
+        assert_eq!((rebooted.cause, rebooted.duration_ns), (GapCause::Reboot, 0));
+        let died = Gaps::resumed(Some(&resume(link::GapCause::CaptureDied)));
+        assert_eq!(died.ended_by(9_500).unwrap().duration_ns, 500);
+    }
+}
