@@ -179,9 +179,9 @@ impl Client {
                 Ok(())
             }
             Err(Error::Refused { .. } | Error::NotFound { .. } | Error::Forbidden | Error::Full { .. }) => Ok(()),
-            Err(Error::Garbage { .. }) => Err(Error::NotRtsp { address: self.address }),
-            // Closed, or silent, before it has said a word of RTSP.
-            Err(Error::Closed | Error::NoAnswer { .. }) if self.wire.skipped_bytes() > 0 => {
+            // It hangs up, or talks, without a word of RTSP.
+            Err(Error::Closed | Error::Garbage { .. }) => Err(Error::NotRtsp { address: self.address }),
+            Err(Error::NoAnswer { .. }) if self.wire.skipped_bytes() > 0 => {
                 Err(Error::NotRtsp { address: self.address })
             }
             Err(error) => Err(error),
