@@ -134,6 +134,27 @@ async fn twenty_clients_with_one_token_get_one_session() {
     holdfast.stop().await;
 }
 
+/// Supervisors see only the engine's latest word: a session may be over before they have heard of it.
+#[tokio::test]
+async fn a_stop_on_the_heels_of_a_start_is_answered_at_once() {
+    let holdfast = Box::new(&two_inputs()).await;
+    let recorder = holdfast.recorder().await;
+    for _ in 0..10 {
+        let (start, stop) = tokio::join!(
+            recorder.start(StartOptions::default()),
+            recorder.stop(StopOptions::default())
+        );
+        let began = std::time::Instant::now();
+        // Whichever came first; in the end nothing is recorded.
+        if start.is_ok() && stop.is_err() {
+            holdfast.stop().await;
+        }
+        assert_eq!(recorder.state().await.unwrap(), "idle");
+        assert!(began.elapsed().as_secs() < 10, "{}", holdfast.log());
+        assert!(!holdfast.log().contains("in time"), "{}", holdfast.log());
+    }
+}
+
 #[tokio::test]
 async fn every_refusal_has_its_number() {
     let holdfast = Box::new(&two_inputs()).await;

@@ -93,6 +93,8 @@ impl Supervisor {
                 break self.why(&mut attached, error).await;
             }
             let retry = attached.not_before;
+            // A mark that came before the capture was told to start waits for that.
+            let is_recording = attached.status.as_ref().is_some_and(|status| status.session.is_some());
             let silent = (!attached.silent).then(|| attached.heard + SILENCE);
             tokio::select! {
                 biased;
@@ -105,7 +107,7 @@ impl Supervisor {
                     Err(error) => break self.why(&mut attached, error).await,
                 },
                 changed = self.want.changed() => changed.ok()?,
-                Some(mark) = self.marks.recv() => {
+                Some(mark) = self.marks.recv(), if is_recording => {
                     if let Err(error) = attached.link.send(&ToCapture::Mark(mark)).await {
                         break self.why(&mut attached, error).await;
                     }
@@ -189,7 +191,7 @@ impl Supervisor {
         }
         let starting = attached.starting.is_some();
         if status.session.is_none() && !starting || self.engaged.is_none() {
-            self.engage(want.record.as_ref()).await;
+            self.engage(&want).await;
         }
         match (&want.record, status.session.as_deref()) {
             (Some(record), Some(session)) if record.session == session => Ok(()),

@@ -24,6 +24,9 @@ pub use view::{InputView, cause_name};
 
 use holdfast_link::{FileClosed, FileOpened, GapReport};
 
+#[cfg(test)]
+mod tests;
+
 /// What the engine wants of an input.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Want {
@@ -33,6 +36,9 @@ pub struct Want {
     pub armed: bool,
     /// Record this.
     pub record: Option<Record>,
+    /// The last session that was to end: `Report::Ended` is owed for it. Only the latest word is heard, so a supervisor may learn of
+    /// the end of a session whose beginning it has missed.
+    pub ended: Option<String>,
     /// End the capture at once if it still records this session: it did not close its files in time.
     pub abandon: Option<String>,
 }

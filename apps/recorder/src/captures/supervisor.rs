@@ -16,7 +16,7 @@ use super::engaged::Engaged;
 use super::launch::{Exit, LaunchError, Launcher};
 use super::link::{Link, LinkError};
 use super::view::{InputState, InputView};
-use super::{Record, Recovered, Report, Want, files};
+use super::{Recovered, Report, Want, files};
 
 /// A capture that was started listens within this time, or it is killed by nobody but tried again.
 const START_PATIENCE: Duration = Duration::from_secs(15);
@@ -54,6 +54,8 @@ pub struct Supervisor {
     /// Deaths and failed starts in a row.
     pub(super) failures: u32,
     pub(super) found_told: bool,
+    /// The last session that `Report::Ended` was sent for.
+    ended_told: Option<String>,
 }
 
 /// A recovery under way: which session's files, and what became of them.
@@ -96,6 +98,7 @@ impl Supervisor {
             requests: 0,
             failures: 0,
             found_told: false,
+            ended_told: None,
         };
         (
             supervisor,
@@ -193,7 +196,7 @@ impl Supervisor {
                 part.ended(true);
             }
         }
-        self.engage(want.record.as_ref()).await;
+        self.engage(&want).await;
         if want.record.is_none() && !want.armed {
             self.show(|view| view.gone(InputState::Off));
             return self.want.changed().await.ok();
@@ -259,15 +262,22 @@ impl Supervisor {
     // --- the part in a session ------------------------------------------------------------------------------------------
 
     /// Takes part in the session that is wanted, and ends the part in any other. The capture must not be recording.
-    pub(super) async fn engage(&mut self, record: Option<&Record>) {
-        if self
-            .engaged
-            .as_ref()
-            .is_some_and(|part| record.is_none_or(|record| record.session != part.record.session))
-        {
+    pub(super) async fn engage(&mut self, want: &Want) {
+        let wanted = want.record.as_ref();
+        let is_over = |part: &Engaged| wanted.is_none_or(|record| record.session != part.record.session);
+        if self.engaged.as_ref().is_some_and(is_over) {
             self.finish().await;
         }
-        if let (None, Some(record)) = (&self.engaged, record) {
+        if let Some(session) = want
+            .ended
+            .clone()
+            .filter(|ended| self.ended_told.as_ref() != Some(ended))
+        {
+            // Over before we took part.
+            self.ended_told = Some(session.clone());
+            self.report(Report::Ended { session }).await;
+        }
+        if let (None, Some(record)) = (&self.engaged, wanted) {
             self.engaged = Some(Engaged::new(record.clone()));
             self.show(|view| {
                 view.session = Some(record.session.clone());
@@ -285,12 +295,15 @@ impl Supervisor {
             self.recovered(done).await;
             self.recover();
         }
+        // What has not reached this session's capture is not for the next one's; the session's journal has it.
+        while self.marks.try_recv().is_ok() {}
         let Some(part) = self.engaged.take() else { return };
         let (session, tally) = (part.record.session.clone(), part.tally());
         self.show(|view| {
             view.session = None;
             view.tally = tally;
         });
+        self.ended_told = Some(session.clone());
         self.report(Report::Ended { session }).await;
     }
 

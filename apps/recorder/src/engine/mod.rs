@@ -195,7 +195,10 @@ impl Engine {
             }
             Command::Begin(session) => self.begin(&session),
             Command::End(session) => {
-                self.tell(&session.inputs, |want| want.record = None);
+                self.tell(&session.inputs, |want| {
+                    want.record = None;
+                    want.ended = Some(session.id.clone());
+                });
                 let id = session.id;
                 self.later.push(Box::pin(async move {
                     tokio::time::sleep(STOP_PATIENCE).await;

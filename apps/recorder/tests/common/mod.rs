@@ -278,6 +278,7 @@ impl Box {
 
     /// Starts, and waits until footage is safe.
     pub async fn start(&self, label: &str) -> OwnedObjectPath {
+        let began = Instant::now();
         let options = StartOptions {
             label: Some(label.to_owned()),
             wait_ms: Some(20_000),
@@ -289,6 +290,12 @@ impl Box {
             .start(options)
             .await
             .unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "safe only after {:?}\n{}",
+            began.elapsed(),
+            self.log()
+        );
         assert!(created);
         assert!(
             self.recorder().await.safe_frames().await.unwrap() > 0,
