@@ -15,7 +15,7 @@ fn options() -> Options {
         credentials: None,
         connect_timeout: Duration::from_secs(5),
         answer_timeout: Duration::from_secs(1),
-        silence_timeout: Duration::from_secs(1),
+        silence_timeout: Duration::from_secs(2),
     }
 }
 
@@ -42,9 +42,8 @@ fn camera(answers: &[&str], closes: bool) -> (String, JoinHandle<Vec<String>>) {
             asked.push(request);
             socket.write_all(&bytes(&answer.replace("{n}", &number))).unwrap();
         }
-        while !closes {
-            let Some(more) = request(&mut socket) else { break };
-            asked.push(more);
+        if !closes {
+            asked.extend(std::iter::from_fn(|| request(&mut socket)));
         }
         asked
     });
