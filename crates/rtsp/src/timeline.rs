@@ -12,9 +12,11 @@
 const WINDOW_NS: i64 = 2_000_000_000;
 /// Corrections are not faster than this (parts per million of the time that passes); quartz drifts by less than 100.
 const SLEW_PPM: i64 = 500;
-/// In the beginning, when all that came may have come late, they are faster.
+/// In the beginning, when all that came may have come late, they are faster; and so they are as long as the line is far off,
+/// as it is with cameras that begin with a burst of what they had in store.
 const SETTLING_NS: i64 = 10_000_000_000;
 const SETTLING_PPM: i64 = 10_000;
+const FAR_NS: i64 = 50_000_000;
 /// A camera that is off by more has changed its clock: then the line starts anew.
 const JUMP_NS: i64 = 2_000_000_000;
 /// Sender reports that would move sound by more are not believed.
@@ -142,7 +144,8 @@ impl Anchor {
         let passed_ns = (arrival_ns - self.last_arrival_ns).clamp(0, WINDOW_NS);
         self.last_arrival_ns = arrival_ns;
         let settling = arrival_ns - self.begun_ns < SETTLING_NS;
-        let ppm = if settling || self.follows {
+        let far = (self.target_ns - self.offset_ns).abs() > FAR_NS;
+        let ppm = if settling || far || self.follows {
             SETTLING_PPM
         } else {
             SLEW_PPM
@@ -209,6 +212,23 @@ mod tests {
                 assert!(at.abs_diff(arrival(n, 2)) < MS);
             }
         }
+    }
+
+    #[test]
+    fn a_burst_at_the_beginning_is_made_up_for() {
+        // The first second of footage comes at once.
+        let mut line = Line::new(90_000);
+        let mut last = 0;
+        for n in 0..4500_i64 {
+            let at = line.place(n * FRAME_TICKS, arrival(n.max(30), 0));
+            assert!(at > last, "{n}");
+            last = at;
+        }
+        assert!(
+            last.abs_diff(arrival(4499, 0)) < 60 * MS,
+            "{}",
+            last.abs_diff(arrival(4499, 0)) / MS
+        );
     }
 
     #[test]
