@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::frames::{assert_whole, numbers};
@@ -13,13 +15,12 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 const SMALL: &str = "source = \"test\"\nwidth = 320\nheight = 180\nframerate = 30\naudio = true\nbitrate_kbps = 500";
 
-/// More with `HOLDFAST_KILLS=100`.
-fn kills() -> u32 {
-    std::env::var("HOLDFAST_KILLS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(8)
-}
+/// Moments at which a capture is killed.
+const KILLS: u32 = 100;
+/// So many at a time: most of a round is waiting.
+const AT_A_TIME: u32 = 5;
+/// The players look at every so manieth file, as it was left.
+const LOOK_AT: u32 = 4;
 
 fn random_ms(below: u64) -> u64 {
     let mut bytes = [0; 8];
@@ -29,31 +30,69 @@ fn random_ms(below: u64) -> u64 {
 
 #[test]
 fn what_was_safe_survives_sigkill() {
-    for round in 0..kills() {
-        let station = Box_::new("sync_interval_ms = 100", SMALL);
-        let mut capture = station.capture_with_rotation(700);
-        let client = capture.client();
-        client.start(start("s1"));
-        client.started();
-        let moment = Instant::now() + Duration::from_millis(random_ms(2500));
-        client.until("the moment", PATIENCE, |_| Instant::now() >= moment);
-        // The newest word of the capture; more may have become safe since.
-        let told = client.status().clone();
-        capture.kill();
-
-        let session = station.root().join("2026-11-21/s1");
-        for part in recover::scan_tree(&session).unwrap() {
-            recover::recover(&part, None).unwrap();
+    std::thread::scope(|scope| {
+        for worker in 0..AT_A_TIME {
+            scope.spawn(move || (worker..KILLS).step_by(AT_A_TIME as usize).for_each(kill_once));
         }
-        let files = station.files("s1");
-        let found = assert_whole(&files).len() as u64;
-        assert!(
-            found >= told.counts.safe,
-            "round {round}: {found} of {} safe frames",
-            told.counts.safe
-        );
-        let report = station.verify("s1");
-        assert_eq!(report.inputs[0].frames_lost, 0);
+    });
+}
+
+fn kill_once(round: u32) {
+    let station = Box_::new("sync_interval_ms = 100", SMALL);
+    let mut capture = station.capture_with_rotation(700);
+    let client = capture.client();
+    client.start(start("s1"));
+    client.started();
+    let moment = Instant::now() + Duration::from_millis(random_ms(2500));
+    client.until("the moment", PATIENCE, |_| Instant::now() >= moment);
+    // The newest word of the capture; more may have become safe since.
+    let told = client.status().clone();
+    capture.kill();
+
+    for part in recover::scan_tree(&station.root()).unwrap() {
+        if round.is_multiple_of(LOOK_AT) {
+            opens_without_repair(&part);
+        }
+        recover::recover(&part, None).unwrap();
+    }
+    let files = station.files("s1");
+    let found = assert_whole(&files).len() as u64;
+    assert!(
+        found >= told.counts.safe,
+        "round {round}: {found} of {} safe frames",
+        told.counts.safe
+    );
+    let report = station.verify("s1");
+    assert_eq!(report.inputs[0].frames_lost, 0);
+}
+
+/// GStreamer, ffprobe and mkvmerge take the file as the crash left it.
+fn opens_without_repair(part: &Path) {
+    assert!(
+        !numbers(part).is_empty(),
+        "GStreamer finds no picture in {}",
+        part.display()
+    );
+    player(
+        "ffprobe",
+        &["-v", "error", "-count_packets", "-show_streams"],
+        part,
+        &[0],
+    );
+    // 1: done, with warnings.
+    player("mkvmerge", &["--quiet", "--output", "/dev/null"], part, &[0, 1]);
+}
+
+fn player(program: &str, arguments: &[&str], part: &Path, fine: &[i32]) {
+    match Command::new(program).args(arguments).arg(part).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.code().is_some_and(|code| fine.contains(&code)),
+                "{program}: {said}"
+            );
+        }
+        Err(error) => println!("SKIPPED: {program} does not start: {error}"),
     }
 }
 

@@ -8,9 +8,10 @@ use holdfast_config::Recording;
 use holdfast_link::{self as link, AlertCode, DropReason, Event, FileClosed, Started};
 use holdfast_segment::{CloseReason, Gap, GapCause, Mark, Safe, Track};
 
+use super::act::{Act, Limits};
 use super::files::{Files, StorageError};
 use super::gaps::{Gaps, cause_of};
-use super::segmenter::{Act, Limits, Segmenter};
+use super::segmenter::Segmenter;
 use super::tally::Tally;
 use crate::clock::{self, NS_PER_MS, NS_PER_S};
 use crate::packet::{Lost, Packet};

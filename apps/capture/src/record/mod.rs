@@ -1,5 +1,6 @@
 //! The writer thread: pre-roll ring, chunks, files, and the commands that begin and end a recording.
 
+mod act;
 mod files;
 mod gaps;
 mod job;
@@ -13,9 +14,10 @@ use holdfast_config::Recording;
 use holdfast_link::{self as link, Event, StopReason};
 use holdfast_segment::CloseReason;
 
+pub use act::{Act, Limits};
 pub use files::{Files, Station, StorageError};
 pub use job::Job;
-pub use segmenter::{Act, Limits, Segmenter};
+pub use segmenter::Segmenter;
 pub use tally::Tally;
 
 use crate::clock;

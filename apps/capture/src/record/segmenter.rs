@@ -13,6 +13,7 @@ use std::sync::Arc;
 use holdfast_link::DropReason;
 use holdfast_segment::{CloseReason, Track};
 
+use super::act::{Act, Limits};
 use crate::clock::NS_PER_MS;
 use crate::packet::{Packet, same_format};
 use crate::queue::Wake;
@@ -23,37 +24,6 @@ pub const AUDIO_WAIT_NS: u64 = 250 * NS_PER_MS;
 pub const FIRST_CHUNK_NS: u64 = 100 * NS_PER_MS;
 /// A source that delivers late or not at all does not keep its last frames from becoming safe for longer than this on top.
 const SLACK_NS: u64 = 200 * NS_PER_MS;
-
-/// Where to cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Length of a chunk.
-    pub sync_interval_ns: u64,
-    /// Length of a file.
-    pub rotation_ns: u64,
-    /// Size of a file.
-    pub rotation_bytes: u64,
-}
-
-/// What is to be done, in order.
-#[derive(Debug)]
-pub enum Act<D> {
-    /// Begin a file with these tracks; video is track 0, sound track 1.
-    Open {
-        /// Pictures.
-        video: Arc<Track>,
-        /// Sound, if there is any.
-        audio: Option<Arc<Track>>,
-        /// Decode time of its first keyframe.
-        start_ns: u64,
-    },
-    /// Write these as one chunk.
-    Append(Vec<Arc<Packet<D>>>),
-    /// Complete the file.
-    Close(CloseReason),
-    /// This video frame cannot be kept.
-    Lost(DropReason),
-}
 
 #[derive(Debug)]
 struct OpenFile {
