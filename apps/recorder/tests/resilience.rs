@@ -86,6 +86,15 @@ async fn a_dead_capture_is_replaced_and_the_session_goes_on() {
     assert_eq!((causes("cam0"), causes("cam1")), (vec![GapCause::CaptureDied], vec![]));
 }
 
+/// Random moments at which the recorder is killed during one recording.
+const RECORDER_KILLS: u32 = 50;
+
+fn random(below: u64) -> u64 {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).unwrap();
+    u64::from_ne_bytes(bytes) % below
+}
+
 #[tokio::test]
 async fn a_dead_recorder_costs_no_frame() {
     let mut holdfast = Box::new(&test_input("cam0", true)).await;
@@ -96,8 +105,10 @@ async fn a_dead_recorder_costs_no_frame() {
     };
     let (path, _) = holdfast.recorder().await.start(options.clone()).await.unwrap();
     let pid = holdfast.input("cam0").await.pid().await.unwrap();
-    for round in 1..=5 {
-        holdfast.until_safe_frames("cam0", round * 20).await;
+    let mut safe = 0;
+    for _ in 0..RECORDER_KILLS {
+        safe += random(15);
+        holdfast.until_safe_frames("cam0", safe).await;
         holdfast.kill_recorder();
         holdfast.start_recorder().await;
         let recorder = holdfast.recorder().await;
@@ -106,7 +117,7 @@ async fn a_dead_recorder_costs_no_frame() {
         assert_eq!(recorder.start(options.clone()).await.unwrap(), (path.clone(), false));
     }
     let input = holdfast.input("cam0").await;
-    holdfast.until_safe_frames("cam0", 120).await;
+    holdfast.until_safe_frames("cam0", safe + 30).await;
     assert_eq!((input.pid().await.unwrap(), input.restarts().await.unwrap()), (pid, 0));
     let totals = holdfast.stop().await;
     assert_eq!(
