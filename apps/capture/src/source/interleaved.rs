@@ -409,3 +409,7 @@ fn caps(stream: &Stream) -> Option<gst::Caps> {
     };
     Some(caps.build())
 }
+
+#[cfg(test)]
+#[path = "interleaved_tests.rs"]
+mod tests;
