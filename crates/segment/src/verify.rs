@@ -13,8 +13,9 @@ pub use report::{FileReport, Finding, InputReport, SessionReport, Severity};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Steps in time up to this are jitter, not a gap.
-const TOLERANCE_NS: u64 = 250_000_000;
+/// Steps in time up to this are jitter, not a gap. Larger ones must be on record with their cause (of tracks whose frames are far
+/// apart: those larger than four frames).
+pub const TOLERANCE_NS: u64 = 250_000_000;
 
 /// Verifies all segments (`*.mp4`, `*.mp4.part`) below a directory, and how those of each input follow each other.
 ///

@@ -11,6 +11,7 @@ use holdfast_segment::{CloseReason, Gap, GapCause, Mark, Safe, Track};
 use super::act::{Act, Limits};
 use super::files::{Files, StorageError};
 use super::gaps::{Gaps, cause_of};
+use super::jumps::Jumps;
 use super::segmenter::Segmenter;
 use super::tally::Tally;
 use crate::clock::{self, NS_PER_MS, NS_PER_S};
@@ -31,6 +32,7 @@ pub struct Job<D> {
     files: Files,
     tally: Tally,
     gaps: Gaps,
+    jumps: Jumps,
     /// Marks that came while no file was open.
     marks: Vec<Mark>,
     started: Option<Started>,
@@ -67,6 +69,7 @@ impl<D: AsRef<[u8]>> Job<D> {
             files,
             tally: Tally::default(),
             gaps,
+            jumps: Jumps::default(),
             marks: Vec::new(),
             started: None,
             first_ns: 0,
@@ -254,6 +257,7 @@ impl<D: AsRef<[u8]>> Job<D> {
                 if let Some(gap) = gap {
                     tell_gap(&gap, shared);
                     self.gaps.close();
+                    self.jumps.explained(start_ns);
                 }
                 self.unannounced = true;
                 for mark in std::mem::take(&mut self.marks) {
@@ -273,15 +277,7 @@ impl<D: AsRef<[u8]>> Job<D> {
             self.lose_unwritten(packets.iter());
             return;
         }
-        let gap_ends = packets
-            .iter()
-            .filter(|packet| packet.is_video())
-            .map(|packet| packet.dts_ns);
-        if let Some(gap) = gap_ends.clone().find_map(|end_ns| self.gaps.ended_by(end_ns)) {
-            tell_gap(&gap, shared);
-            self.gaps.close();
-            self.files.note_gap(gap);
-        }
+        self.note_gaps(packets, shared);
         self.tally.muxed(frames);
         self.files.note_counts(self.tally.file_counts());
         match self.files.append(packets) {
@@ -289,6 +285,28 @@ impl<D: AsRef<[u8]>> Job<D> {
             Err(error) => {
                 self.lose(DropReason::WriteFailed, frames, first_ns);
                 self.storage_failed(&error, shared);
+            }
+        }
+    }
+
+    /// What is missing before and between these packets goes on record with them.
+    fn note_gaps(&mut self, packets: &[Arc<Packet<D>>], shared: &Shared) {
+        // Pictures first: they say what the hole is, and sound has it too.
+        let (video, audio): (Vec<_>, Vec<_>) = packets.iter().partition(|packet| packet.is_video());
+        for packet in video.into_iter().chain(audio) {
+            let ended = if packet.is_video() {
+                self.gaps.ended_by(packet.dts_ns)
+            } else {
+                None
+            };
+            if ended.is_some() {
+                self.gaps.close();
+                self.jumps.explained(packet.dts_ns);
+            }
+            let jumped = self.jumps.before(packet.is_video(), packet.dts_ns, packet.duration_ns);
+            for gap in ended.into_iter().chain(jumped) {
+                tell_gap(&gap, shared);
+                self.files.note_gap(gap);
             }
         }
     }

@@ -4,6 +4,7 @@ mod act;
 mod files;
 mod gaps;
 mod job;
+mod jumps;
 mod segmenter;
 mod tally;
 

@@ -1,0 +1,81 @@
+//! Jumps in time that nobody announced: a source that stood still for a while without breaking off. Pure.
+
+use holdfast_segment::verify::TOLERANCE_NS;
+use holdfast_segment::{Gap, GapCause};
+
+/// Watches how the times of each track follow each other, as `holdfast_segment::verify` will: what it would call a hole
+/// has to stand in the file with its cause.
+#[derive(Debug, Default)]
+pub struct Jumps {
+    /// Of the last frame of each track (pictures, sound): when it began and how long it lasts.
+    last: [Option<(u64, u64)>; 2],
+    /// End of the newest gap that is on record.
+    explained_until_ns: u64,
+}
+
+impl Jumps {
+    /// A gap up to `end_ns` is on record, whoever noticed it.
+    pub fn explained(&mut self, end_ns: u64) {
+        self.explained_until_ns = self.explained_until_ns.max(end_ns);
+    }
+
+    /// The hole before this frame, if there is one that is not on record yet.
+    pub fn before(&mut self, is_video: bool, dts_ns: u64, duration_ns: u64) -> Option<Gap> {
+        let (last_ns, lasts_ns) = self.last[usize::from(!is_video)].replace((dts_ns, duration_ns))?;
+        let limit_ns = TOLERANCE_NS.max(lasts_ns.saturating_mul(4));
+        let jumped = dts_ns.saturating_sub(last_ns) > limit_ns;
+        // Sound and pictures stop together but seldom at the same moment.
+        let known = dts_ns <= self.explained_until_ns.saturating_add(TOLERANCE_NS);
+        if !jumped || known {
+            return None;
+        }
+        self.explained(dts_ns);
+        let start_mono_ns = last_ns.saturating_add(lasts_ns);
+        Some(Gap {
+            cause: GapCause::SourceLost,
+            start_mono_ns,
+            duration_ns: dts_ns.saturating_sub(start_mono_ns),
+            frames_lost: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_segment::GapCause;
+
+    use super::Jumps;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_source_that_stood_still_leaves_one_gap_for_pictures_and_sound() {
+        let mut jumps = Jumps::default();
+        for number in 0..10 {
+            assert_eq!(jumps.before(true, number * 33 * MS, 33 * MS), None);
+            assert_eq!(jumps.before(false, number * 21 * MS, 21 * MS), None);
+        }
+        let gap = jumps.before(true, 1_200 * MS, 33 * MS).unwrap();
+        assert_eq!(
+            (gap.cause, gap.start_mono_ns, gap.duration_ns),
+            (GapCause::SourceLost, 330 * MS, 870 * MS)
+        );
+        assert_eq!(jumps.before(false, 1_210 * MS, 21 * MS), None, "the same hole");
+        assert_eq!(jumps.before(true, 1_233 * MS, 33 * MS), None);
+        assert!(
+            jumps.before(false, 2_000 * MS, 21 * MS).is_some(),
+            "a hole in the sound alone is one, too"
+        );
+    }
+
+    #[test]
+    fn jitter_slow_cameras_and_holes_on_record_are_no_jumps() {
+        let mut jumps = Jumps::default();
+        jumps.before(true, 0, 33 * MS);
+        assert_eq!(jumps.before(true, 240 * MS, 33 * MS), None, "jitter");
+        jumps.explained(5_000 * MS);
+        assert_eq!(jumps.before(true, 5_000 * MS, 1_000 * MS), None, "on record");
+        assert_eq!(jumps.before(true, 6_000 * MS, 1_000 * MS), None, "a picture a second");
+        assert!(jumps.before(true, 11_000 * MS, 1_000 * MS).is_some());
+    }
+}
