@@ -232,6 +232,22 @@ async fn every_refusal_has_its_number() {
 }
 
 #[tokio::test]
+async fn a_recording_that_has_ended_has_no_rate_any_more() {
+    let holdfast = Box::new(&test_input("cam0", true)).await;
+    let recorder = holdfast.recorder().await;
+    holdfast.start("rate").await;
+    holdfast
+        .until("a rate", || async {
+            let info = recorder.get_storage_info(none()).await;
+            info.is_ok_and(|info| info.rate_bytes_per_second > 0 && info.seconds_left.is_some())
+        })
+        .await;
+    holdfast.stop().await;
+    let info = recorder.get_storage_info(none()).await.unwrap();
+    assert_eq!((info.rate_bytes_per_second, info.seconds_left), (0, None));
+}
+
+#[tokio::test]
 async fn storage_that_is_full_missing_or_read_only_is_refused_by_name() {
     // Everything is "full" from one percent on.
     let mut holdfast = Box::without_recorder("warn_percent = 1\nblock_percent = 2\n", &test_input("cam0", false)).await;

@@ -249,7 +249,9 @@ impl Manager {
             _ => self.facade.storage.borrow().clone(),
         };
         let storage = &self.facade.config.storage;
-        let rate = *self.facade.rate.borrow();
+        // The meter looks once a second; a recording that has ended since has no rate any more.
+        let recording = self.facade.view.borrow().session.is_some();
+        let rate = if recording { *self.facade.rate.borrow() } else { 0 };
         let used_percent = match status.total_bytes {
             0 => 0.0,
             _ => f64::from(status.used_percent),
