@@ -1,11 +1,13 @@
 //! The data plane of Holdfast: one input, from source to safe bytes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use holdfast_capture::encoders::{self, Job};
+use holdfast_capture::source::needs;
 use holdfast_capture::{probe, wiring};
+use holdfast_config::Config;
 
 #[derive(Debug, Parser)]
 #[command(name = "holdfast-capture", version, about = "Records one input of Holdfast")]
@@ -21,6 +23,7 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::enum_variant_names, reason = "these are the names of the commands, and all of them probe")]
 enum Task {
     /// Shows which encoders work on this box.
     ProbeEncoders {
@@ -29,6 +32,12 @@ enum Task {
         json: bool,
         #[command(flatten)]
         picture: PictureArguments,
+    },
+    /// Shows which GStreamer elements the configured inputs need and this box lacks.
+    ProbeElements {
+        /// For programs.
+        #[arg(long)]
+        json: bool,
     },
     /// Tries one encoder; what other tasks run as a child with a deadline.
     #[command(hide = true)]
@@ -74,6 +83,7 @@ fn main() -> ExitCode {
     let result = match (arguments.command, arguments.input) {
         (Some(Task::ProbeEncoder { name, picture }), _) => probe_one(&name, &picture.job()),
         (Some(Task::ProbeEncoders { json, picture }), _) => probe_all(json, &picture.job()),
+        (Some(Task::ProbeElements { json }), _) => probe_elements(&arguments.config, json),
         (None, Some(input)) => wiring::run(&arguments.config, &input).map_err(Into::into),
         (None, None) => Err("say which input: --input NAME".into()),
     };
@@ -92,6 +102,33 @@ fn probe_one(name: &str, job: &Job) -> Outcome {
     gstreamer::init()?;
     let evidence = probe::try_encoder(encoders::row(name)?, job);
     println!("{}", serde_json::to_string(&evidence)?);
+    Ok(())
+}
+
+fn probe_elements(config: &Path, json: bool) -> Outcome {
+    let config = Config::load(config)?;
+    gstreamer::init()?;
+    let found: Vec<_> = config
+        .inputs
+        .iter()
+        .map(|input| (&input.name, needs::missing(input)))
+        .collect();
+    if json {
+        let rows: Vec<_> = found
+            .iter()
+            .map(|(input, missing)| serde_json::json!({ "input": input, "missing": missing }))
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    for (input, missing) in found {
+        if missing.is_empty() {
+            println!("{input}: all elements are installed");
+        }
+        for needs::Missing { element, package } in missing {
+            println!("{input}: {element} is not installed; it comes with {package}");
+        }
+    }
     Ok(())
 }
 

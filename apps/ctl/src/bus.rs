@@ -84,9 +84,19 @@ pub async fn is_running(link: &Link) -> Result<bool, Failure> {
         .map_err(|error| failure(link, &error.into()))
 }
 
-/// The recorder, which must be running.
+/// Would the bus start the recorder for whoever calls it?
+async fn is_activatable(link: &Link) -> Result<bool, Failure> {
+    let bus = zbus::fdo::DBusProxy::new(&link.connection)
+        .await
+        .map_err(|error| failure(link, &error))?;
+    let names = bus.list_activatable_names().await;
+    let names = names.map_err(|error| failure(link, &error.into()))?;
+    Ok(names.iter().any(|name| name.as_str() == BUS_NAME))
+}
+
+/// The recorder, which must be running, or be started by the bus for this.
 pub async fn recorder(link: &Link) -> Result<RecorderProxy<'static>, Failure> {
-    if !is_running(link).await? {
+    if !is_running(link).await? && !is_activatable(link).await? {
         return Err(not_running(link));
     }
     RecorderProxy::new(&link.connection)
@@ -136,6 +146,17 @@ pub fn failure(link: &Link, error: &zbus::Error) -> Failure {
         )
         .with("bus_message", text),
         "ServiceUnknown" | "NameHasNoOwner" => not_running(link),
+        // The bus, or systemd for it, tried to start the recorder (dbus-daemon's Spawn errors, systemd's of jobs and units).
+        _ if ["org.freedesktop.DBus.Error.Spawn", "org.freedesktop.systemd1."]
+            .iter()
+            .any(|prefix| name.starts_with(prefix)) =>
+        {
+            Failure::new(
+                Exit::Unreachable,
+                format!("{} could not start the recorder: {text}", link.name),
+                "look at what it said: journalctl -u holdfast-recorder",
+            )
+        }
         "NoReply" | "Timeout" | "TimedOut" => Failure::new(
             Exit::Unreachable,
             format!("the recorder on {} does not answer", link.name),

@@ -1,7 +1,7 @@
 //! `doctor`: what is missing on this box, and what to do about it.
 
+mod capture;
 mod checks;
-mod encoders;
 
 use holdfast_config::Config;
 use serde::Serialize;
@@ -62,11 +62,11 @@ pub async fn run(global: &Global, out: &Output) -> Outcome {
             found.extend(checks::storage(config));
             found.extend(checks::inputs(config));
             found.push(checks::unfinished(config));
-            found.extend(encoders::check(config).await);
+            found.extend(capture::check(config, global).await);
             found.push(checks::directories(config));
         }
         Err(_) => found.extend(
-            ["storage", "inputs", "recovery", "encoders"]
+            ["storage", "inputs", "recovery", "elements", "encoders"]
                 .map(|name| Check::skipped(name, "the configuration must be right first")),
         ),
     }

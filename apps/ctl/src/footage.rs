@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use holdfast_segment::export::{Export, Gaps, Options, Summary, find_segments};
 use holdfast_segment::recover::{self, Outcome as Became};
@@ -107,16 +106,25 @@ pub fn verify(global: &Global, out: &Output, what: &[String], strict: bool) -> O
     Ok(if ok { Exit::Ok } else { Exit::Findings })
 }
 
-/// Verification reads every byte: on a terminal it shows that it is at work.
+/// Verification reads every byte: on a terminal it shows how far it is.
 fn verify_with_progress(paths: &[PathBuf], out: &Output) -> SessionReport {
     if out.json {
         return verify::verify_files(paths);
     }
-    let spinner = bar(0, "{spinner} verifying {msg}, {elapsed}");
-    spinner.set_message(output::count(paths.len() as u64, "file"));
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    let report = verify::verify_files(paths);
-    spinner.finish_and_clear();
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let bar = bar(
+        paths.iter().map(|path| size(path)).sum(),
+        "{bar:30} {percent} %, {msg}, {eta} left",
+    );
+    let mut files = 0;
+    let mut tell = |bytes| {
+        bar.set_message(format!("{files} of {}", output::count(paths.len() as u64, "file")));
+        bar.inc(bytes);
+        files += 1;
+    };
+    tell(0);
+    let report = verify::verify_files_with(paths, |file| tell(size(&file.path)));
+    bar.finish_and_clear();
     report
 }
 

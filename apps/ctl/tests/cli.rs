@@ -368,7 +368,7 @@ fn doctor_believes_what_the_capture_program_found_out() {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         path
     };
-    let encoders = |program: &str, input: &str| {
+    let ask = |program: &str, input: &str, name: &str| {
         let more =
             format!("[recorder]\ncapture_program = \"{program}\"\n[[input]]\nname = \"a\"\nsource = \"test\"\n{input}");
         let arguments = [
@@ -379,8 +379,23 @@ fn doctor_believes_what_the_capture_program_found_out() {
             "--config",
             &shelf.config(&more),
         ];
-        check(&json(&holdfast(&arguments).out), "encoders").remove(0)
+        check(&json(&holdfast(&arguments).out), name).remove(0)
     };
+    let lacking = program(
+        r#"[{"input":"a","missing":[{"element":"rtspsrc","package":"plugins-good"},{"element":"h264parse","package":"plugins-bad"}]},
+            {"input":"b","missing":[]},
+            {"input":"c","missing":[{"element":"h264parse","package":"plugins-bad"}]}]"#,
+    );
+    let (level, told) = ask(&lacking, "", "elements");
+    assert!(
+        level == "fail" && told.contains("a needs rtspsrc, h264parse; c needs h264parse"),
+        "{told}"
+    );
+    assert!(told.contains("apt install plugins-bad plugins-good"), "{told}");
+    let (level, told) = ask(&program(r#"[{"input":"a","missing":[]}]"#), "", "elements");
+    assert!(level == "ok", "{told}");
+
+    let encoders = |program: &str, input: &str| ask(program, input, "encoders");
     let found = program(
         r#"[{"codec":"H264","encoder":"x264enc","evidence":{"frames":30,"decoder":"d","error":null},"installed":true,"package":"ugly","works":true},
             {"codec":"H264","encoder":"vah264enc","evidence":{"frames":0,"decoder":null,"error":"no VA display"},"installed":true,"package":"bad","works":false},

@@ -31,7 +31,18 @@ pub fn verify_session(dir: &Path) -> Result<SessionReport> {
 /// Verifies these files, and how those of each input follow each other.
 #[must_use]
 pub fn verify_files(paths: &[PathBuf]) -> SessionReport {
-    continuity::join(paths.iter().map(|path| verify_file(path)).collect())
+    verify_files_with(paths, |_| {})
+}
+
+/// Verifies these files as [`verify_files`] does, and hands over the report of each as soon as it is done: reading all
+/// of a long session takes minutes, and somebody waits.
+pub fn verify_files_with(paths: &[PathBuf], mut done: impl FnMut(&FileReport)) -> SessionReport {
+    let verify = |path: &PathBuf| {
+        let report = verify_file(path);
+        done(&report);
+        report
+    };
+    continuity::join(paths.iter().map(verify).collect())
 }
 
 fn list(dir: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {

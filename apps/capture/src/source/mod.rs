@@ -5,6 +5,7 @@ pub mod audio;
 pub mod encode;
 pub mod file;
 pub mod interleaved;
+pub mod needs;
 pub mod offer;
 pub mod rtsp;
 pub mod supervise;
@@ -158,9 +159,9 @@ pub fn make(factory: &str) -> Result<gst::Element, Failure> {
 fn package_of(factory: &str) -> &'static str {
     match factory {
         "h264parse" | "h265parse" | "h264timestamper" | "h265timestamper" | "opusparse" => "gstreamer1.0-plugins-bad",
-        "alsasrc" | "audioconvert" | "audioresample" | "audiotestsrc" | "videotestsrc" | "videoconvert" | "opusenc" => {
-            "gstreamer1.0-plugins-base"
-        }
+        "capsfilter" | "filesrc" => "libgstreamer1.0-0",
+        "alsasrc" | "appsink" | "appsrc" | "audioconvert" | "audioresample" | "audiotestsrc" | "videotestsrc"
+        | "videoconvert" | "opusenc" => "gstreamer1.0-plugins-base",
         _ => "gstreamer1.0-plugins-good",
     }
 }

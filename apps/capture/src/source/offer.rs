@@ -152,6 +152,14 @@ pub fn parsers(media: &str, encoding: &str) -> Option<(&'static [&'static str], 
     Some((elements.get(1..).unwrap_or_default(), caps))
 }
 
+/// All elements for whatever a camera may send; `taken_out` of RTP already, or not.
+pub fn all_elements(taken_out: bool, audio: bool) -> impl Iterator<Item = &'static str> {
+    WAYS.iter()
+        .filter(move |way| audio || way.media != "audio")
+        .flat_map(move |way| way.elements.iter().skip(usize::from(taken_out)).copied())
+        .filter(|element| *element != CAPS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Offer;

@@ -29,6 +29,11 @@ fn a_call_starts_the_recorder_and_strangers_may_only_read() {
     let owner = rig.run(&["busctl", "status", NAME]).out;
     assert!(owner.lines().any(|line| line == format!("PID={pid}")), "{owner}");
     assert!(owner.lines().any(|line| line == format!("Unit={RECORDER}")), "{owner}");
+    // So does the command line.
+    assert!(rig.run(&["systemctl", "stop", RECORDER]).ok());
+    let said = rig.run_as("nobody", &["holdfast", "status"]);
+    assert!(said.ok() && said.out.contains("idle"), "{said:?}");
+    assert_eq!(rig.property(RECORDER, "ActiveState"), "active");
     for (method, arguments) in [("ListSessions", ["a{sv}", "0"]), ("GetStorageInfo", ["a{sv}", "0"])] {
         let said = appliance.call_as("nobody", method, &arguments);
         assert!(said.ok(), "{method}: {}", said.err);

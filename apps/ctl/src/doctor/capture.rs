@@ -1,4 +1,4 @@
-//! What the capture program finds out about encoders: it knows GStreamer, this program does not.
+//! What the capture program finds out about GStreamer, which this program does not know.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use holdfast_config::{Config, Source};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
 use super::{Check, Level};
+use crate::args::Global;
 
 /// Probes run every encoder for a moment, each in a child with a deadline of its own.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-pub async fn check(config: &Config) -> Vec<Check> {
+/// Are the elements there that the inputs need, and does an encoder work?
+pub async fn check(config: &Config, global: &Global) -> Vec<Check> {
     let Some(program) = find(&config.recorder.capture_program) else {
         return vec![Check::new(
             "encoders",
@@ -26,45 +29,90 @@ pub async fn check(config: &Config) -> Vec<Check> {
             "install it beside this program or in PATH, or set recorder.capture_program to where it is",
         )];
     };
-    let mut command = Command::new(&program);
-    command
-        .args(["probe-encoders", "--json"])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let fail = |message: String, remedy: &str| vec![Check::new("encoders", Level::Fail, message, remedy)];
+    let path = global.config.display().to_string();
+    let mut checks = match ask(&program, &["--config", &path, "probe-elements", "--json"]).await {
+        Ok(needs) => vec![elements(needs)],
+        Err(problem) => vec![problem.told_as("elements")],
+    };
+    match ask(&program, &["probe-encoders", "--json"]).await {
+        Ok(rows) => checks.extend(judge(config, &program, rows)),
+        Err(problem) => checks.push(problem.told_as("encoders")),
+    }
+    checks
+}
+
+/// What kept the capture program from answering, and the remedy.
+struct Problem(String, &'static str);
+
+impl Problem {
+    fn told_as(self, name: &'static str) -> Check {
+        Check::new(name, Level::Fail, self.0, self.1)
+    }
+}
+
+async fn ask<T: DeserializeOwned>(program: &Path, arguments: &[&str]) -> Result<Vec<T>, Problem> {
+    let asked = format!("{} {}", program.display(), arguments.join(" "));
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     let output = match tokio::time::timeout(DEADLINE, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => {
-            return fail(
+            return Err(Problem(
                 format!("{} can't be run: {error}", program.display()),
                 "check the file and its permissions",
-            );
+            ));
         }
         Err(_) => {
-            return fail(
-                format!(
-                    "{} probe-encoders did not end within {} s",
-                    program.display(),
-                    DEADLINE.as_secs()
-                ),
+            return Err(Problem(
+                format!("{asked} did not end within {} s", DEADLINE.as_secs()),
                 "an encoder's driver hangs: look at dmesg, and name a working encoder in the configuration",
-            );
+            ));
         }
     };
-    let said = String::from_utf8_lossy(&output.stderr);
-    let Ok(rows) = serde_json::from_slice::<Vec<Row>>(&output.stdout) else {
-        let last = said
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("nothing")
-            .trim();
-        return fail(
-            format!("{} probe-encoders failed and said: {last}", program.display()),
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().rev().find(|line| !line.trim().is_empty());
+        Problem(
+            format!("{asked} failed and said: {}", last.unwrap_or("nothing").trim()),
             "install GStreamer and its plugins: gstreamer1.0-plugins-base, -good, -bad and -ugly, gstreamer1.0-libav",
-        );
-    };
-    judge(config, &program, &rows)
+        )
+    })
+}
+
+/// What an input lacks.
+#[derive(Debug, Deserialize)]
+struct Needs {
+    input: String,
+    missing: Vec<Missing>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Missing {
+    element: String,
+    package: String,
+}
+
+fn elements(needs: Vec<Needs>) -> Check {
+    let mut packages = BTreeSet::new();
+    let mut lacks = Vec::new();
+    for Needs { input, missing } in needs {
+        if missing.is_empty() {
+            continue;
+        }
+        let names: Vec<&str> = missing.iter().map(|missing| missing.element.as_str()).collect();
+        lacks.push(format!("{input} needs {}", names.join(", ")));
+        packages.extend(missing.into_iter().map(|missing| missing.package));
+    }
+    if lacks.is_empty() {
+        return Check::ok("elements", "all GStreamer elements that the inputs need are installed");
+    }
+    let packages: Vec<String> = packages.into_iter().collect();
+    Check::new(
+        "elements",
+        Level::Fail,
+        format!("GStreamer elements are missing: {}", lacks.join("; ")),
+        format!("sudo apt install {}", packages.join(" ")),
+    )
 }
 
 /// An encoder of the capture program's table, and whether it works here.
@@ -104,7 +152,7 @@ impl Row {
     }
 }
 
-fn judge(config: &Config, program: &Path, rows: &[Row]) -> Vec<Check> {
+fn judge(config: &Config, program: &Path, rows: Vec<Row>) -> Vec<Check> {
     let names = |rows: &mut dyn Iterator<Item = &Row>| {
         let names: Vec<&str> = rows.map(|row| row.encoder.as_str()).collect();
         if names.is_empty() {
