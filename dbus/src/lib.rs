@@ -2,11 +2,13 @@
 //!
 //! `org.holdfast.Recorder1.xml` beside this crate is the contract itself and says what everything means; these types follow it.
 
+mod alert;
 mod error;
 mod names;
 mod proxies;
 mod types;
 
+pub use alert::{AlertCode, AlertInfo, AlertLevel};
 pub use error::{Detail, Error, ErrorCode};
 pub use names::{BUS_NAME, NO_OBJECT, ROOT_PATH, input_path, session_id_of, session_path};
 pub use proxies::{

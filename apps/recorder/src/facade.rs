@@ -6,6 +6,7 @@ use holdfast_config::Config;
 use holdfast_dbus::{Error, ErrorCode, Totals, session_path};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::alerts::Alerts;
 use crate::captures::InputView;
 use crate::storage;
 use crate::store::{Catalog, EndTotals, Noted, Summary};
@@ -153,6 +154,8 @@ pub struct Facade {
     pub storage: watch::Receiver<storage::Status>,
     /// Bytes per second that are being made safe, over the last seconds.
     pub rate: watch::Receiver<u64>,
+    /// What an operator should know.
+    pub alerts: Alerts,
     /// The mailbox. Full (64): the caller is told Busy.
     pub calls: mpsc::Sender<Call>,
 }

@@ -3,6 +3,7 @@
 //! It owns no footage and is in nobody's way: captures record without it, and it finds them again when it comes back.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod alerts;
 mod bus;
 mod captures;
 mod clock;

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_dbus::AlertCode;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
 
+use crate::alerts::Alerts;
 use crate::facade::Facade;
 use crate::{clock, storage};
 
@@ -31,14 +32,20 @@ async fn watch_storage(facade: &Facade, status: watch::Sender<storage::Status>) 
         let Ok(now) = tokio::task::spawn_blocking(move || storage::measure(&storage)).await else {
             continue;
         };
-        let before = status.borrow().level;
-        if now.level != before {
-            match now.level {
-                storage::Level::Ok => info!("the storage is well again"),
-                _ => warn!(level = now.level.name(), "{}", now.message),
-            }
-        }
+        raise(&facade.alerts, &now);
         status.send_if_modified(|status| std::mem::replace(status, now.clone()) != now);
+    }
+}
+
+/// Each level has its alert, and only that of the present level holds.
+fn raise(alerts: &Alerts, now: &storage::Status) {
+    for (level, code) in [
+        (storage::Level::Warn, AlertCode::StorageWarn),
+        (storage::Level::Low, AlertCode::StorageLow),
+        (storage::Level::Critical, AlertCode::StorageCritical),
+        (storage::Level::Unavailable, AlertCode::StorageUnavailable),
+    ] {
+        alerts.set(now.level == level, code, "storage", || now.message.clone());
     }
 }
 

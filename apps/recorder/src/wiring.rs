@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::info;
 use zbus::Connection;
 
+use crate::alerts::Alerts;
 use crate::captures::{Launcher, Shared, Spawn, Supervisor, Systemd};
 use crate::engine::{self, Engine};
 use crate::facade::{Facade, InputEntry, RecorderView};
@@ -132,6 +133,7 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
         view,
         storage: storage_status,
         rate,
+        alerts: Alerts::default(),
         calls: calls_sender,
     });
     tokio::spawn(meter::run(Arc::clone(&facade), storage_sender, rate_sender));

@@ -67,6 +67,7 @@ async fn the_service_keeps_its_contract() {
     let contract = Node::from_reader(INTERFACE_XML.as_bytes()).unwrap();
     let objects = [
         ("org.holdfast.Recorder1", ROOT_PATH.to_owned()),
+        ("org.holdfast.Recorder1.Alerts", ROOT_PATH.to_owned()),
         ("org.holdfast.Recorder1.Input", input_path("cam0").to_string()),
         ("org.holdfast.Recorder1.Session", session.to_string()),
     ];

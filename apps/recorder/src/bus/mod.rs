@@ -3,6 +3,7 @@
 //! Reading answers from what is in memory; commands go into the engine's mailbox. A client that is slow, wedged or gone holds up
 //! nobody: signals are sent by a task of their own, and nobody waits for it.
 
+mod alerts;
 mod input;
 mod manager;
 mod options;
@@ -42,6 +43,7 @@ pub async fn connect(bus: &Bus) -> anyhow::Result<Connection> {
 pub async fn serve(connection: &Connection, facade: Arc<Facade>, news: mpsc::Receiver<News>) -> anyhow::Result<()> {
     let server = connection.object_server();
     server.at(ROOT_PATH, manager::Manager::new(Arc::clone(&facade))).await?;
+    server.at(ROOT_PATH, alerts::Alerts::new(Arc::clone(&facade))).await?;
     for (index, input) in facade.inputs.iter().enumerate() {
         server
             .at(input_path(&input.name), input::Input::new(Arc::clone(&facade), index))

@@ -14,7 +14,7 @@ use zbus::names::InterfaceName;
 use zbus::object_server::{Interface, SignalEmitter};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 
-use super::{input, manager, recording};
+use super::{alerts, input, manager, recording};
 use crate::facade::{Facade, News, totals_on_bus};
 
 /// The newest sessions are objects. Those in use always are.
@@ -45,7 +45,8 @@ type Properties = HashMap<String, OwnedValue>;
 pub struct Publisher {
     connection: Connection,
     facade: Arc<Facade>,
-    told: HashMap<OwnedObjectPath, Properties>,
+    /// By path and interface.
+    told: HashMap<(OwnedObjectPath, &'static str), Properties>,
     sessions: BTreeMap<String, ()>,
     state: &'static str,
 }
@@ -95,7 +96,7 @@ impl Publisher {
                 break;
             };
             let path = session_path(&oldest);
-            self.told.remove(&path);
+            self.told.retain(|(told, _), _| *told != path);
             let _ = self
                 .connection
                 .object_server()
@@ -109,6 +110,7 @@ impl Publisher {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut view = self.facade.view.clone();
+        let mut raised = self.facade.alerts.changes();
         for tick in 0_u32.. {
             tokio::select! {
                 _ = ticks.tick() => self.publish(tick % SLOW_TICKS == 0).await,
@@ -116,6 +118,7 @@ impl Publisher {
                     Ok(()) => self.state_changed().await,
                     Err(_) => return,
                 },
+                Ok(()) = raised.changed() => self.publish_one::<alerts::Alerts>(&root_path(), false).await,
                 item = news.recv() => match item {
                     Some(item) => self.tell(item).await,
                     None => return,
@@ -188,6 +191,7 @@ impl Publisher {
 
     async fn publish(&mut self, counters: bool) {
         self.publish_one::<manager::Manager>(&root_path(), counters).await;
+        self.publish_one::<alerts::Alerts>(&root_path(), counters).await;
         let facade = Arc::clone(&self.facade);
         for input in &facade.inputs {
             self.publish_one::<input::Input>(&input_path(&input.name), counters)
@@ -219,9 +223,10 @@ impl Publisher {
             .await;
         let Ok(mut now) = properties else { return };
         now.retain(|name, _| !UNTOLD.contains(&name.as_str()));
-        let Some(told) = self.told.get_mut(path) else {
+        let key = (path.clone(), std::any::type_name::<I>());
+        let Some(told) = self.told.get_mut(&key) else {
             // Nobody can have seen anything older.
-            self.told.insert(path.clone(), now);
+            self.told.insert(key, now);
             return;
         };
         let mut changed: HashMap<String, OwnedValue> = HashMap::new();

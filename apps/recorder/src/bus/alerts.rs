@@ -1,0 +1,40 @@
+//! `org.holdfast.Recorder1.Alerts`, on the recorder's main object.
+
+use std::sync::Arc;
+
+use holdfast_dbus::{AlertInfo, Error};
+use zbus::interface;
+
+use super::options::{Dict, Options};
+use crate::alerts::Alert;
+use crate::facade::Facade;
+
+/// The register of alerts on the bus.
+pub struct Alerts {
+    facade: Arc<Facade>,
+}
+
+impl Alerts {
+    pub fn new(facade: Arc<Facade>) -> Self {
+        Self { facade }
+    }
+}
+
+#[interface(name = "org.holdfast.Recorder1.Alerts", introspection_docs = false)]
+impl Alerts {
+    #[zbus(out_args("alerts"))]
+    async fn list_alerts(&self, options: Dict) -> Result<Vec<AlertInfo>, Error> {
+        Options::new("ListAlerts", options).end()?;
+        Ok(self.facade.alerts.list().iter().rev().map(Alert::info).collect())
+    }
+
+    #[zbus(property)]
+    fn active(&self) -> Vec<AlertInfo> {
+        let alerts = self.facade.alerts.list();
+        alerts
+            .iter()
+            .filter(|alert| alert.is_active())
+            .map(Alert::info)
+            .collect()
+    }
+}
