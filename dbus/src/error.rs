@@ -144,12 +144,7 @@ impl Error {
     /// An error without details.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let mut error = Self {
-            code,
-            message: message.into(),
-            details: BTreeMap::new(),
-            wire: String::new(),
-        };
+        let mut error = Self { code, message: message.into(), details: BTreeMap::new(), wire: String::new() };
         error.render();
         error
     }
@@ -188,10 +183,7 @@ impl Error {
     pub fn from_parts(name: &str, wire: &str) -> Option<Self> {
         let code = ErrorCode::from_name(name)?;
         let (line, details) = wire.split_once('\n').unwrap_or((wire, ""));
-        let message = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once("] "))
-            .map_or(line, |(_, text)| text);
+        let message = line.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(line, |(_, text)| text);
         Some(Self {
             code,
             message: message.to_owned(),
@@ -243,22 +235,15 @@ mod tests {
 
     #[test]
     fn an_error_comes_back_from_its_wire_form() {
-        let error = Error::new(ErrorCode::StorageLow, "91 % full,\nfree some")
-            .with("used_percent", 91)
-            .with("root", "/x");
-        assert_eq!(
-            error.description(),
-            Some("[-1008] 91 % full, free some\n{\"root\":\"/x\",\"used_percent\":91}")
-        );
+        let error =
+            Error::new(ErrorCode::StorageLow, "91 % full,\nfree some").with("used_percent", 91).with("root", "/x");
+        assert_eq!(error.description(), Some("[-1008] 91 % full, free some\n{\"root\":\"/x\",\"used_percent\":91}"));
         let back = Error::from_parts("org.holdfast.Error.StorageLow", error.description().unwrap()).unwrap();
         assert_eq!(back.code, ErrorCode::StorageLow);
         assert_eq!(back.message, "91 % full, free some");
         assert_eq!(back.details["used_percent"], Detail::Number(91));
         assert_eq!(Error::from_parts("org.freedesktop.DBus.Error.AccessDenied", "x"), None);
         // A message that lost its tail, or never had one, is still shown.
-        assert_eq!(
-            Error::from_parts("org.holdfast.Error.Busy", "odd").unwrap().message,
-            "odd"
-        );
+        assert_eq!(Error::from_parts("org.holdfast.Error.Busy", "odd").unwrap().message, "odd");
     }
 }

@@ -82,10 +82,7 @@ mod tests {
 
     #[test]
     fn paths_carry_ids_there_and_back() {
-        assert_eq!(
-            input_path("cam-0_a").as_str(),
-            "/org/holdfast/Recorder1/input/cam_2d0_5fa"
-        );
+        assert_eq!(input_path("cam-0_a").as_str(), "/org/holdfast/Recorder1/input/cam_2d0_5fa");
         let id = "20261121T071503Z-k3f9w2";
         assert_eq!(session_id_of(session_path(id).as_str()).as_deref(), Some(id));
         assert_eq!(session_id_of(id).as_deref(), Some(id));

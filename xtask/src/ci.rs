@@ -53,9 +53,7 @@ pub fn run(args: &CiArgs) -> anyhow::Result<()> {
 }
 
 fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
-    steps.run("setup", || {
-        setup::run(&SetupArgs { check: args.no_install }).map(|()| String::new())
-    })?;
+    steps.run("setup", || setup::run(&SetupArgs { check: args.no_install }).map(|()| String::new()))?;
     steps.run("format", || command(cargo().args(["fmt", "--all", "--check"])))?;
     steps.run("lints", || {
         command(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
@@ -66,9 +64,7 @@ fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
     // From here on we start programs that have to be ended in order.
     let interrupt = Interrupt::listen()?;
     steps.run("demo", || demo::sanity(&interrupt).map(|()| String::new()))?;
-    steps.run("bench, short form", || {
-        bench::sanity(&interrupt).map(|()| String::new())
-    })?;
+    steps.run("bench, short form", || bench::sanity(&interrupt).map(|()| String::new()))?;
     Ok(())
 }
 
@@ -99,11 +95,7 @@ fn deny() -> anyhow::Result<String> {
 
 /// The program, as it is in `PATH` or in the user's cache, built into the cache where it is missing.
 fn cargo_deny() -> anyhow::Result<PathBuf> {
-    let in_path = Command::new("cargo-deny")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let in_path = Command::new("cargo-deny").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if in_path.is_ok_and(|status| status.success()) {
         return Ok(PathBuf::from("cargo-deny"));
     }
@@ -117,22 +109,9 @@ fn cargo_deny() -> anyhow::Result<PathBuf> {
         terminal::note("building cargo-deny, once for this user (some minutes)");
         // Unoptimised: it runs for a second, and is built in a third of the time.
         let mut install = cargo();
-        install.args([
-            "install",
-            "--quiet",
-            "--locked",
-            "--debug",
-            "--version",
-            DENY_VERSION,
-            "--root",
-        ]);
+        install.args(["install", "--quiet", "--locked", "--debug", "--version", DENY_VERSION, "--root"]);
         // Not below target/: other builds of ours would wait for its lock, and `cargo clean` would take it along.
-        command(
-            install
-                .arg(&root)
-                .arg("cargo-deny")
-                .env("CARGO_TARGET_DIR", root.join("target")),
-        )?;
+        command(install.arg(&root).arg("cargo-deny").env("CARGO_TARGET_DIR", root.join("target")))?;
         // What it was built from is large and not needed again.
         std::fs::remove_dir_all(root.join("target")).ok();
     }
@@ -205,16 +184,8 @@ impl Sum {
 
 impl std::fmt::Display for Sum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            suites,
-            passed,
-            failed,
-            ignored,
-        } = self;
-        write!(
-            f,
-            "{passed} tests passed, {failed} failed, {ignored} ignored, in {suites} suites"
-        )
+        let Self { suites, passed, failed, ignored } = self;
+        write!(f, "{passed} tests passed, {failed} failed, {ignored} ignored, in {suites} suites")
     }
 }
 
@@ -242,10 +213,7 @@ impl Steps {
             };
             table.row([(*name).to_owned(), terminal::duration(*time), outcome]);
         }
-        table.row([
-            "all".to_owned(),
-            terminal::duration(self.0.iter().map(|(_, time, _)| *time).sum()),
-        ]);
+        table.row(["all".to_owned(), terminal::duration(self.0.iter().map(|(_, time, _)| *time).sum())]);
         eprintln!();
         table.print();
     }
@@ -265,14 +233,6 @@ mod tests {
         ] {
             sum.add(line);
         }
-        assert_eq!(
-            sum,
-            Sum {
-                suites: 2,
-                passed: 9,
-                failed: 3,
-                ignored: 1
-            }
-        );
+        assert_eq!(sum, Sum { suites: 2, passed: 9, failed: 3, ignored: 1 });
     }
 }

@@ -35,46 +35,16 @@ const PROGRAMS: [(&str, &str); 3] = [
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
 const FILES: [(&str, &str); 11] = [
-    (
-        "apps/recorder/systemd/holdfast-recorder.service",
-        "usr/lib/systemd/system/holdfast-recorder.service",
-    ),
-    (
-        "apps/recorder/systemd/holdfast.slice",
-        "usr/lib/systemd/system/holdfast.slice",
-    ),
-    (
-        "apps/recorder/systemd/holdfast.preset",
-        "usr/lib/systemd/system-preset/80-holdfast.preset",
-    ),
-    (
-        "apps/recorder/systemd/sysusers.conf",
-        "usr/lib/sysusers.d/holdfast.conf",
-    ),
-    (
-        "apps/recorder/systemd/tmpfiles.conf",
-        "usr/lib/tmpfiles.d/holdfast.conf",
-    ),
-    (
-        "apps/recorder/systemd/org.holdfast.rules",
-        "usr/share/polkit-1/rules.d/org.holdfast.rules",
-    ),
-    (
-        "apps/capture/systemd/holdfast-capture@.service",
-        "usr/lib/systemd/system/holdfast-capture@.service",
-    ),
-    (
-        "dbus/org.holdfast.Recorder1.conf",
-        "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf",
-    ),
-    (
-        "dbus/org.holdfast.Recorder1.service",
-        "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service",
-    ),
-    (
-        "dbus/org.holdfast.Recorder1.xml",
-        "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml",
-    ),
+    ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
+    ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
+    ("apps/recorder/systemd/holdfast.preset", "usr/lib/systemd/system-preset/80-holdfast.preset"),
+    ("apps/recorder/systemd/sysusers.conf", "usr/lib/sysusers.d/holdfast.conf"),
+    ("apps/recorder/systemd/tmpfiles.conf", "usr/lib/tmpfiles.d/holdfast.conf"),
+    ("apps/recorder/systemd/org.holdfast.rules", "usr/share/polkit-1/rules.d/org.holdfast.rules"),
+    ("apps/capture/systemd/holdfast-capture@.service", "usr/lib/systemd/system/holdfast-capture@.service"),
+    ("dbus/org.holdfast.Recorder1.conf", "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf"),
+    ("dbus/org.holdfast.Recorder1.service", "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service"),
+    ("dbus/org.holdfast.Recorder1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml"),
     (CONFIG, "etc/holdfast/holdfast.toml"),
 ];
 
@@ -113,11 +83,7 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
         let script = printed(Command::new(programs.path("holdfast")).args(["completions", shell]))?;
         put(&args.root.join(to), &script, DATA)?;
     }
-    printed(
-        Command::new(programs.path("holdfast"))
-            .args(["man", "--out"])
-            .arg(args.root.join(MANUAL)),
-    )?;
+    printed(Command::new(programs.path("holdfast")).args(["man", "--out"]).arg(args.root.join(MANUAL)))?;
     terminal::good(&format!("installed below {}", args.root.display()));
     if args.root == Path::new("/") {
         terminal::note(
@@ -130,9 +96,7 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
 
 /// What a program of ours prints.
 fn printed(command: &mut Command) -> anyhow::Result<Vec<u8>> {
-    let output = command
-        .output()
-        .with_context(|| format!("{command:?} does not start"))?;
+    let output = command.output().with_context(|| format!("{command:?} does not start"))?;
     if !output.status.success() {
         bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }

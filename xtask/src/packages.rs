@@ -45,20 +45,14 @@ fn parse(text: &str) -> anyhow::Result<Vec<Package>> {
         if let Some(bad) = names.iter().find(|name| name.is_empty() || !name.chars().all(allowed)) {
             bail!("line {line}: \"{bad}\" is no name of a package");
         }
-        packages.push(Package {
-            names,
-            reason: reason.to_owned(),
-        });
+        packages.push(Package { names, reason: reason.to_owned() });
     }
     Ok(packages)
 }
 
 /// Those of which no alternative is installed.
 pub fn missing<'p>(packages: &'p [Package], installed: &HashSet<String>) -> Vec<&'p Package> {
-    packages
-        .iter()
-        .filter(|package| !package.names.iter().any(|name| installed.contains(name)))
-        .collect()
+    packages.iter().filter(|package| !package.names.iter().any(|name| installed.contains(name))).collect()
 }
 
 #[cfg(test)]
@@ -78,10 +72,7 @@ mod tests {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             reason: reason.to_owned(),
         };
-        assert_eq!(
-            packages,
-            [package(&["a", "b-1.0"], "why, # and how"), package(&["c++"], "x")]
-        );
+        assert_eq!(packages, [package(&["a", "b-1.0"], "why, # and how"), package(&["c++"], "x")]);
         let installed = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(missing(&packages, &installed(&["b-1.0"])), [&packages[1]]);
         assert_eq!(missing(&packages, &installed(&["a", "c++"])), Vec::<&Package>::new());

@@ -23,10 +23,7 @@ impl Guarded {
     /// Starts it in a process group of its own, so that a Ctrl-C reaches only us and the order of ending is ours.
     pub fn spawn(command: &mut Command) -> anyhow::Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let child = command
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("{name} does not start"))?;
+        let child = command.process_group(0).spawn().with_context(|| format!("{name} does not start"))?;
         Ok(Self { name, child })
     }
 
@@ -74,10 +71,7 @@ impl Drop for Guarded {
 
 /// Sends a signal to a process; whether there was one.
 pub fn signal(pid: u32, signal: Signal) -> bool {
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .is_some_and(|pid| kill_process(pid, signal).is_ok())
+    i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
 /// The processes that have `argument` on their command line, word for word. With a unique argument, such as a path in a

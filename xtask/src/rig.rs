@@ -37,11 +37,7 @@ impl Directory {
         std::fs::create_dir_all(&target).with_context(|| format!("{} can't be made", target.display()))?;
         let temporary = tempfile::Builder::new().prefix("bench-").tempdir_in(&target);
         let temporary = temporary.with_context(|| format!("no temporary directory in {}", target.display()))?;
-        Ok(Self {
-            path: temporary.path().to_owned(),
-            _lock: None,
-            temporary: Some(temporary),
-        })
+        Ok(Self { path: temporary.path().to_owned(), _lock: None, temporary: Some(temporary) })
     }
 
     /// One that stays: `path`, which must be empty or not there; or `target/demo` in place of that of the last run.
@@ -68,11 +64,7 @@ impl Directory {
                 _ => bail!("{} is none of ours; take it away", entry.path().display()),
             }
         }
-        Ok(Self {
-            path,
-            _lock: Some(lock),
-            temporary: None,
-        })
+        Ok(Self { path, _lock: Some(lock), temporary: None })
     }
 
     pub fn path(&self) -> &Path {
@@ -101,17 +93,11 @@ impl Camera {
         args: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<Self> {
         let mut command = Command::new(programs.path("holdfast-simcam"));
-        command
-            .arg("--end-with-stdin")
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.arg("--end-with-stdin").args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Guarded::spawn(&mut command)?;
         let output = process.child().stdout.take().context("a camera without output")?;
         let mut line = String::new();
-        BufReader::new(output)
-            .read_line(&mut line)
-            .context("the camera says nothing")?;
+        BufReader::new(output).read_line(&mut line).context("the camera says nothing")?;
         let announced: serde_json::Value =
             serde_json::from_str(&line).context("the simulated camera did not start (see above)")?;
         let urls = announced["urls"]
@@ -130,10 +116,7 @@ impl Camera {
 
     /// Its first address.
     pub fn url(&self) -> anyhow::Result<&str> {
-        self.urls
-            .first()
-            .map(String::as_str)
-            .context("a camera without an address")
+        self.urls.first().map(String::as_str).context("a camera without an address")
     }
 }
 
@@ -164,10 +147,8 @@ pub struct Place {
 
 impl Place {
     pub fn new(programs: &Programs, directory: &Path, settings: &Settings) -> anyhow::Result<Self> {
-        let runtime_directory = tempfile::Builder::new()
-            .prefix("holdfast-")
-            .tempdir()
-            .context("no temporary directory")?;
+        let runtime_directory =
+            tempfile::Builder::new().prefix("holdfast-").tempdir().context("no temporary directory")?;
         let runtime = runtime_directory.path().to_owned();
         let [root, state, logs] = DIRECTORIES.map(|name| directory.join(name));
         for path in [&root, &state, &logs] {
@@ -177,14 +158,7 @@ impl Place {
         let config = directory.join(CONFIG);
         std::fs::write(&config, toml(settings, &root, &runtime, &state, &address, programs)?)
             .with_context(|| format!("{} can't be written", config.display()))?;
-        Ok(Self {
-            config,
-            root,
-            runtime,
-            logs,
-            address,
-            _runtime_directory: runtime_directory,
-        })
+        Ok(Self { config, root, runtime, logs, address, _runtime_directory: runtime_directory })
     }
 }
 
@@ -219,23 +193,11 @@ impl Rig {
         let log = place.logs.join("recorder.log");
         let log_file = std::fs::File::create(&log).with_context(|| format!("{} can't be made", log.display()))?;
         let mut recorder = Command::new(programs.path("holdfast-recorder"));
-        recorder
-            .arg("--config")
-            .arg(&place.config)
-            .stdin(Stdio::null())
-            .stdout(log_file.try_clone()?)
-            .stderr(log_file);
+        recorder.arg("--config").arg(&place.config).stdin(Stdio::null()).stdout(log_file.try_clone()?).stderr(log_file);
         let recorder_process = Guarded::spawn(&mut recorder)?;
-        let connection = zbus::connection::Builder::address(place.address.as_str())?
-            .build()
-            .await;
+        let connection = zbus::connection::Builder::address(place.address.as_str())?.build().await;
         let connection = connection.context("the private bus does not answer")?;
-        let mut rig = Self {
-            connection,
-            recorder_process,
-            bus,
-            place,
-        };
+        let mut rig = Self { connection, recorder_process, bus, place };
         rig.wait_for_recorder(&log, interrupt).await?;
         Ok(rig)
     }
@@ -265,10 +227,7 @@ impl Rig {
 
     /// A proxy that asks anew every time.
     pub async fn recorder(&self) -> anyhow::Result<RecorderProxy<'static>> {
-        let proxy = RecorderProxy::builder(&self.connection)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await;
+        let proxy = RecorderProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await;
         proxy.context("no proxy for the recorder")
     }
 
@@ -307,14 +266,9 @@ fn start_bus(place: &Place) -> anyhow::Result<Guarded> {
     let output = bus.child().stdout.take().context("a bus without output")?;
     let mut line = String::new();
     // Printed once it listens.
-    BufReader::new(output)
-        .read_line(&mut line)
-        .context("the private bus says nothing")?;
+    BufReader::new(output).read_line(&mut line).context("the private bus says nothing")?;
     if line.is_empty() {
-        bail!(
-            "the private bus did not start (see {})",
-            place.logs.join("bus.log").display()
-        );
+        bail!("the private bus did not start (see {})", place.logs.join("bus.log").display());
     }
     Ok(bus)
 }
@@ -329,22 +283,10 @@ fn toml(
 ) -> anyhow::Result<String> {
     let mut text = String::from("# Made by cargo xtask.\n");
     let capture = programs.path("holdfast-capture");
-    writeln!(
-        text,
-        "[storage]\nroot = {}\nfilesystem = \"any\"\nwarn_percent = 98\nblock_percent = 99",
-        quoted(root)?
-    )?;
+    writeln!(text, "[storage]\nroot = {}\nfilesystem = \"any\"\nwarn_percent = 98\nblock_percent = 99", quoted(root)?)?;
     writeln!(text, "[recording]\n{}", settings.recording.join("\n"))?;
-    writeln!(
-        text,
-        "[recorder]\nbus = {}\nsupervisor = \"spawn\"",
-        quoted(Path::new(address))?
-    )?;
-    for (key, path) in [
-        ("runtime_dir", runtime),
-        ("state_dir", state),
-        ("capture_program", &capture),
-    ] {
+    writeln!(text, "[recorder]\nbus = {}\nsupervisor = \"spawn\"", quoted(Path::new(address))?)?;
+    for (key, path) in [("runtime_dir", runtime), ("state_dir", state), ("capture_program", &capture)] {
         writeln!(text, "{key} = {}", quoted(path)?)?;
     }
     for (name, lines) in &settings.inputs {
@@ -355,8 +297,6 @@ fn toml(
 
 /// A path as a TOML string.
 pub fn quoted(path: &Path) -> anyhow::Result<String> {
-    let text = path
-        .to_str()
-        .with_context(|| format!("{} is no UTF-8", path.display()))?;
+    let text = path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))?;
     Ok(serde_json::to_string(text)?)
 }

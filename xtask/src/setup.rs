@@ -36,10 +36,7 @@ pub fn run(args: &SetupArgs) -> anyhow::Result<()> {
         eprintln!("    {:<36} {}", package.names.join(" | "), package.reason);
     }
     if args.check {
-        bail!(
-            "{} packages are missing; `cargo xtask setup` installs them",
-            missing.len()
-        );
+        bail!("{} packages are missing; `cargo xtask setup` installs them", missing.len());
     }
     install(&missing)?;
 
@@ -53,9 +50,8 @@ pub fn run(args: &SetupArgs) -> anyhow::Result<()> {
 
 /// Names of the installed packages and of what they provide, or `None` where there is no dpkg.
 fn installed() -> anyhow::Result<Option<HashSet<String>>> {
-    let output = Command::new("dpkg-query")
-        .args(["-W", "-f=${db:Status-Status}\\t${Package}, ${Provides}\\n"])
-        .output();
+    let output =
+        Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}\\t${Package}, ${Provides}\\n"]).output();
     let output = match output {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -75,11 +71,7 @@ fn installed() -> anyhow::Result<Option<HashSet<String>>> {
 
 fn install(missing: &[&Package]) -> anyhow::Result<()> {
     let Some(mut apt_get) = AptGet::as_root() else {
-        let names: Vec<&str> = missing
-            .iter()
-            .filter_map(|package| package.names.first())
-            .map(String::as_str)
-            .collect();
+        let names: Vec<&str> = missing.iter().filter_map(|package| package.names.first()).map(String::as_str).collect();
         bail!(
             "installing takes root, and sudo wants a password. Run this, then try again:\n\n    \
              sudo apt-get update && sudo apt-get install --no-install-recommends {}\n",
@@ -109,34 +101,19 @@ fn choose(missing: &[&Package]) -> anyhow::Result<Vec<String>> {
     missing
         .iter()
         .map(|package| {
-            package
-                .names
-                .iter()
-                .find(|name| has_candidate(name))
-                .cloned()
-                .with_context(|| {
-                    format!(
-                        "this release has no package {} (needed: {})",
-                        package.names.join(" or "),
-                        package.reason
-                    )
-                })
+            package.names.iter().find(|name| has_candidate(name)).cloned().with_context(|| {
+                format!("this release has no package {} (needed: {})", package.names.join(" or "), package.reason)
+            })
         })
         .collect()
 }
 
 fn has_candidate(name: &str) -> bool {
-    Command::new("apt-cache")
-        .args(["policy", name])
-        .env("LC_ALL", "C")
-        .output()
-        .is_ok_and(|output| {
-            String::from_utf8_lossy(&output.stdout).lines().any(|line| {
-                line.trim()
-                    .strip_prefix("Candidate:")
-                    .is_some_and(|version| version.trim() != "(none)")
-            })
-        })
+    Command::new("apt-cache").args(["policy", name]).env("LC_ALL", "C").output().is_ok_and(|output| {
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .any(|line| line.trim().strip_prefix("Candidate:").is_some_and(|version| version.trim() != "(none)"))
+    })
 }
 
 /// `apt-get` with the rights to install.
@@ -149,11 +126,7 @@ impl AptGet {
         if rustix::process::geteuid().is_root() {
             return Some(Self { sudo: false });
         }
-        let sudo = Command::new("sudo")
-            .args(["-n", "true"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let sudo = Command::new("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
         sudo.is_ok_and(|status| status.success()).then_some(Self { sudo: true })
     }
 
@@ -165,20 +138,11 @@ impl AptGet {
             command.args(["-n", "env"]);
         }
         command
-            .args([
-                "DEBIAN_FRONTEND=noninteractive",
-                "apt-get",
-                "-q",
-                "-o",
-                "Dpkg::Use-Pty=0",
-            ])
+            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "Dpkg::Use-Pty=0"])
             .args(arguments)
             .stdin(Stdio::null());
         // Results go to standard output; this is none.
-        let status = command
-            .stdout(std::io::stderr())
-            .status()
-            .context("apt-get does not start")?;
+        let status = command.stdout(std::io::stderr()).status().context("apt-get does not start")?;
         if !status.success() {
             bail!("apt-get {} failed: {status}", arguments.first().unwrap_or(&""));
         }

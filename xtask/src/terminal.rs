@@ -6,11 +6,7 @@ use console::{Alignment, measure_text_width, pad_str, style};
 
 /// Begins a step.
 pub fn step(text: &str) {
-    eprintln!(
-        "{} {}",
-        style("▶").cyan().bold().for_stderr(),
-        style(text).bold().for_stderr()
-    );
+    eprintln!("{} {}", style("▶").cyan().bold().for_stderr(), style(text).bold().for_stderr());
 }
 
 /// Something went as it should.
@@ -94,11 +90,7 @@ impl Table {
                 .map(|(column, (cell, width))| {
                     let alignment = if column == 0 { Alignment::Left } else { Alignment::Right };
                     let cell = pad_str(cell, *width, alignment, None);
-                    if number == 0 {
-                        style(cell).bold().for_stderr().to_string()
-                    } else {
-                        cell.into_owned()
-                    }
+                    if number == 0 { style(cell).bold().for_stderr().to_string() } else { cell.into_owned() }
                 })
                 .collect();
             out += &format!("  {}\n", cells.join("  ").trim_end());

@@ -35,9 +35,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::load(&arguments.config)?;
     config.recording.rotation = Duration::from_millis(arguments.rotation_ms);
     // The real program, which probes encoders, stands one directory above the examples.
-    let program = std::env::current_exe()?
-        .parent()
-        .map(|examples| examples.with_file_name("holdfast-capture"));
+    let program = std::env::current_exe()?.parent().map(|examples| examples.with_file_name("holdfast-capture"));
     wiring::serve(&config, &arguments.input, &program.ok_or("this program is nowhere")?)?;
     Ok(())
 }

@@ -31,44 +31,25 @@ pub enum CapsError {
 pub fn track(caps: &gst::CapsRef) -> Result<Track, CapsError> {
     let structure = caps.structure(0).ok_or_else(|| CapsError::Codec("nothing".into()))?;
     let name = structure.name().as_str();
-    let missing = |missing| CapsError::Incomplete {
-        codec: name.to_owned(),
-        missing,
-    };
+    let missing = |missing| CapsError::Incomplete { codec: name.to_owned(), missing };
     let number = |field: &'static str| {
-        structure
-            .get::<i32>(field)
-            .ok()
-            .and_then(|value| u32::try_from(value).ok())
-            .ok_or_else(|| missing(field))
+        structure.get::<i32>(field).ok().and_then(|value| u32::try_from(value).ok()).ok_or_else(|| missing(field))
     };
     let short = |field: &'static str| number(field).and_then(|value| u16::try_from(value).map_err(|_| missing(field)));
     let config = || -> Result<Vec<u8>, CapsError> {
-        let buffer = structure
-            .get::<gst::Buffer>("codec_data")
-            .map_err(|_| missing("codec_data"))?;
+        let buffer = structure.get::<gst::Buffer>("codec_data").map_err(|_| missing("codec_data"))?;
         let map = buffer.map_readable().map_err(|_| missing("codec_data"))?;
         Ok(map.as_slice().to_vec())
     };
     let video = |codec| {
         Ok(Track {
             codec,
-            media: Media::Video {
-                width: short("width")?,
-                height: short("height")?,
-            },
+            media: Media::Video { width: short("width")?, height: short("height")? },
             timescale: VIDEO_TIMESCALE,
         })
     };
     let audio = |codec, sample_rate| {
-        Ok(Track {
-            codec,
-            media: Media::Audio {
-                channels: short("channels")?,
-                sample_rate,
-            },
-            timescale: sample_rate,
-        })
+        Ok(Track { codec, media: Media::Audio { channels: short("channels")?, sample_rate }, timescale: sample_rate })
     };
     match name {
         "video/x-h264" => video(Codec::H264 { avcc: config()? }),
@@ -81,15 +62,8 @@ pub fn track(caps: &gst::CapsRef) -> Result<Track, CapsError> {
         "audio/x-opus" => {
             let dops = opus_config(structure, short("channels").unwrap_or(2));
             let channels = short("channels").unwrap_or(2);
-            let media = Media::Audio {
-                channels,
-                sample_rate: OPUS_RATE,
-            };
-            Ok(Track {
-                codec: Codec::Opus { dops },
-                media,
-                timescale: OPUS_RATE,
-            })
+            let media = Media::Audio { channels, sample_rate: OPUS_RATE };
+            Ok(Track { codec: Codec::Opus { dops }, media, timescale: OPUS_RATE })
         }
         other => Err(CapsError::Codec(other.to_owned())),
     }
@@ -103,16 +77,11 @@ fn opus_config(structure: &gst::StructureRef, channels: u16) -> Vec<u8> {
         .ok()
         .and_then(|headers| headers.first().and_then(|first| first.get::<gst::Buffer>().ok()))
         .and_then(|buffer| buffer.map_readable().ok().map(|map| map.as_slice().to_vec()));
-    let fixed = head
-        .as_deref()
-        .and_then(|head| head.strip_prefix(b"OpusHead"))
-        .filter(|fields| fields.len() >= 11);
+    let fixed = head.as_deref().and_then(|head| head.strip_prefix(b"OpusHead")).filter(|fields| fields.len() >= 11);
     match fixed {
         Some(fields) => {
             // The same fields, but big endian, and with version 0 instead of 1.
-            let mut dops = vec![
-                0, fields[1], fields[3], fields[2], fields[7], fields[6], fields[5], fields[4],
-            ];
+            let mut dops = vec![0, fields[1], fields[3], fields[2], fields[7], fields[6], fields[5], fields[4]];
             dops.extend([fields[9], fields[8]]);
             dops.extend(&fields[10..]);
             dops
@@ -140,32 +109,15 @@ mod tests {
     fn reads_video() {
         let caps = parse("video/x-h264,stream-format=avc,width=1280,height=720,codec_data=(buffer)0142001f");
         let track = track(&caps).unwrap();
-        assert_eq!(
-            track.codec,
-            Codec::H264 {
-                avcc: vec![1, 0x42, 0, 0x1f]
-            }
-        );
-        assert_eq!(
-            track.media,
-            Media::Video {
-                width: 1280,
-                height: 720
-            }
-        );
+        assert_eq!(track.codec, Codec::H264 { avcc: vec![1, 0x42, 0, 0x1f] });
+        assert_eq!(track.media, Media::Video { width: 1280, height: 720 });
         assert_eq!(track.timescale, 90_000);
     }
 
     #[test]
     fn reads_sound() {
-        let aac = track(&parse(
-            "audio/mpeg,mpegversion=4,rate=48000,channels=2,codec_data=(buffer)1190",
-        ))
-        .unwrap();
-        assert_eq!(
-            (aac.codec, aac.timescale),
-            (Codec::Aac { asc: vec![0x11, 0x90] }, 48_000)
-        );
+        let aac = track(&parse("audio/mpeg,mpegversion=4,rate=48000,channels=2,codec_data=(buffer)1190")).unwrap();
+        assert_eq!((aac.codec, aac.timescale), (Codec::Aac { asc: vec![0x11, 0x90] }, 48_000));
         let pcma = track(&parse("audio/x-alaw,rate=8000,channels=1")).unwrap();
         assert_eq!((pcma.codec, pcma.timescale), (Codec::Pcma, 8000));
         let head = "4f707573486561640102380180bb0000000000"; // version 1, 2 channels, pre-skip 312, 48 kHz
@@ -177,10 +129,7 @@ mod tests {
     #[test]
     fn refuses_what_a_file_cannot_hold() {
         let jpeg = track(&parse("image/jpeg,width=1,height=1")).unwrap_err();
-        assert!(
-            matches!(&jpeg, CapsError::Codec(name) if name == "image/jpeg"),
-            "{jpeg}"
-        );
+        assert!(matches!(&jpeg, CapsError::Codec(name) if name == "image/jpeg"), "{jpeg}");
         let bare = track(&parse("video/x-h264,width=1280,height=720")).unwrap_err();
         assert!(bare.to_string().contains("codec_data"), "{bare}");
         assert!(track(&parse("video/x-h264,width=128000,height=720,codec_data=(buffer)01")).is_err());

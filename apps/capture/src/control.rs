@@ -114,10 +114,7 @@ impl<D: AsRef<[u8]>> Control<D> {
         fds.extend(self.peers.iter().map(|peer| PollFd::new(&peer.fd, PollFlags::IN)));
         let timeout = self.peers.iter().any(|peer| peer.greeted).then(|| {
             let rest_ns = self.status_due_ns.saturating_sub(clock::mono_ns()).min(STATUS_NS);
-            Timespec {
-                tv_sec: 0,
-                tv_nsec: i64::try_from(rest_ns).unwrap_or(0),
-            }
+            Timespec { tv_sec: 0, tv_nsec: i64::try_from(rest_ns).unwrap_or(0) }
         });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
@@ -125,12 +122,7 @@ impl<D: AsRef<[u8]>> Control<D> {
             Err(errno) => return Err(errno.into()),
         }
         let is_ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-        let peers = self
-            .peers
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| is_ready(4 + index))
-            .map(|(_, peer)| peer.id);
+        let peers = self.peers.iter().enumerate().filter(|(index, _)| is_ready(4 + index)).map(|(_, peer)| peer.id);
         Ok(Ready {
             signal: is_ready(0),
             ended: is_ready(1),
@@ -149,11 +141,7 @@ impl<D: AsRef<[u8]>> Control<D> {
             tracing::warn!("more than {MAX_PEERS} connections; the newest is turned away");
             return;
         }
-        self.peers.push(Peer {
-            id: self.next_id,
-            fd,
-            greeted: false,
-        });
+        self.peers.push(Peer { id: self.next_id, fd, greeted: false });
         self.next_id += 1;
     }
 
@@ -192,10 +180,7 @@ impl<D: AsRef<[u8]>> Control<D> {
         })?;
         let greeted = self.peers.iter().any(|peer| peer.id == id && peer.greeted);
         if !greeted && message != ToCapture::Hello {
-            self.send(
-                id,
-                &refusal(0, codes::INVALID_ARGUMENT, "a connection begins with Hello"),
-            );
+            self.send(id, &refusal(0, codes::INVALID_ARGUMENT, "a connection begins with Hello"));
             return Err(Goodbye("it did not begin with Hello".into()));
         }
         let (request, command) = match message {
@@ -216,22 +201,14 @@ impl<D: AsRef<[u8]>> Control<D> {
                 self.shared.set_armed(armed);
                 return Ok(());
             }
-            ToCapture::Start(start) => (
-                start.request,
-                Command::Start {
-                    start,
-                    peer: id,
-                    arrived_ns: clock::mono_ns(),
-                },
-            ),
+            ToCapture::Start(start) => {
+                (start.request, Command::Start { start, peer: id, arrived_ns: clock::mono_ns() })
+            }
             ToCapture::Stop(stop) => (stop.request, Command::Stop { stop, peer: id }),
             ToCapture::Mark(mark) => (0, Command::Mark(mark)),
         };
         if self.queue.command(command).is_err() {
-            self.send(
-                id,
-                &refusal(request, codes::BUSY, "too many commands wait; try again in a moment"),
-            );
+            self.send(id, &refusal(request, codes::BUSY, "too many commands wait; try again in a moment"));
         }
         Ok(())
     }
@@ -257,10 +234,7 @@ impl<D: AsRef<[u8]>> Control<D> {
                         Check the disk (dmesg, smartctl), or raise recording.buffer_mib";
             tracing::error!(queue_bytes = level.bytes, text);
             let code = AlertCode::Dropped;
-            self.broadcast(&FromCapture::Event(Event::Alert {
-                code,
-                text: link::clip(text),
-            }));
+            self.broadcast(&FromCapture::Event(Event::Alert { code, text: link::clip(text) }));
         }
     }
 
@@ -281,12 +255,7 @@ impl<D: AsRef<[u8]>> Control<D> {
     }
 
     fn broadcast(&mut self, message: &FromCapture) {
-        let ids: Vec<u64> = self
-            .peers
-            .iter()
-            .filter(|peer| peer.greeted)
-            .map(|peer| peer.id)
-            .collect();
+        let ids: Vec<u64> = self.peers.iter().filter(|peer| peer.greeted).map(|peer| peer.id).collect();
         for id in ids {
             self.send(id, message);
         }
@@ -321,11 +290,7 @@ impl<D: AsRef<[u8]>> Control<D> {
 }
 
 fn refusal(request: u32, code: i32, text: &str) -> FromCapture {
-    FromCapture::Event(Event::Refused(link::Refused {
-        request,
-        code,
-        text: link::clip(text),
-    }))
+    FromCapture::Event(Event::Refused(link::Refused { request, code, text: link::clip(text) }))
 }
 
 #[derive(Debug, Default)]

@@ -75,11 +75,7 @@ impl Door {
             Ok(listener)
         };
         let listener = listen().map_err(|errno| io(&socket, "listen on")(errno.into()))?;
-        Ok(Self {
-            listener,
-            _lock: lock,
-            socket,
-        })
+        Ok(Self { listener, _lock: lock, socket })
     }
 }
 

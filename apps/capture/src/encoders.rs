@@ -86,12 +86,7 @@ pub const TABLE: &[Row] = &[
         bitrate: &[("bitrate", "{bps}"), ("peak-bitrate", "{peak_bps}")],
         // idrinterval is 256 by default: keyframes that are not IDR would come and files could not be cut at them.
         gop: &[("iframeinterval", "{gop}"), ("idrinterval", "{gop}")],
-        fixed: &[
-            ("control-rate", "0"),
-            ("num-B-Frames", "0"),
-            ("insert-sps-pps", "true"),
-            ("maxperf-enable", "true"),
-        ],
+        fixed: &[("control-rate", "0"), ("num-B-Frames", "0"), ("insert-sps-pps", "true"), ("maxperf-enable", "true")],
         output: H264_AU,
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Action("force-IDR"),
@@ -103,12 +98,7 @@ pub const TABLE: &[Row] = &[
         colour_path: NVMM_NV12,
         bitrate: &[("bitrate", "{bps}"), ("peak-bitrate", "{peak_bps}")],
         gop: &[("iframeinterval", "{gop}"), ("idrinterval", "{gop}")],
-        fixed: &[
-            ("control-rate", "0"),
-            ("num-B-Frames", "0"),
-            ("insert-sps-pps", "true"),
-            ("maxperf-enable", "true"),
-        ],
+        fixed: &[("control-rate", "0"), ("num-B-Frames", "0"), ("insert-sps-pps", "true"), ("maxperf-enable", "true")],
         output: H265_AU,
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Action("force-IDR"),
@@ -178,11 +168,7 @@ pub const TABLE: &[Row] = &[
         colour_path: SYSTEM_I420,
         bitrate: &[("bitrate", "{bps}"), ("max-bitrate", "{peak_bps}")],
         gop: &[("gop-size", "{gop}")],
-        fixed: &[
-            ("rate-control", "bitrate"),
-            ("complexity", "low"),
-            ("enable-frame-skip", "false"),
-        ],
+        fixed: &[("rate-control", "bitrate"), ("complexity", "low"), ("enable-frame-skip", "false")],
         output: H264_AU,
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Works,
@@ -259,10 +245,7 @@ fn known() -> String {
 /// # Errors
 /// [`EncoderError::Unknown`], naming those that are known.
 pub fn row(name: &str) -> Result<&'static Row, EncoderError> {
-    TABLE
-        .iter()
-        .find(|row| row.element == name)
-        .ok_or_else(|| EncoderError::Unknown { name: name.to_owned() })
+    TABLE.iter().find(|row| row.element == name).ok_or_else(|| EncoderError::Unknown { name: name.to_owned() })
 }
 
 /// Rows for a codec, best first.
@@ -300,28 +283,15 @@ impl Row {
             (Codec::H265, false) => "! h265parse ! capsfilter caps=video/x-h265,stream-format=hvc1,alignment=au",
         };
         let output = self.fill(self.output, job);
-        let chain = format!(
-            "{} ! {} name=encoder ! capsfilter caps={output} {parser}",
-            self.colour_path, self.element
-        );
+        let chain = format!("{} ! {} name=encoder ! capsfilter caps={output} {parser}", self.colour_path, self.element);
         let bin = gst::parse::bin_from_description(&chain, true).map_err(|error| match error.kind() {
             Some(gst::ParseError::NoSuchElement) => {
                 let missing = self.missing_element().unwrap_or_else(|| error.message().to_owned());
-                EncoderError::Missing {
-                    element: self.element,
-                    missing,
-                    package: self.package,
-                }
+                EncoderError::Missing { element: self.element, missing, package: self.package }
             }
-            _ => EncoderError::Build {
-                element: self.element,
-                reason: error.message().to_owned(),
-            },
+            _ => EncoderError::Build { element: self.element, reason: error.message().to_owned() },
         })?;
-        let unbuilt = |reason: &str| EncoderError::Build {
-            element: self.element,
-            reason: reason.to_owned(),
-        };
+        let unbuilt = |reason: &str| EncoderError::Build { element: self.element, reason: reason.to_owned() };
         let encoder = bin.by_name("encoder").ok_or_else(|| unbuilt("it has vanished"))?;
         for (property, template) in self.bitrate.iter().chain(self.gop).chain(self.fixed) {
             set(&encoder, property, &self.fill(template, job));
@@ -330,40 +300,22 @@ impl Row {
     }
 
     fn missing_element(&self) -> Option<String> {
-        let elements = self
-            .colour_path
-            .split('!')
-            .map(str::trim)
-            .filter(|part| !part.contains('/'));
-        let mut all = elements.chain([
-            self.element,
-            if self.codec == Codec::H264 {
-                "h264parse"
-            } else {
-                "h265parse"
-            },
-        ]);
-        all.find(|name| gst::ElementFactory::find(name).is_none())
-            .map(str::to_owned)
+        let elements = self.colour_path.split('!').map(str::trim).filter(|part| !part.contains('/'));
+        let mut all = elements.chain([self.element, if self.codec == Codec::H264 { "h264parse" } else { "h265parse" }]);
+        all.find(|name| gst::ElementFactory::find(name).is_none()).map(str::to_owned)
     }
 }
 
 /// Sets a property from text. Older and newer versions of an element lack some; that is told, and no reason to fail: whether
 /// the encoder does what it should is for the probe to see.
 pub fn set(element: &gst::Element, property: &str, value: &str) {
-    let name = element
-        .factory()
-        .map(|factory| factory.name().to_string())
-        .unwrap_or_default();
+    let name = element.factory().map(|factory| factory.name().to_string()).unwrap_or_default();
     let Some(spec) = element.find_property(property) else {
         tracing::info!(element = name, property, "this version has no such property");
         return;
     };
     let parsed = gst::glib::Value::deserialize(value, spec.value_type());
-    match parsed
-        .ok()
-        .filter(|value| spec.flags().contains(gst::glib::ParamFlags::WRITABLE) && in_range(&spec, value))
-    {
+    match parsed.ok().filter(|value| spec.flags().contains(gst::glib::ParamFlags::WRITABLE) && in_range(&spec, value)) {
         Some(value) => element.set_property_from_value(property, &value),
         None => tracing::warn!(element = name, property, value, "this version does not take this value"),
     }

@@ -93,10 +93,7 @@ impl Feed {
     /// When the last coded picture came, and when the last picture came from the source; 0 before the first.
     #[must_use]
     pub fn last_seen_ns(&self) -> (u64, u64) {
-        (
-            self.last_frame_ns.load(Ordering::Relaxed),
-            self.last_source_ns.load(Ordering::Relaxed),
-        )
+        (self.last_frame_ns.load(Ordering::Relaxed), self.last_source_ns.load(Ordering::Relaxed))
     }
 
     /// Running time of the end of the newest frame that came.
@@ -126,13 +123,8 @@ impl Feed {
     /// A sink that puts coded frames into the queue. Not for raw ones.
     #[must_use]
     pub fn sink(self: &Arc<Self>, medium: Medium) -> gst_app::AppSink {
-        let mut tap = Tap {
-            feed: self.clone(),
-            medium,
-            format: None,
-            last_dts_ns: 0,
-            awaits_keyframe: medium == Medium::Video,
-        };
+        let mut tap =
+            Tap { feed: self.clone(), medium, format: None, last_dts_ns: 0, awaits_keyframe: medium == Medium::Video };
         let callbacks = gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
@@ -186,11 +178,7 @@ impl Feed {
     }
 
     fn lose(&self, reason: DropReason, frames: u64, start_ns: u64) {
-        self.intake.queue.push_lost(Lost {
-            reason,
-            frames,
-            start_ns,
-        });
+        self.intake.queue.push_lost(Lost { reason, frames, start_ns });
     }
 
     /// Numbers a coded picture at both stages, and notes what the encoder swallowed before it.
@@ -210,10 +198,7 @@ impl Feed {
         if encoding.front() == Some(&pts_running_ns) {
             encoding.pop_front();
         }
-        let source = shared
-            .source_frames
-            .load(Ordering::Relaxed)
-            .saturating_sub(encoding.len() as u64);
+        let source = shared.source_frames.load(Ordering::Relaxed).saturating_sub(encoding.len() as u64);
         drop(encoding);
         if swallowed > 0 {
             tracing::warn!(swallowed, "the encoder took pictures and gave nothing back");
@@ -251,9 +236,7 @@ impl Tap {
         let Some(times) = self.times(segment, &buffer, &track) else {
             return Ok(gst::FlowSuccess::Ok);
         };
-        self.feed
-            .newest_running_ns
-            .fetch_max(times.pts_running_ns + times.duration_ns, Ordering::Relaxed);
+        self.feed.newest_running_ns.fetch_max(times.pts_running_ns + times.duration_ns, Ordering::Relaxed);
         let sync = self.medium == Medium::Audio || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         let (source_number, encoded_number) = match self.medium {
             Medium::Video => self.feed.number(times.pts_running_ns),
@@ -331,9 +314,8 @@ impl Tap {
         let dts_ns = on_clock(buffer.dts_or_pts()?)?;
         // A clock correction of the camera must not turn time around.
         let dts_ns = dts_ns.max(self.last_dts_ns + 1);
-        let duration_ns = buffer
-            .duration()
-            .map_or_else(|| usual_duration_ns(track, buffer.size()), gst::ClockTime::nseconds);
+        let duration_ns =
+            buffer.duration().map_or_else(|| usual_duration_ns(track, buffer.size()), gst::ClockTime::nseconds);
         self.last_dts_ns = dts_ns;
         Some(Times {
             dts_ns,

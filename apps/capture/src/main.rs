@@ -67,12 +67,7 @@ struct PictureArguments {
 
 impl PictureArguments {
     fn job(&self) -> Job {
-        Job {
-            width: self.width,
-            height: self.height,
-            framerate: self.framerate,
-            bitrate_kbps: self.bitrate_kbps,
-        }
+        Job { width: self.width, height: self.height, framerate: self.framerate, bitrate_kbps: self.bitrate_kbps }
     }
 }
 
@@ -108,16 +103,10 @@ fn probe_one(name: &str, job: &Job) -> Outcome {
 fn probe_elements(config: &Path, json: bool) -> Outcome {
     let config = Config::load(config)?;
     gstreamer::init()?;
-    let found: Vec<_> = config
-        .inputs
-        .iter()
-        .map(|input| (&input.name, needs::missing(input)))
-        .collect();
+    let found: Vec<_> = config.inputs.iter().map(|input| (&input.name, needs::missing(input))).collect();
     if json {
-        let rows: Vec<_> = found
-            .iter()
-            .map(|(input, missing)| serde_json::json!({ "input": input, "missing": missing }))
-            .collect();
+        let rows: Vec<_> =
+            found.iter().map(|(input, missing)| serde_json::json!({ "input": input, "missing": missing })).collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
@@ -155,16 +144,10 @@ fn probe_all(json: bool, job: &Job) -> Outcome {
             None => format!("not installed; it comes with {}", row.package),
             Some(evidence) if evidence.works() => match &evidence.decoder {
                 Some(decoder) => format!("works ({} pictures came back through {decoder})", evidence.frames),
-                None => format!(
-                    "works ({} pictures; this box has no decoder to check them)",
-                    evidence.frames
-                ),
+                None => format!("works ({} pictures; this box has no decoder to check them)", evidence.frames),
             },
             Some(evidence) => {
-                format!(
-                    "does not work: {}",
-                    evidence.error.as_deref().unwrap_or("too few pictures came back")
-                )
+                format!("does not work: {}", evidence.error.as_deref().unwrap_or("too few pictures came back"))
             }
         };
         println!("{:<14} {line}", row.element);

@@ -47,11 +47,7 @@ impl Evidence {
     }
 
     fn failure(error: impl Into<String>) -> Self {
-        Self {
-            frames: 0,
-            decoder: None,
-            error: Some(error.into()),
-        }
+        Self { frames: 0, decoder: None, error: Some(error.into()) }
     }
 }
 
@@ -80,11 +76,7 @@ impl Probe {
     /// `program` is this program; `runtime_dir` does not outlive the boot.
     #[must_use]
     pub fn new(program: PathBuf, runtime_dir: &Path) -> Self {
-        Self {
-            program,
-            cache: runtime_dir.join("encoders.json"),
-            deadline: DEADLINE,
-        }
+        Self { program, cache: runtime_dir.join("encoders.json"), deadline: DEADLINE }
     }
 
     /// The same with another deadline.
@@ -102,9 +94,7 @@ impl Probe {
         if evidence.works() {
             return Ok(());
         }
-        Err(evidence
-            .error
-            .unwrap_or_else(|| format!("only {} of {MIN_FRAMES} pictures came back", evidence.frames)))
+        Err(evidence.error.unwrap_or_else(|| format!("only {} of {MIN_FRAMES} pictures came back", evidence.frames)))
     }
 
     /// What is known about an encoder; found out if nothing is.
@@ -123,13 +113,7 @@ impl Probe {
         tracing::info!(encoder = row.element, works = evidence.works(), ?evidence, "probed");
         // Another capture may have probed meanwhile; what it found stays.
         cache = self.load(&about);
-        cache.entries.insert(
-            key,
-            Entry {
-                evidence: evidence.clone(),
-                mono_ns: now_ns,
-            },
-        );
+        cache.entries.insert(key, Entry { evidence: evidence.clone(), mono_ns: now_ns });
         self.save(&cache);
         evidence
     }
@@ -138,12 +122,7 @@ impl Probe {
         let child = Command::new(&self.program)
             .args(["probe-encoder", row.element])
             .args(["--width", &job.width.to_string(), "--height", &job.height.to_string()])
-            .args([
-                "--framerate",
-                &job.framerate.to_string(),
-                "--bitrate-kbps",
-                &job.bitrate_kbps.to_string(),
-            ])
+            .args(["--framerate", &job.framerate.to_string(), "--bitrate-kbps", &job.bitrate_kbps.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -171,13 +150,10 @@ impl Probe {
     }
 
     fn load(&self, about: &str) -> Cache {
-        let known = std::fs::read(&self.cache)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Cache>(&bytes).ok());
-        known.filter(|cache| cache.about == about).unwrap_or_else(|| Cache {
-            about: about.to_owned(),
-            entries: BTreeMap::new(),
-        })
+        let known = std::fs::read(&self.cache).ok().and_then(|bytes| serde_json::from_slice::<Cache>(&bytes).ok());
+        known
+            .filter(|cache| cache.about == about)
+            .unwrap_or_else(|| Cache { about: about.to_owned(), entries: BTreeMap::new() })
     }
 
     fn save(&self, cache: &Cache) {
@@ -201,16 +177,10 @@ fn about() -> String {
 fn key(row: &Row, job: &Job) -> String {
     let plugin = gst::ElementFactory::find(row.element).and_then(|factory| factory.plugin());
     let file = plugin.and_then(|plugin| plugin.filename());
-    let changed = file
-        .and_then(|file| std::fs::metadata(file).ok())
-        .and_then(|meta| meta.modified().ok());
-    let changed = changed
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-        .map_or(0, |age| age.as_secs());
-    format!(
-        "{} {}x{}@{} {}",
-        row.element, job.width, job.height, job.framerate, changed
-    )
+    let changed = file.and_then(|file| std::fs::metadata(file).ok()).and_then(|meta| meta.modified().ok());
+    let changed =
+        changed.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs());
+    format!("{} {}x{}@{} {}", row.element, job.width, job.height, job.framerate, changed)
 }
 
 /// True if the child ended in time.
@@ -257,23 +227,11 @@ fn run(row: &Row, job: &Job, encoder: gst::Element) -> Result<Evidence, String> 
         .field("framerate", gst::Fraction::new(pixels(job.framerate), 1))
         .build();
     let pictures = i32::try_from(3 * MIN_FRAMES).unwrap_or(30);
-    let source = gst::ElementFactory::make("videotestsrc")
-        .property("num-buffers", pictures)
-        .build()
-        .map_err(text)?;
-    let filter = gst::ElementFactory::make("capsfilter")
-        .property("caps", caps)
-        .build()
-        .map_err(text)?;
-    let sink = gst::ElementFactory::make("fakesink")
-        .property("sync", false)
-        .build()
-        .map_err(text)?;
+    let source = gst::ElementFactory::make("videotestsrc").property("num-buffers", pictures).build().map_err(text)?;
+    let filter = gst::ElementFactory::make("capsfilter").property("caps", caps).build().map_err(text)?;
+    let sink = gst::ElementFactory::make("fakesink").property("sync", false).build().map_err(text)?;
     let decoder = decoder(row).and_then(|factory| factory.create().build().ok());
-    let decoder_name = decoder
-        .as_ref()
-        .and_then(|decoder| decoder.factory())
-        .map(|factory| factory.name().to_string());
+    let decoder_name = decoder.as_ref().and_then(|decoder| decoder.factory()).map(|factory| factory.name().to_string());
     let mut elements = vec![&source, &filter, &encoder];
     elements.extend(decoder.iter());
     elements.push(&sink);
@@ -281,10 +239,8 @@ fn run(row: &Row, job: &Job, encoder: gst::Element) -> Result<Evidence, String> 
     let pipeline = gst::Pipeline::new();
     pipeline.add_many(elements.iter().copied()).map_err(text)?;
     gst::Element::link_many(elements.iter().copied()).map_err(text)?;
-    let (counter, count) = (
-        std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0)),
-        std::sync::atomic::Ordering::Relaxed,
-    );
+    let (counter, count) =
+        (std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0)), std::sync::atomic::Ordering::Relaxed);
     let seen = counter.clone();
     let pad = sink.static_pad("sink").ok_or("no pad to count at")?;
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -293,21 +249,15 @@ fn run(row: &Row, job: &Job, encoder: gst::Element) -> Result<Evidence, String> 
     });
     let bus = pipeline.bus().ok_or("no bus")?;
     let started = pipeline.set_state(gst::State::Playing);
-    let ended = bus.timed_pop_filtered(
-        gst::ClockTime::from_seconds(60),
-        &[gst::MessageType::Error, gst::MessageType::Eos],
-    );
+    let ended =
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Error, gst::MessageType::Eos]);
     let error = match ended.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Error(error)) => Some(error.error().message().to_owned()),
         _ if started.is_err() => Some("it does not start".to_owned()),
         _ => None,
     };
     let _ = pipeline.set_state(gst::State::Null);
-    Ok(Evidence {
-        frames: counter.load(count),
-        decoder: decoder_name,
-        error,
-    })
+    Ok(Evidence { frames: counter.load(count), decoder: decoder_name, error })
 }
 
 /// The best decoder for what the encoder gives.

@@ -37,13 +37,7 @@ pub struct Wake {
 
 impl Wake {
     /// Wakes for the next item, whatever it is.
-    pub const ANY: Self = Self {
-        any: true,
-        video_dts_ns: 0,
-        keyframe_dts_ns: 0,
-        bytes: 0,
-        deadline_ns: None,
-    };
+    pub const ANY: Self = Self { any: true, video_dts_ns: 0, keyframe_dts_ns: 0, bytes: 0, deadline_ns: None };
 }
 
 /// What the writer took.
@@ -105,11 +99,7 @@ impl<D: AsRef<[u8]>, C> Queue<D, C> {
             wake: Wake::ANY,
             due: false,
         };
-        Self {
-            inner: Mutex::new(inner),
-            ready: Condvar::new(),
-            capacity_bytes,
-        }
+        Self { inner: Mutex::new(inner), ready: Condvar::new(), capacity_bytes }
     }
 
     /// How many bytes may wait.
@@ -145,11 +135,7 @@ impl<D: AsRef<[u8]>, C> Queue<D, C> {
             None => {
                 let frames = u64::from(packet.is_video());
                 inner.refused_frames += frames;
-                inner.refusing = Some(Lost {
-                    reason: DropReason::DiskStall,
-                    frames,
-                    start_ns: packet.dts_ns,
-                });
+                inner.refusing = Some(Lost { reason: DropReason::DiskStall, frames, start_ns: packet.dts_ns });
                 inner.due = true;
                 self.ready.notify_one();
                 return false;
@@ -218,20 +204,13 @@ impl<D: AsRef<[u8]>, C> Queue<D, C> {
                         break;
                     }
                     let rest = Duration::from_nanos(deadline_ns - now_ns);
-                    self.ready
-                        .wait_timeout(inner, rest)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    self.ready.wait_timeout(inner, rest).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
         inner.due = false;
         inner.in_hand_bytes += std::mem::take(&mut inner.bytes);
-        Batch {
-            items: std::mem::take(&mut inner.items),
-            commands: std::mem::take(&mut inner.commands),
-            timed_out,
-        }
+        Batch { items: std::mem::take(&mut inner.items), commands: std::mem::take(&mut inner.commands), timed_out }
     }
 
     /// The writer says how much of what it took is not safe yet.

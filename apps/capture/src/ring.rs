@@ -33,13 +33,7 @@ pub enum From {
 impl<D: AsRef<[u8]>> Ring<D> {
     /// An empty ring for `max_ns` and `max_bytes`, whichever is reached first.
     pub fn new(max_ns: u64, max_bytes: u64) -> Self {
-        Self {
-            packets: VecDeque::new(),
-            keyframes: VecDeque::new(),
-            bytes: 0,
-            max_ns,
-            max_bytes,
-        }
+        Self { packets: VecDeque::new(), keyframes: VecDeque::new(), bytes: 0, max_ns, max_bytes }
     }
 
     /// Adds the newest packet and forgets what is too old.
@@ -93,11 +87,7 @@ impl<D: AsRef<[u8]>> Ring<D> {
             From::After(ns) => self.keyframes.iter().find(|dts_ns| **dts_ns >= ns),
         };
         let Some(&first_ns) = first else { return Vec::new() };
-        self.packets
-            .iter()
-            .skip_while(|held| !(held.is_keyframe() && held.dts_ns == first_ns))
-            .cloned()
-            .collect()
+        self.packets.iter().skip_while(|held| !(held.is_keyframe() && held.dts_ns == first_ns)).cloned().collect()
     }
 
     fn first_gop_is_superfluous(&self, newest_ns: u64) -> bool {
@@ -105,9 +95,7 @@ impl<D: AsRef<[u8]>> Ring<D> {
             return true;
         }
         // The second GOP alone must reach back far enough.
-        self.keyframes
-            .get(1)
-            .is_some_and(|second_ns| newest_ns.saturating_sub(*second_ns) >= self.max_ns)
+        self.keyframes.get(1).is_some_and(|second_ns| newest_ns.saturating_sub(*second_ns) >= self.max_ns)
     }
 
     fn drop_first_gop(&mut self) {

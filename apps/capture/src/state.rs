@@ -122,11 +122,7 @@ impl Shared {
             report: Mutex::new(Report::default()),
             outbox: Mutex::new(VecDeque::new()),
             outbox_ready: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            wanted: Mutex::new(Wanted {
-                armed,
-                recording: false,
-                shutdown: false,
-            }),
+            wanted: Mutex::new(Wanted { armed, recording: false, shutdown: false }),
             wanted_changed: Condvar::new(),
             interrupt: Mutex::new(None),
         })
@@ -240,9 +236,9 @@ impl Shared {
     /// Sleeps between two attempts, or until the source is not wanted any more.
     pub fn pause(&self, pause: Duration) {
         let wanted = lock(&self.wanted);
-        let _ = self.wanted_changed.wait_timeout_while(wanted, pause, |wanted| {
-            !wanted.shutdown && (wanted.armed || wanted.recording)
-        });
+        let _ = self
+            .wanted_changed
+            .wait_timeout_while(wanted, pause, |wanted| !wanted.shutdown && (wanted.armed || wanted.recording));
     }
 
     /// How it goes.
@@ -266,16 +262,8 @@ impl Shared {
             session: report.session,
             encoder: self.encoder(),
             counts: link::Counts {
-                source: if counted {
-                    since(&self.source_frames, report.source_base)
-                } else {
-                    0
-                },
-                encoded: if counted {
-                    since(&self.encoded_frames, report.encoded_base)
-                } else {
-                    0
-                },
+                source: if counted { since(&self.source_frames, report.source_base) } else { 0 },
+                encoded: if counted { since(&self.encoded_frames, report.encoded_base) } else { 0 },
                 muxed: report.muxed,
                 safe: report.safe,
             },
@@ -299,16 +287,9 @@ impl Shared {
 /// The writer's losses, but the queue's own as of now: a writer that waits for the disk cannot tell how long it has waited.
 fn drops(report: &Report, queue: &Level) -> impl Iterator<Item = link::DropCount> {
     let refused = queue.refused_frames.saturating_sub(report.refused_base);
-    let others = report
-        .drops
-        .iter()
-        .filter(|(reason, _)| *reason != DropReason::DiskStall)
-        .copied();
+    let others = report.drops.iter().filter(|(reason, _)| *reason != DropReason::DiskStall).copied();
     let stall = (refused > 0 && report.session.is_some()).then_some((DropReason::DiskStall, refused));
-    stall
-        .into_iter()
-        .chain(others)
-        .map(|(reason, frames)| link::DropCount { reason, frames })
+    stall.into_iter().chain(others).map(|(reason, frames)| link::DropCount { reason, frames })
 }
 
 fn phase(report: &Report, source: &SourceState) -> Phase {

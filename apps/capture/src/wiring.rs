@@ -85,19 +85,10 @@ pub fn run(config_path: &Path, input_name: &str) -> Result<(), StartError> {
 /// # Errors
 /// Only before anything is recorded; see [`StartError`].
 pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), StartError> {
-    let input = config
-        .inputs
-        .iter()
-        .find(|input| input.name == input_name)
-        .ok_or_else(|| StartError::NoSuchInput {
-            name: input_name.to_owned(),
-            known: config
-                .inputs
-                .iter()
-                .map(|input| input.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })?;
+    let input = config.inputs.iter().find(|input| input.name == input_name).ok_or_else(|| StartError::NoSuchInput {
+        name: input_name.to_owned(),
+        known: config.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
+    })?;
 
     // First the right to serve the input: a second capture must not even look at its camera.
     let door = Door::open(&config.recorder.runtime_dir, &input.name)?;
@@ -107,10 +98,7 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
     let boot_id = BootId::current().map_err(io("read the boot id"))?;
     let shared = Arc::new(Shared::new(input.armed).map_err(io("make an eventfd"))?);
     let queue: Arc<CaptureQueue> = Arc::new(Queue::new(config.recording.buffer_bytes));
-    let intake = Intake {
-        queue: queue.clone(),
-        shared: shared.clone(),
-    };
+    let intake = Intake { queue: queue.clone(), shared: shared.clone() };
     let station = Station {
         storage: config.storage.clone(),
         input: input.name.clone(),
@@ -136,9 +124,7 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
         drop(ended);
     })?;
     tracing::info!(input = input.name, pid = hello.pid, "serving");
-    Control::new(door, hello, queue, shared.clone())
-        .run(signals.as_fd(), writer_ended.as_fd())
-        .map_err(io("poll"))?;
+    Control::new(door, hello, queue, shared.clone()).run(signals.as_fd(), writer_ended.as_fd()).map_err(io("poll"))?;
 
     // The files are closed; now the source may go.
     shared.set_shutdown();
@@ -156,21 +142,13 @@ fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
     let ladder = Ladder::new(input.encoding.clone(), probe);
     match &input.source {
         Configured::Test { picture } => Box::new(TestSource::new(&input.name, *picture, input.audio, ladder)),
-        Configured::Rtsp {
-            url,
-            credentials_file,
-            transport: RtspTransport::Tcp,
-        } if url.starts_with("rtsp://") => Box::new(InterleavedSource::new(url, credentials_file.clone(), input.audio)),
-        Configured::Rtsp {
-            url,
-            credentials_file,
-            transport,
-        } => Box::new(RtspSource::new(url, credentials_file.clone(), *transport, input.audio)),
-        Configured::V4l2 {
-            device,
-            audio_device,
-            picture,
-        } => {
+        Configured::Rtsp { url, credentials_file, transport: RtspTransport::Tcp } if url.starts_with("rtsp://") => {
+            Box::new(InterleavedSource::new(url, credentials_file.clone(), input.audio))
+        }
+        Configured::Rtsp { url, credentials_file, transport } => {
+            Box::new(RtspSource::new(url, credentials_file.clone(), *transport, input.audio))
+        }
+        Configured::V4l2 { device, audio_device, picture } => {
             let audio_device = audio_device.clone().filter(|_| input.audio);
             Box::new(V4l2Source::new(device, audio_device, *picture, ladder))
         }
@@ -179,16 +157,11 @@ fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StartError> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
-        .map_err(io("start a thread"))
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(io("start a thread"))
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::pipe::pipe_with(
-        rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
-    )?)
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?)
 }
 
 /// Readable after SIGTERM or SIGINT. SIGHUP (the terminal it was started from is gone) is no reason to stop recording.
@@ -197,9 +170,6 @@ fn signals() -> io::Result<OwnedFd> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
     }
-    signal_hook::flag::register(
-        signal_hook::consts::SIGHUP,
-        Arc::new(std::sync::atomic::AtomicBool::new(false)),
-    )?;
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::new(std::sync::atomic::AtomicBool::new(false)))?;
     Ok(read)
 }

@@ -57,28 +57,15 @@ fn kill_once(round: u32) {
     }
     let files = station.files("s1");
     let found = assert_whole(&files).len() as u64;
-    assert!(
-        found >= told.counts.safe,
-        "round {round}: {found} of {} safe frames",
-        told.counts.safe
-    );
+    assert!(found >= told.counts.safe, "round {round}: {found} of {} safe frames", told.counts.safe);
     let report = station.verify("s1");
     assert_eq!(report.inputs[0].frames_lost, 0);
 }
 
 /// GStreamer, ffprobe and mkvmerge take the file as the crash left it.
 fn opens_without_repair(part: &Path) {
-    assert!(
-        !numbers(part).is_empty(),
-        "GStreamer finds no picture in {}",
-        part.display()
-    );
-    player(
-        "ffprobe",
-        &["-v", "error", "-count_packets", "-show_streams"],
-        part,
-        &[0],
-    );
+    assert!(!numbers(part).is_empty(), "GStreamer finds no picture in {}", part.display());
+    player("ffprobe", &["-v", "error", "-count_packets", "-show_streams"], part, &[0]);
     // 1: done, with warnings.
     player("mkvmerge", &["--quiet", "--output", "/dev/null"], part, &[0, 1]);
 }
@@ -87,10 +74,7 @@ fn player(program: &str, arguments: &[&str], part: &Path, fine: &[i32]) {
     match Command::new(program).args(arguments).arg(part).output() {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stdout);
-            assert!(
-                output.status.code().is_some_and(|code| fine.contains(&code)),
-                "{program}: {said}"
-            );
+            assert!(output.status.code().is_some_and(|code| fine.contains(&code)), "{program}: {said}");
         }
         Err(error) => println!("SKIPPED: {program} does not start: {error}"),
     }
@@ -116,12 +100,7 @@ fn a_killed_recording_goes_on_with_its_gap_counted() {
         previous_sequence: told.file_sequence,
         previous_file_id: Some(told.file_id),
     };
-    client.start(link::Start {
-        sequence: told.file_sequence + 1,
-        resume: Some(resume),
-        preroll: true,
-        ..start("s1")
-    });
+    client.start(link::Start { sequence: told.file_sequence + 1, resume: Some(resume), preroll: true, ..start("s1") });
     client.started();
     client.until_safe(30);
     let stopped = client.stop("s1");
@@ -138,8 +117,5 @@ fn a_killed_recording_goes_on_with_its_gap_counted() {
     let gap_ms = report.inputs[0].gap_ns / 1_000_000;
     // The numbers in the pictures and the ledger tell the same gap, to within the last chunk that was safe but not yet told.
     let missing_ms = u64::from(missing) * 1000 / 30;
-    assert!(
-        gap_ms.abs_diff(missing_ms) <= 150,
-        "ledger {gap_ms} ms, pictures {missing_ms} ms"
-    );
+    assert!(gap_ms.abs_diff(missing_ms) <= 150, "ledger {gap_ms} ms, pictures {missing_ms} ms");
 }

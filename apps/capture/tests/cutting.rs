@@ -15,27 +15,13 @@ use proptest::{prop_assert, prop_assert_eq};
 const MS: u64 = 1_000_000;
 
 fn video_track(variant: u8) -> Arc<Track> {
-    let media = Media::Video {
-        width: 640,
-        height: 360,
-    };
-    Arc::new(Track {
-        codec: Codec::H264 { avcc: vec![1, variant] },
-        media,
-        timescale: 90_000,
-    })
+    let media = Media::Video { width: 640, height: 360 };
+    Arc::new(Track { codec: Codec::H264 { avcc: vec![1, variant] }, media, timescale: 90_000 })
 }
 
 fn audio_track() -> Arc<Track> {
-    let media = Media::Audio {
-        channels: 1,
-        sample_rate: 48_000,
-    };
-    Arc::new(Track {
-        codec: Codec::Aac { asc: vec![0x11, 0x88] },
-        media,
-        timescale: 48_000,
-    })
+    let media = Media::Audio { channels: 1, sample_rate: 48_000 };
+    Arc::new(Track { codec: Codec::Aac { asc: vec![0x11, 0x88] }, media, timescale: 48_000 })
 }
 
 fn packet(
@@ -71,10 +57,7 @@ fn stream(pictures: u64, gop: u64, lag_ms: i64, with_sound: bool) -> Vec<Arc<Pac
     for index in 0..pictures {
         let dts_ns = (1000 + index * 40) * MS;
         let sync = index % gop == 0;
-        all.push((
-            dts_ns,
-            Arc::new(packet(Medium::Video, &video, dts_ns, 40 * MS, sync, 1000)),
-        ));
+        all.push((dts_ns, Arc::new(packet(Medium::Video, &video, dts_ns, 40 * MS, sync, 1000))));
     }
     for index in 0..pictures * 2 * u64::from(with_sound) {
         let dts_ns = (1000 + index * 20) * MS;
@@ -85,10 +68,7 @@ fn stream(pictures: u64, gop: u64, lag_ms: i64, with_sound: bool) -> Vec<Arc<Pac
     }
     all.sort_by_key(|(arrival_ns, _)| *arrival_ns);
     // Sound that comes before any picture has no place in a recording.
-    all.into_iter()
-        .map(|(_, packet)| packet)
-        .skip_while(|packet| !packet.is_video())
-        .collect()
+    all.into_iter().map(|(_, packet)| packet).skip_while(|packet| !packet.is_video()).collect()
 }
 
 struct File {
@@ -112,23 +92,12 @@ fn run(limits: Limits, packets: &[Arc<Packet<Vec<u8>>>], expect_audio: bool) -> 
     for act in acts {
         match act {
             Act::Open { start_ns, .. } => {
-                assert!(
-                    files.last().is_none_or(|file| file.closed.is_some()),
-                    "two files are open"
-                );
-                files.push(File {
-                    start_ns,
-                    chunks: Vec::new(),
-                    closed: None,
-                });
+                assert!(files.last().is_none_or(|file| file.closed.is_some()), "two files are open");
+                files.push(File { start_ns, chunks: Vec::new(), closed: None });
             }
             Act::Append(chunk) => {
-                let file = files
-                    .last_mut()
-                    .filter(|file| file.closed.is_none())
-                    .expect("an open file");
-                file.chunks
-                    .push(chunk.iter().map(|packet| (packet.is_video(), packet.dts_ns)).collect());
+                let file = files.last_mut().filter(|file| file.closed.is_none()).expect("an open file");
+                file.chunks.push(chunk.iter().map(|packet| (packet.is_video(), packet.dts_ns)).collect());
             }
             Act::Close(reason) => files.last_mut().expect("an open file").closed = Some(reason),
             Act::Lost(_) => lost += 1,
@@ -138,11 +107,7 @@ fn run(limits: Limits, packets: &[Arc<Packet<Vec<u8>>>], expect_audio: bool) -> 
 }
 
 fn limits(sync_ms: u64, rotation_ms: u64) -> Limits {
-    Limits {
-        sync_interval_ns: sync_ms * MS,
-        rotation_ns: rotation_ms * MS,
-        rotation_bytes: u64::MAX,
-    }
+    Limits { sync_interval_ns: sync_ms * MS, rotation_ns: rotation_ms * MS, rotation_bytes: u64::MAX }
 }
 
 proptest! {
@@ -209,14 +174,7 @@ fn another_format_is_another_file() {
     let other = video_track(9);
     for index in 50..75 {
         let dts_ns = (1000 + index * 40) * MS;
-        packets.push(Arc::new(packet(
-            Medium::Video,
-            &other,
-            dts_ns,
-            40 * MS,
-            index == 50,
-            1000,
-        )));
+        packets.push(Arc::new(packet(Medium::Video, &other, dts_ns, 40 * MS, index == 50, 1000)));
     }
     let (files, lost) = run(limits(200, 60_000), &packets, false);
     assert_eq!((files.len(), lost), (2, 0));
@@ -251,17 +209,8 @@ fn after_a_failure_the_next_keyframe_begins_a_file() {
     for packet in &packets[30..] {
         segmenter.packet(packet.clone(), packet.dts_ns, &mut acts);
     }
-    let lost = acts
-        .iter()
-        .filter(|act| matches!(act, Act::Lost(DropReason::NoKeyframe)))
-        .count();
-    let opened = acts.iter().find_map(|act| {
-        if let Act::Open { start_ns, .. } = act {
-            Some(*start_ns)
-        } else {
-            None
-        }
-    });
+    let lost = acts.iter().filter(|act| matches!(act, Act::Lost(DropReason::NoKeyframe))).count();
+    let opened = acts.iter().find_map(|act| if let Act::Open { start_ns, .. } = act { Some(*start_ns) } else { None });
     assert_eq!((lost, opened), (20, Some(3000 * MS)));
 }
 
@@ -280,26 +229,14 @@ fn a_full_queue_drops_whole_gops_at_the_new_end() {
     assert_eq!(accepted, (0..39).collect::<Vec<_>>());
     let batch = queue.take(Wake::ANY);
     assert_eq!(batch.items.len(), 39);
-    assert!(
-        !push(&queue, 100),
-        "what the writer has in hand counts as long as it is not safe"
-    );
+    assert!(!push(&queue, 100), "what the writer has in hand counts as long as it is not safe");
     queue.set_in_hand(0);
     for index in 101..=110 {
-        assert_eq!(
-            push(&queue, index),
-            index == 110,
-            "{index}: only a keyframe ends the gap"
-        );
+        assert_eq!(push(&queue, index), index == 110, "{index}: only a keyframe ends the gap");
     }
     let mut batch = queue.take(Wake::ANY);
-    let Some(Item::Lost(lost)) = batch.items.pop_front() else {
-        panic!("the loss stands in its place")
-    };
-    assert_eq!(
-        (lost.reason, lost.frames, lost.start_ns),
-        (DropReason::DiskStall, 71, 39 * 40 * MS)
-    );
+    let Some(Item::Lost(lost)) = batch.items.pop_front() else { panic!("the loss stands in its place") };
+    assert_eq!((lost.reason, lost.frames, lost.start_ns), (DropReason::DiskStall, 71, 39 * 40 * MS));
     assert!(matches!(&batch.items[0], Item::Packet(packet) if packet.dts_ns == 110 * 40 * MS));
     assert_eq!(queue.level().refused_frames, 71);
 }
@@ -307,13 +244,8 @@ fn a_full_queue_drops_whole_gops_at_the_new_end() {
 #[test]
 fn the_writer_sleeps_until_a_chunk_is_there() {
     let queue: Arc<Queue<Vec<u8>, u8>> = Arc::new(Queue::new(1 << 20));
-    let wake = Wake {
-        any: false,
-        video_dts_ns: 400 * MS,
-        keyframe_dts_ns: 300 * MS,
-        bytes: u64::MAX,
-        deadline_ns: None,
-    };
+    let wake =
+        Wake { any: false, video_dts_ns: 400 * MS, keyframe_dts_ns: 300 * MS, bytes: u64::MAX, deadline_ns: None };
     let taker = {
         let queue = queue.clone();
         std::thread::spawn(move || {
@@ -346,11 +278,7 @@ fn the_ring_begins_at_a_keyframe_and_keeps_its_bounds() {
     }
     let all = ring.packets(From::Oldest);
     assert!(all[0].is_keyframe());
-    assert!(
-        ring.length_ns() >= 2000 * MS && ring.length_ns() < 3100 * MS,
-        "{}",
-        ring.length_ns()
-    );
+    assert!(ring.length_ns() >= 2000 * MS && ring.length_ns() < 3100 * MS, "{}", ring.length_ns());
     assert_eq!(ring.packets(From::NewestKeyframe)[0].dts_ns, 178 * 40 * MS);
     let resumed = ring.packets(From::After(160 * 40 * MS));
     assert_eq!(resumed[0].dts_ns, 178 * 40 * MS, "a resumed recording repeats nothing");
@@ -360,26 +288,10 @@ fn the_ring_begins_at_a_keyframe_and_keeps_its_bounds() {
     for index in 0..200 {
         small.push(Arc::new(picture(index * 40 * MS, index % 25 == 0, 1000)));
         assert!(small.bytes() <= 50_000);
-        assert!(
-            small
-                .packets(From::Oldest)
-                .first()
-                .is_none_or(|first| first.is_keyframe())
-        );
+        assert!(small.packets(From::Oldest).first().is_none_or(|first| first.is_keyframe()));
     }
     let mut changed = Ring::new(60_000 * MS, 1 << 30);
     changed.push(Arc::new(picture(0, true, 10)));
-    changed.push(Arc::new(packet(
-        Medium::Video,
-        &video_track(5),
-        40 * MS,
-        40 * MS,
-        true,
-        10,
-    )));
-    assert_eq!(
-        changed.packets(From::Oldest).len(),
-        1,
-        "one recording cannot begin with two formats"
-    );
+    changed.push(Arc::new(packet(Medium::Video, &video_track(5), 40 * MS, 40 * MS, true, 10)));
+    assert_eq!(changed.packets(From::Oldest).len(), 1, "one recording cannot begin with two formats");
 }

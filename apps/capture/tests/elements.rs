@@ -31,19 +31,12 @@ fn missing(plugins: Option<&str>) -> Vec<(String, Vec<Value>)> {
     program.arg("--config").arg(&config).args(["probe-elements", "--json"]);
     if let Some(plugins) = plugins {
         let registry = dir.path().join("registry.bin");
-        program
-            .env("GST_PLUGIN_SYSTEM_PATH_1_0", plugins)
-            .env("GST_REGISTRY", registry);
+        program.env("GST_PLUGIN_SYSTEM_PATH_1_0", plugins).env("GST_REGISTRY", registry);
     }
     let output = program.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    let row = |row: &Value| {
-        (
-            row["input"].as_str().unwrap().to_owned(),
-            row["missing"].as_array().unwrap().clone(),
-        )
-    };
+    let row = |row: &Value| (row["input"].as_str().unwrap().to_owned(), row["missing"].as_array().unwrap().clone());
     rows.iter().map(row).collect()
 }
 
@@ -59,38 +52,20 @@ fn what_is_missing_is_told_with_its_package() {
     let rows = missing(Some("/nonexistent"));
     let names = |input: &str| -> Vec<String> {
         let (_, missing) = rows.iter().find(|(name, _)| name == input).unwrap();
-        missing
-            .iter()
-            .map(|missing| missing["element"].as_str().unwrap().to_owned())
-            .collect()
+        missing.iter().map(|missing| missing["element"].as_str().unwrap().to_owned()).collect()
     };
     // Cameras over TCP are read by our own client, others by rtspsrc with its depayloaders.
     let camera = names("camera");
-    assert!(
-        camera.contains(&"h265timestamper".to_owned()) && camera.contains(&"opusparse".to_owned()),
-        "{camera:?}"
-    );
-    assert!(
-        !camera.iter().any(|name| name.contains("depay") || name == "rtspsrc"),
-        "{camera:?}"
-    );
+    assert!(camera.contains(&"h265timestamper".to_owned()) && camera.contains(&"opusparse".to_owned()), "{camera:?}");
+    assert!(!camera.iter().any(|name| name.contains("depay") || name == "rtspsrc"), "{camera:?}");
     let distant = names("distant");
-    assert!(
-        distant.contains(&"rtspsrc".to_owned()) && distant.contains(&"rtph264depay".to_owned()),
-        "{distant:?}"
-    );
-    assert!(
-        !distant.iter().any(|name| name.contains("opus") || name.contains("aac")),
-        "{distant:?}"
-    );
+    assert!(distant.contains(&"rtspsrc".to_owned()) && distant.contains(&"rtph264depay".to_owned()), "{distant:?}");
+    assert!(!distant.iter().any(|name| name.contains("opus") || name.contains("aac")), "{distant:?}");
     assert!(names("picture").contains(&"videotestsrc".to_owned()));
     for (_, missing) in &rows {
         for missing in missing {
             // GStreamer's core finds its own elements at the same place as all others.
-            assert!(
-                missing["package"].as_str().unwrap().contains("gstreamer1.0"),
-                "{missing}"
-            );
+            assert!(missing["package"].as_str().unwrap().contains("gstreamer1.0"), "{missing}");
         }
     }
 }

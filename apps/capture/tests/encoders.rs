@@ -14,12 +14,7 @@ use holdfast_capture::probe::Probe;
 use holdfast_link::SourceState;
 use holdfast_segment::Reader;
 
-const JOB: Job = Job {
-    width: 320,
-    height: 180,
-    framerate: 30,
-    bitrate_kbps: 500,
-};
+const JOB: Job = Job { width: 320, height: 180, framerate: 30, bitrate_kbps: 500 };
 
 fn real() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_holdfast-capture"))
@@ -35,12 +30,7 @@ fn the_table_says_what_the_facts_say() {
     let row = |name: &str| encoders::row(name).unwrap();
     let value = |name: &str, property: &str| {
         let row = row(name);
-        let found = row
-            .bitrate
-            .iter()
-            .chain(row.gop)
-            .chain(row.fixed)
-            .find(|(known, _)| *known == property);
+        let found = row.bitrate.iter().chain(row.gop).chain(row.fixed).find(|(known, _)| *known == property);
         found.map(|(_, template)| row.fill(template, &JOB))
     };
     for (name, property, expected) in [
@@ -59,21 +49,10 @@ fn the_table_says_what_the_facts_say() {
     ] {
         assert_eq!(value(name, property).as_deref(), Some(expected), "{name} {property}");
     }
-    assert!(
-        value("v4l2h264enc", "extra-controls")
-            .unwrap()
-            .contains("video_bitrate=500000,h264_i_frame_period=30")
-    );
-    assert!(
-        row("nvv4l2h264enc")
-            .colour_path
-            .contains("nvvidconv ! video/x-raw(memory:NVMM)")
-    );
+    assert!(value("v4l2h264enc", "extra-controls").unwrap().contains("video_bitrate=500000,h264_i_frame_period=30"));
+    assert!(row("nvv4l2h264enc").colour_path.contains("nvvidconv ! video/x-raw(memory:NVMM)"));
     let unknown = encoders::row("h264magic").unwrap_err().to_string();
-    assert!(
-        unknown.contains("h264magic") && unknown.contains("x264enc"),
-        "{unknown}"
-    );
+    assert!(unknown.contains("h264magic") && unknown.contains("x264enc"), "{unknown}");
 }
 
 #[test]
@@ -85,11 +64,7 @@ fn every_installed_encoder_works_or_says_why_not() {
             Ok(()) => println!("{} works", row.element),
             Err(reason) => {
                 assert!(!reason.is_empty());
-                assert!(
-                    !["x264enc", "openh264enc", "x265enc"].contains(&row.element),
-                    "{}: {reason}",
-                    row.element
-                );
+                assert!(!["x264enc", "openh264enc", "x265enc"].contains(&row.element), "{}: {reason}", row.element);
             }
         }
     }
@@ -116,11 +91,9 @@ fn a_probe_that_hangs_or_crashes_is_no_evidence() {
         eprintln!("SKIPPED: no encoder is installed");
         return;
     };
-    for (line, expected) in [
-        ("sleep 1000", "hung"),
-        ("sh -c 'kill -SEGV $$'", "signal"),
-        ("echo nonsense", "ended with"),
-    ] {
+    for (line, expected) in
+        [("sleep 1000", "hung"), ("sh -c 'kill -SEGV $$'", "signal"), ("echo nonsense", "ended with")]
+    {
         let runtime = tempfile::tempdir().unwrap();
         let program = script(runtime.path(), line);
         let probe = Probe::new(program, runtime.path()).with_deadline(Duration::from_millis(500));
@@ -134,11 +107,7 @@ fn a_probe_that_hangs_or_crashes_is_no_evidence() {
 #[test]
 fn every_installed_encoder_records() {
     for row in installed() {
-        let codec = if row.codec == holdfast_config::Codec::H265 {
-            "h265"
-        } else {
-            "h264"
-        };
+        let codec = if row.codec == holdfast_config::Codec::H265 { "h265" } else { "h264" };
         let station = Box_::new(
             "sync_interval_ms = 200",
             &format!(
@@ -161,17 +130,8 @@ fn every_installed_encoder_records() {
         let reader = Reader::open(&files[0]).unwrap();
         let samples: Vec<_> = reader.chunks().flat_map(|chunk| chunk.unwrap().samples).collect();
         let keyframes: Vec<usize> = (0..samples.len()).filter(|index| samples[*index].sync).collect();
-        assert!(
-            keyframes.windows(2).all(|pair| pair[1] - pair[0] <= 30),
-            "{}: {keyframes:?}",
-            row.element
-        );
-        assert!(
-            samples
-                .iter()
-                .all(|sample| sample.pts == i64::try_from(sample.dts).unwrap()),
-            "no B-frames"
-        );
+        assert!(keyframes.windows(2).all(|pair| pair[1] - pair[0] <= 30), "{}: {keyframes:?}", row.element);
+        assert!(samples.iter().all(|sample| sample.pts == i64::try_from(sample.dts).unwrap()), "no B-frames");
     }
 }
 
@@ -182,19 +142,12 @@ fn a_named_encoder_that_is_missing_says_where_to_get_it() {
         eprintln!("SKIPPED: every encoder of the table is installed");
         return;
     };
-    for (name, expected) in [
-        (missing.element, "not installed. Install"),
-        ("h264magic", "there is no encoder"),
-    ] {
+    for (name, expected) in [(missing.element, "not installed. Install"), ("h264magic", "there is no encoder")] {
         let station = Box_::new("", &format!("source = \"test\"\nencoder = \"{name}\""));
         let mut capture = station.capture();
         let client = capture.client();
-        client.until("the failure", PATIENCE, |client| {
-            matches!(client.status().source, SourceState::Waiting { .. })
-        });
-        let SourceState::Waiting { error, .. } = &client.status().source else {
-            panic!()
-        };
+        client.until("the failure", PATIENCE, |client| matches!(client.status().source, SourceState::Waiting { .. }));
+        let SourceState::Waiting { error, .. } = &client.status().source else { panic!() };
         assert!(error.contains(name) && error.contains(expected), "{error}");
     }
 }
@@ -204,14 +157,7 @@ fn a_missing_device_says_so() {
     let station = Box_::new("", "source = \"v4l2\"\ndevice = \"/dev/video-that-is-not-there\"");
     let mut capture = station.capture();
     let client = capture.client();
-    client.until("the failure", PATIENCE, |client| {
-        matches!(client.status().source, SourceState::Waiting { .. })
-    });
-    let SourceState::Waiting { error, .. } = &client.status().source else {
-        panic!()
-    };
-    assert!(
-        error.contains("/dev/video-that-is-not-there") && error.contains("is not there"),
-        "{error}"
-    );
+    client.until("the failure", PATIENCE, |client| matches!(client.status().source, SourceState::Waiting { .. }));
+    let SourceState::Waiting { error, .. } = &client.status().source else { panic!() };
+    assert!(error.contains("/dev/video-that-is-not-there") && error.contains("is not there"), "{error}");
 }

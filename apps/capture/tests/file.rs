@@ -45,10 +45,7 @@ fn loops_without_a_seam() {
     client.start(start("s1"));
     client.started();
     client.until_safe(3 * pictures.len() as u64);
-    assert_eq!(
-        (client.status().phase, client.status().encoder.as_str()),
-        (Phase::Recording, "copy")
-    );
+    assert_eq!((client.status().phase, client.status().encoder.as_str()), (Phase::Recording, "copy"));
     let stopped = client.stop("s1");
     assert_eq!(stopped.counts.source, stopped.counts.safe);
     let report = station.verify("s1");
@@ -66,19 +63,10 @@ fn loops_without_a_seam() {
     let ledger = reader.ledger().unwrap();
     let length_ms = ledger.duration_ns / 1_000_000;
     let expected_ms = found.len() as u64 * 1000 / 30;
-    assert!(
-        length_ms.abs_diff(expected_ms) < 300,
-        "{length_ms} ms for {expected_ms} ms"
-    );
-    let samples = reader
-        .chunks()
-        .flat_map(|chunk| chunk.unwrap().samples)
-        .filter(|sample| sample.track == 0);
+    assert!(length_ms.abs_diff(expected_ms) < 300, "{length_ms} ms for {expected_ms} ms");
+    let samples = reader.chunks().flat_map(|chunk| chunk.unwrap().samples).filter(|sample| sample.track == 0);
     let times: Vec<u64> = samples.map(|sample| sample.dts).collect();
-    assert!(
-        times.windows(2).all(|pair| (2000..8000).contains(&(pair[1] - pair[0]))),
-        "{times:?}"
-    );
+    assert!(times.windows(2).all(|pair| (2000..8000).contains(&(pair[1] - pair[0]))), "{times:?}");
 }
 
 #[test]
@@ -93,10 +81,7 @@ fn what_cannot_be_played_is_told() {
     let whole = std::fs::read(&file).unwrap();
     let cases = [
         (directory.path().join("nothing.mp4"), "cannot be opened"),
-        (
-            write("text.mp4", b"this is no footage at all"),
-            "no MP4, MOV or Matroska",
-        ),
+        (write("text.mp4", b"this is no footage at all"), "no MP4, MOV or Matroska"),
         (write("short.mp4", b"abc"), "cannot be read"),
         (write("torn.mp4", &whole[..600]), "torn.mp4"),
     ];

@@ -12,18 +12,13 @@ use holdfast_link::{Event, GapCause, Phase, SourceState};
 use holdfast_segment::{CloseReason, Codec, Reader};
 
 fn station(url: &str, more: &str) -> Box_ {
-    Box_::new(
-        "sync_interval_ms = 200",
-        &format!("source = \"rtsp\"\nurl = \"{url}\"\n{more}"),
-    )
+    Box_::new("sync_interval_ms = 200", &format!("source = \"rtsp\"\nurl = \"{url}\"\n{more}"))
 }
 
 /// What the capture says about a source that does not work.
 fn trouble(capture: &mut Capture) -> String {
     let client = capture.client();
-    client.until("the first attempt to fail", PATIENCE, |client| {
-        failure(client).is_some()
-    });
+    client.until("the first attempt to fail", PATIENCE, |client| failure(client).is_some());
     failure(client).unwrap()
 }
 
@@ -52,10 +47,7 @@ fn copies(arguments: &[&str], video: &str, audio: Option<&str>) {
     assert_eq!(found.len() as u64, stopped.counts.safe, "{arguments:?}");
     // A stop may come between a P-frame and the B-frames before it, which are sent after it.
     let shown = found.len() - if arguments.contains(&"--bframes") { 3 } else { 0 };
-    assert!(
-        found[..shown].windows(2).all(|pair| pair[1] == pair[0] + 1),
-        "{arguments:?}: {found:?}"
-    );
+    assert!(found[..shown].windows(2).all(|pair| pair[1] == pair[0] + 1), "{arguments:?}: {found:?}");
     let report = station.verify("s1");
     assert_eq!((report.inputs[0].frames_lost, report.inputs[0].gap_ns), (0, 0));
     let reader = Reader::open(files.last().unwrap()).unwrap();
@@ -89,11 +81,7 @@ fn copies_b_frames() {
 
 #[test]
 fn joins_in_the_middle_of_a_long_gop() {
-    copies(
-        &["--no-keyframe-on-play", "--gop-ms", "2000", "--audio", "none"],
-        "H.264",
-        None,
-    );
+    copies(&["--no-keyframe-on-play", "--gop-ms", "2000", "--audio", "none"], "H.264", None);
 }
 
 #[test]
@@ -110,10 +98,7 @@ fn another_picture_size_is_another_file() {
     client.until_safe(safe + 30);
     let stopped = client.stop("s1");
     let files = station.files("s1");
-    let media: Vec<_> = files
-        .iter()
-        .map(|file| Reader::open(file).unwrap().tracks()[0].clone())
-        .collect();
+    let media: Vec<_> = files.iter().map(|file| Reader::open(file).unwrap().tracks()[0].clone()).collect();
     assert_ne!(media[0], media[1]);
     let ledger = Reader::open(&files[0]).unwrap().ledger().unwrap().clone();
     assert_eq!(ledger.reason, CloseReason::FormatChange);
@@ -138,19 +123,10 @@ fn a_camera_that_comes_back_goes_on_in_the_same_recording() {
     let waiting = |client: &common::Client| matches!(client.status().source, SourceState::Waiting { .. });
     client.until("the loss to be seen", PATIENCE, waiting);
     let status = client.status().clone();
-    assert_eq!(
-        (status.phase, status.session.as_deref()),
-        (Phase::Connecting, Some("s1"))
-    );
+    assert_eq!((status.phase, status.session.as_deref()), (Phase::Connecting, Some("s1")));
     let camera = Camera::start_at(&address, &["--size", "640x360"]).unwrap();
     client.until_safe(status.counts.safe + 45);
-    let gap = client.event("Gap", |event| {
-        if let Event::Gap(gap) = event {
-            Some(gap.clone())
-        } else {
-            None
-        }
-    });
+    let gap = client.event("Gap", |event| if let Event::Gap(gap) = event { Some(gap.clone()) } else { None });
     assert_eq!(gap.cause, GapCause::SourceLost);
     let stopped = client.stop("s1");
     assert_eq!(stopped.counts.source, stopped.counts.safe);
@@ -165,10 +141,7 @@ fn a_camera_that_comes_back_goes_on_in_the_same_recording() {
     assert!(missing > 0 && found.windows(2).filter(|pair| pair[1] != pair[0] + 1).count() == 1);
     // The cameras' numbers go on with the clock, so the pictures tell the length of the gap, too.
     let missing_ms = u64::from(missing) * 1000 / 30;
-    assert!(
-        missing_ms.abs_diff(gap_ms) < 400,
-        "pictures {missing_ms} ms, ledger {gap_ms} ms"
-    );
+    assert!(missing_ms.abs_diff(gap_ms) < 400, "pictures {missing_ms} ms, ledger {gap_ms} ms");
 }
 
 #[test]
@@ -185,17 +158,12 @@ fn a_camera_that_falls_silent_is_noticed() {
     // The connection stays; only no pictures come any more.
     camera.tell("mute");
     let source = client.status().counts.source;
-    client.until("the silence to be noticed", PATIENCE, |client| {
-        failure(client).is_some()
-    });
+    client.until("the silence to be noticed", PATIENCE, |client| failure(client).is_some());
     let text = failure(client).unwrap();
     assert!(text.contains("no picture has come for 5 s"), "{text}");
     let status = client.status().clone();
     assert!(status.counts.source < source + 90, "{status:?}");
-    assert_eq!(
-        status.counts.safe, status.counts.source,
-        "what had come became safe: {status:?}"
-    );
+    assert_eq!(status.counts.safe, status.counts.source, "what had come became safe: {status:?}");
     camera.tell("unmute");
     client.until_safe(status.counts.safe + 30);
     client.stop("s1");
@@ -214,13 +182,7 @@ fn connections_that_break_again_and_again_are_made_again() {
     client.started();
     // Its connections break every two seconds; each time the recording goes on.
     client.until_safe(120);
-    let gap = client.event("Gap", |event| {
-        if let Event::Gap(gap) = event {
-            Some(gap.clone())
-        } else {
-            None
-        }
-    });
+    let gap = client.event("Gap", |event| if let Event::Gap(gap) = event { Some(gap.clone()) } else { None });
     assert_eq!(gap.cause, GapCause::SourceLost);
     let stopped = client.stop("s1");
     assert_eq!(stopped.counts.source, stopped.counts.safe);
@@ -300,9 +262,6 @@ fn a_recording_starts_before_its_camera_is_there() {
     let stopped = client.stop("s1");
     assert_eq!(stopped.counts.source, stopped.counts.safe);
     let first = &station.files("s1")[0];
-    assert!(matches!(
-        Reader::open(first).unwrap().tracks()[0].codec,
-        Codec::H264 { .. }
-    ));
+    assert!(matches!(Reader::open(first).unwrap().tracks()[0].codec, Codec::H264 { .. }));
     station.verify("s1");
 }

@@ -20,10 +20,7 @@ fn until_hangup(fd: &std::os::fd::OwnedFd) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     loop {
         let patience = Timespec::try_from(PATIENCE).unwrap();
-        assert!(
-            poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&patience)).unwrap() > 0,
-            "it does not hang up"
-        );
+        assert!(poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&patience)).unwrap() > 0, "it does not hang up");
         let mut buffer = [0; link::MAX_FRAME_BYTES];
         match rustix::net::recv(fd, &mut buffer[..], RecvFlags::empty()) {
             Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET) => return all,
@@ -44,20 +41,12 @@ fn garbage_is_refused_and_the_recording_goes_on() {
     let hello = link::encode(&ToCapture::Hello, &mut frame).unwrap().to_vec();
     let with_tail = [hello.clone(), vec![0; 40]].concat();
     let huge = vec![b'H'; 60_000];
-    for garbage in [
-        &b"GET / HTTP/1.1\r\n\r\n"[..],
-        b"H",
-        b"HF\x01\x00\xff\xff\xff",
-        &with_tail,
-        &huge,
-    ] {
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"H", b"HF\x01\x00\xff\xff\xff", &with_tail, &huge] {
         let fd = Client::dial(&station.socket()).unwrap();
         rustix::net::send(&fd, garbage, SendFlags::NOSIGNAL).unwrap();
         let answers = until_hangup(&fd);
         let answer = link::decode::<FromCapture>(&answers[0]).unwrap();
-        let FromCapture::Event(Event::Refused(refused)) = answer else {
-            panic!("{answer:?}")
-        };
+        let FromCapture::Event(Event::Refused(refused)) = answer else { panic!("{answer:?}") };
         assert_eq!(refused.code, -1001, "{refused:?}");
     }
     // Commands before the greeting are no way to begin.
@@ -81,13 +70,7 @@ fn a_peer_of_another_version_is_told_which_one_we_speak() {
     rustix::net::send(&fd, b"HF\x63\x00whatever version 99 says", SendFlags::NOSIGNAL).unwrap();
     let answers = until_hangup(&fd);
     let told = link::decode::<FromCapture>(&answers[0]).unwrap_err();
-    assert_eq!(
-        told,
-        WireError::RefusedByPeer {
-            theirs: link::VERSION,
-            ours: link::VERSION
-        }
-    );
+    assert_eq!(told, WireError::RefusedByPeer { theirs: link::VERSION, ours: link::VERSION });
     assert!(capture.client().read(PATIENCE), "the others are served as before");
 }
 
@@ -100,17 +83,15 @@ fn a_peer_that_does_not_listen_is_disconnected() {
     let hello = link::encode(&ToCapture::Hello, &mut frame).unwrap();
     // Each greeting is answered by two messages that nobody reads.
     let hung_up =
-        (0..100_000).any(
-            |_| match rustix::net::send(&deaf, hello, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                Ok(_) => false,
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    let room = Timespec::try_from(PATIENCE).unwrap();
-                    poll(&mut [PollFd::new(&deaf, PollFlags::OUT)], Some(&room)).unwrap();
-                    false
-                }
-                Err(_) => true,
-            },
-        );
+        (0..100_000).any(|_| match rustix::net::send(&deaf, hello, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            Ok(_) => false,
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let room = Timespec::try_from(PATIENCE).unwrap();
+                poll(&mut [PollFd::new(&deaf, PollFlags::OUT)], Some(&room)).unwrap();
+                false
+            }
+            Err(_) => true,
+        });
     assert!(hung_up, "100 000 greetings without reading an answer");
     assert!(capture.client().read(PATIENCE));
 }
@@ -123,10 +104,7 @@ fn more_peers_than_seats_are_turned_away() {
     let patience = Timespec::try_from(Duration::from_secs(10)).unwrap();
     let turned_away = peers.iter().rev().take(20).all(|peer| {
         poll(&mut [PollFd::new(peer, PollFlags::IN)], Some(&patience)).unwrap() > 0
-            && matches!(
-                rustix::net::recv(peer, &mut [0_u8; 16][..], RecvFlags::empty()),
-                Ok((_, 0))
-            )
+            && matches!(rustix::net::recv(peer, &mut [0_u8; 16][..], RecvFlags::empty()), Ok((_, 0)))
     });
     assert!(turned_away);
     assert!(capture.client().read(PATIENCE));

@@ -21,24 +21,11 @@ struct Mount(PathBuf);
 
 impl Mount {
     fn run(program: &str, arguments: &[&str]) -> bool {
-        Command::new(program)
-            .args(arguments)
-            .output()
-            .is_ok_and(|output| output.status.success())
+        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
     }
 
     fn tmpfs(directory: &Path, size: &str) -> Option<Self> {
-        let mounted = Self::run(
-            "mount",
-            &[
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={size}"),
-                "none",
-                directory.to_str()?,
-            ],
-        );
+        let mounted = Self::run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "none", directory.to_str()?]);
         Self::told(mounted, directory, "mount a tmpfs")
     }
 
@@ -57,10 +44,7 @@ impl Mount {
     }
 
     fn freeze(&self, freeze: bool) -> bool {
-        Self::run(
-            "fsfreeze",
-            &[if freeze { "-f" } else { "-u" }, self.0.to_str().unwrap()],
-        )
+        Self::run("fsfreeze", &[if freeze { "-f" } else { "-u" }, self.0.to_str().unwrap()])
     }
 }
 
@@ -107,9 +91,7 @@ fn a_root_that_cannot_be_used_is_refused() {
 
 #[test]
 fn a_disk_that_is_full_is_told_and_tried_again() {
-    let mounted = with_mount("sync_interval_ms = 100\nbuffer_mib = 64", LARGE, |_, root| {
-        Mount::tmpfs(root, "24m")
-    });
+    let mounted = with_mount("sync_interval_ms = 100\nbuffer_mib = 64", LARGE, |_, root| Mount::tmpfs(root, "24m"));
     let Some((_mount, station)) = mounted else { return };
     let ballast = station.root().join("ballast");
     std::fs::write(&ballast, vec![0; 6 << 20]).unwrap();
@@ -118,19 +100,12 @@ fn a_disk_that_is_full_is_told_and_tried_again() {
     client.start(start("s1"));
     client.started();
     let text = client.event("the alert", |event| match event {
-        Event::Alert {
-            code: AlertCode::Storage,
-            text,
-        } => Some(text.clone()),
+        Event::Alert { code: AlertCode::Storage, text } => Some(text.clone()),
         _ => None,
     });
     assert!(text.contains("free space"), "{text}");
     let lost = |client: &common::Client| {
-        let failed = client
-            .status()
-            .drops
-            .iter()
-            .find(|drop| drop.reason == DropReason::WriteFailed);
+        let failed = client.status().drops.iter().find(|drop| drop.reason == DropReason::WriteFailed);
         failed.map_or(0, |drop| drop.frames)
     };
     client.until("frames to be counted as lost", PATIENCE, |client| lost(client) > 0);
@@ -152,9 +127,7 @@ fn a_disk_that_is_full_is_told_and_tried_again() {
 
 #[test]
 fn a_stall_that_the_queue_can_hold_loses_nothing() {
-    let mounted = with_mount("sync_interval_ms = 100", SMALL, |top, root| {
-        Mount::ext4(&top.join("image"), root)
-    });
+    let mounted = with_mount("sync_interval_ms = 100", SMALL, |top, root| Mount::ext4(&top.join("image"), root));
     let Some((mount, station)) = mounted else { return };
     let mut capture = station.capture();
     let client = capture.client();
@@ -168,11 +141,7 @@ fn a_stall_that_the_queue_can_hold_loses_nothing() {
     let frozen = Instant::now();
     let safe = client.status().counts.safe;
     client.until("the stall", PATIENCE, |_| frozen.elapsed() > Duration::from_secs(4));
-    assert!(
-        client.status().queue_bytes > 0 && client.status().counts.safe <= safe + 10,
-        "{:?}",
-        client.status()
-    );
+    assert!(client.status().queue_bytes > 0 && client.status().counts.safe <= safe + 10, "{:?}", client.status());
     assert!(mount.freeze(false));
     client.until_safe(safe + 120);
     let stopped = client.stop("s1");
@@ -184,9 +153,8 @@ fn a_stall_that_the_queue_can_hold_loses_nothing() {
 
 #[test]
 fn a_stall_that_is_longer_than_the_queue_drops_gops_and_says_so() {
-    let mounted = with_mount("sync_interval_ms = 100\nbuffer_mib = 8", LARGE, |top, root| {
-        Mount::ext4(&top.join("image"), root)
-    });
+    let mounted =
+        with_mount("sync_interval_ms = 100\nbuffer_mib = 8", LARGE, |top, root| Mount::ext4(&top.join("image"), root));
     let Some((mount, station)) = mounted else { return };
     let mut capture = station.capture();
     let client = capture.client();
@@ -199,27 +167,16 @@ fn a_stall_that_is_longer_than_the_queue_drops_gops_and_says_so() {
     }
     let dropped = |client: &common::Client| {
         let drops = &client.status().drops;
-        drops
-            .iter()
-            .any(|drop| drop.reason == DropReason::DiskStall && drop.frames > 30)
+        drops.iter().any(|drop| drop.reason == DropReason::DiskStall && drop.frames > 30)
     };
     let thawed = client.try_until(PATIENCE, dropped);
     assert!(mount.freeze(false));
     assert!(thawed, "{:?}", client.status());
     client.event("the alert", |event| match event {
-        Event::Alert {
-            code: AlertCode::Dropped,
-            ..
-        } => Some(()),
+        Event::Alert { code: AlertCode::Dropped, .. } => Some(()),
         _ => None,
     });
-    let gap = client.event("Gap", |event| {
-        if let Event::Gap(gap) = event {
-            Some(gap.clone())
-        } else {
-            None
-        }
-    });
+    let gap = client.event("Gap", |event| if let Event::Gap(gap) = event { Some(gap.clone()) } else { None });
     assert_eq!(gap.cause, GapCause::DiskStall);
     assert!(gap.frames_lost > 0, "{gap:?}");
     let safe = client.status().counts.safe;

@@ -34,10 +34,7 @@ pub fn choose(global: &Global) -> Bus {
     if let Ok(config) = Config::load(&global.config) {
         return config.recorder.bus;
     }
-    std::env::var("HOLDFAST_BUS")
-        .ok()
-        .filter(|bus| !bus.is_empty())
-        .map_or(Bus::System, |bus| named(&bus))
+    std::env::var("HOLDFAST_BUS").ok().filter(|bus| !bus.is_empty()).map_or(Bus::System, |bus| named(&bus))
 }
 
 pub fn name(bus: &Bus) -> String {
@@ -75,20 +72,14 @@ fn unreachable(name: &str, why: &str) -> Failure {
 
 /// Is the recorder on the bus? Asking does not start it.
 pub async fn is_running(link: &Link) -> Result<bool, Failure> {
-    let bus = zbus::fdo::DBusProxy::new(&link.connection)
-        .await
-        .map_err(|error| failure(link, &error))?;
+    let bus = zbus::fdo::DBusProxy::new(&link.connection).await.map_err(|error| failure(link, &error))?;
     let name = BusName::try_from(BUS_NAME).map_err(|error| Failure::failed(error.to_string(), ""))?;
-    bus.name_has_owner(name)
-        .await
-        .map_err(|error| failure(link, &error.into()))
+    bus.name_has_owner(name).await.map_err(|error| failure(link, &error.into()))
 }
 
 /// Would the bus start the recorder for whoever calls it?
 async fn is_activatable(link: &Link) -> Result<bool, Failure> {
-    let bus = zbus::fdo::DBusProxy::new(&link.connection)
-        .await
-        .map_err(|error| failure(link, &error))?;
+    let bus = zbus::fdo::DBusProxy::new(&link.connection).await.map_err(|error| failure(link, &error))?;
     let names = bus.list_activatable_names().await;
     let names = names.map_err(|error| failure(link, &error.into()))?;
     Ok(names.iter().any(|name| name.as_str() == BUS_NAME))
@@ -99,9 +90,7 @@ pub async fn recorder(link: &Link) -> Result<RecorderProxy<'static>, Failure> {
     if !is_running(link).await? && !is_activatable(link).await? {
         return Err(not_running(link));
     }
-    RecorderProxy::new(&link.connection)
-        .await
-        .map_err(|error| failure(link, &error))
+    RecorderProxy::new(&link.connection).await.map_err(|error| failure(link, &error))
 }
 
 fn not_running(link: &Link) -> Failure {
@@ -115,11 +104,7 @@ fn not_running(link: &Link) -> Failure {
 /// What an error on the bus means to the user.
 pub fn failure(link: &Link, error: &zbus::Error) -> Failure {
     if let Some(refusal) = holdfast_dbus::Error::from_zbus(error) {
-        let exit = if refusal.code == ErrorCode::NotPermitted {
-            Exit::NotPermitted
-        } else {
-            Exit::Refused
-        };
+        let exit = if refusal.code == ErrorCode::NotPermitted { Exit::NotPermitted } else { Exit::Refused };
         return Failure::new(exit, format!("[{}] {}", refusal.code.number(), refusal.message), "")
             .with("code", refusal.code.number())
             .with("name", refusal.code.name())

@@ -19,11 +19,7 @@ pub fn run(global: &Global, out: &Output, command: ConfigCommand) -> Outcome {
             let inputs: Vec<&str> = loaded.config.inputs.iter().map(|input| input.name.as_str()).collect();
             out.result(&json!({ "ok": true, "files": files, "inputs": inputs }), || {
                 let count = output::count(inputs.len() as u64, "input");
-                format!(
-                    "{}: the configuration is right ({}; {count})",
-                    out.state("ok"),
-                    files.join(", ")
-                )
+                format!("{}: the configuration is right ({}; {count})", out.state("ok"), files.join(", "))
             })?;
         }
         ConfigCommand::Show => {

@@ -23,10 +23,7 @@ pub async fn start(global: &Global, out: &Output, start: Start) -> Outcome {
         token: start.token,
         wait_ms: u32::try_from(wait.as_millis()).ok().filter(|wait_ms| *wait_ms > 0),
     };
-    let (path, created) = recorder
-        .start(options)
-        .await
-        .map_err(|error| bus::failure(&link, &error))?;
+    let (path, created) = recorder.start(options).await.map_err(|error| bus::failure(&link, &error))?;
     let id = session_id_of(path.as_str()).unwrap_or_default();
     // Only "recording" means that footage is safe; a recorder that can't be asked any more is not praised either.
     let state = recorder.state().await.unwrap_or_default();
@@ -45,10 +42,7 @@ pub async fn stop(global: &Global, out: &Output, session: Option<String>) -> Out
         Some(word) => Some(session_path(&resolve::on_bus(&link, &recorder, &word).await?)),
         None => None,
     };
-    let totals = recorder
-        .stop(StopOptions { session })
-        .await
-        .map_err(|error| bus::failure(&link, &error))?;
+    let totals = recorder.stop(StopOptions { session }).await.map_err(|error| bus::failure(&link, &error))?;
     let document = json!({
         "session": totals.id,
         "duration_usec": totals.duration_usec,
@@ -83,28 +77,18 @@ pub async fn stop(global: &Global, out: &Output, session: Option<String>) -> Out
 
 pub async fn mark(global: &Global, out: &Output, text: &str) -> Outcome {
     let (link, recorder) = link(global).await?;
-    recorder
-        .mark(text, HashMap::new())
-        .await
-        .map_err(|error| bus::failure(&link, &error))?;
+    recorder.mark(text, HashMap::new()).await.map_err(|error| bus::failure(&link, &error))?;
     out.result(&json!({ "marked": text }), || format!("marked \"{text}\""))?;
     Ok(Exit::Ok)
 }
 
 pub async fn arm(global: &Global, out: &Output, inputs: &[String], armed: bool) -> Outcome {
     let (link, recorder) = link(global).await?;
-    let done = if armed {
-        recorder.arm(inputs, HashMap::new()).await
-    } else {
-        recorder.disarm(inputs, HashMap::new()).await
-    };
+    let done =
+        if armed { recorder.arm(inputs, HashMap::new()).await } else { recorder.disarm(inputs, HashMap::new()).await };
     done.map_err(|error| bus::failure(&link, &error))?;
     out.result(&json!({ "inputs": inputs, "armed": armed }), || {
-        let which = if inputs.is_empty() {
-            "all inputs".to_owned()
-        } else {
-            inputs.join(", ")
-        };
+        let which = if inputs.is_empty() { "all inputs".to_owned() } else { inputs.join(", ") };
         format!("{which}: {}", if armed { "armed" } else { "disarmed" })
     })?;
     Ok(Exit::Ok)
@@ -120,10 +104,7 @@ pub async fn protect(global: &Global, out: &Output, session: &str, protected: bo
     };
     done.map_err(|error| bus::failure(&link, &error))?;
     out.result(&json!({ "session": id, "protected": protected }), || {
-        format!(
-            "{id} is {}",
-            if protected { "protected" } else { "no longer protected" }
-        )
+        format!("{id} is {}", if protected { "protected" } else { "no longer protected" })
     })?;
     Ok(Exit::Ok)
 }
@@ -135,7 +116,5 @@ async fn link(global: &Global) -> Result<(Link, holdfast_dbus::RecorderProxy<'st
 }
 
 async fn proxy(link: &Link) -> Result<holdfast_dbus::RecorderProxy<'static>, Failure> {
-    holdfast_dbus::RecorderProxy::new(&link.connection)
-        .await
-        .map_err(|error| bus::failure(link, &error))
+    holdfast_dbus::RecorderProxy::new(&link.connection).await.map_err(|error| bus::failure(link, &error))
 }

@@ -37,12 +37,7 @@ pub struct Check {
 
 impl Check {
     fn new(name: &'static str, level: Level, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            name,
-            level,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { name, level, message: message.into(), remedy: remedy.into() }
     }
 
     fn ok(name: &'static str, message: impl Into<String>) -> Self {
@@ -94,10 +89,7 @@ pub async fn run(global: &Global, out: &Output) -> Outcome {
         text.push_str(&match (failed, warned) {
             (0, 0) => "this box is ready to record".to_owned(),
             (0, _) => format!("this box records, with {}", output::count(warned as u64, "warning")),
-            _ => format!(
-                "{} to be mended before this box records",
-                output::count(failed as u64, "thing")
-            ),
+            _ => format!("{} to be mended before this box records", output::count(failed as u64, "thing")),
         });
         text
     })?;

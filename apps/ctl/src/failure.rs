@@ -40,13 +40,7 @@ pub type Outcome = Result<Exit, Failure>;
 
 impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-            remedy: remedy.into(),
-            rendered: None,
-            details: json!({}),
-        }
+        Self { exit, message: message.into(), remedy: remedy.into(), rendered: None, details: json!({}) }
     }
 
     pub fn failed(message: impl Into<String>, remedy: impl Into<String>) -> Self {

@@ -23,10 +23,7 @@ fn locate(global: &Global, out: &Output, word: &str) -> Result<PathBuf, Failure>
         return Ok(path);
     }
     if word.contains('/') {
-        return Err(Failure::usage(
-            format!("{word} does not exist"),
-            "name a file, a directory or a session",
-        ));
+        return Err(Failure::usage(format!("{word} does not exist"), "name a file, a directory or a session"));
     }
     let root = match config::load(global, out) {
         Ok(loaded) => loaded.config.storage.root,
@@ -48,11 +45,7 @@ pub fn verify(global: &Global, out: &Output, what: &[String], strict: bool) -> O
     let mut paths = Vec::new();
     for word in what {
         let path = locate(global, out, word)?;
-        if path.is_dir() {
-            segments_below(&path, &mut paths)?
-        } else {
-            paths.push(path)
-        }
+        if path.is_dir() { segments_below(&path, &mut paths)? } else { paths.push(path) }
     }
     paths.sort();
     paths.dedup();
@@ -112,10 +105,7 @@ fn verify_with_progress(paths: &[PathBuf], out: &Output) -> SessionReport {
         return verify::verify_files(paths);
     }
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let bar = bar(
-        paths.iter().map(|path| size(path)).sum(),
-        "{bar:30} {percent} %, {msg}, {eta} left",
-    );
+    let bar = bar(paths.iter().map(|path| size(path)).sum(), "{bar:30} {percent} %, {msg}, {eta} left");
     let mut files = 0;
     let mut tell = |bytes| {
         bar.set_message(format!("{files} of {}", output::count(paths.len() as u64, "file")));
@@ -130,10 +120,7 @@ fn verify_with_progress(paths: &[PathBuf], out: &Output) -> SessionReport {
 
 fn segments_below(dir: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| {
-        Failure::failed(
-            format!("{} can't be listed: {error}", dir.display()),
-            "check the path and the permissions",
-        )
+        Failure::failed(format!("{} can't be listed: {error}", dir.display()), "check the path and the permissions")
     };
     for entry in std::fs::read_dir(dir).map_err(fail)? {
         let entry = entry.map_err(fail)?;
@@ -158,23 +145,14 @@ pub fn recover(global: &Global, out: &Output, path: Option<PathBuf>) -> Outcome 
         (None, Err(_)) => return configured.map(|_| Exit::Ok),
     };
     if !path.exists() {
-        return Err(Failure::usage(
-            format!("{} does not exist", path.display()),
-            "name a .part file or a directory",
-        ));
+        return Err(Failure::usage(format!("{} does not exist", path.display()), "name a .part file or a directory"));
     }
-    let parts = if path.is_dir() {
-        recover::scan_tree(&path)?
-    } else {
-        vec![path.clone()]
-    };
+    let parts = if path.is_dir() { recover::scan_tree(&path)? } else { vec![path.clone()] };
     // Blocks that were never written go back to the pool, where there is one.
     let pool = configured.ok().and_then(|loaded| {
         let root = loaded.config.storage.root;
         let dir = root.join(".holdfast/recycle");
-        (dir.is_dir() && path.starts_with(&root))
-            .then(|| Pool::open(&dir).ok())
-            .flatten()
+        (dir.is_dir() && path.starts_with(&root)).then(|| Pool::open(&dir).ok()).flatten()
     });
     let (mut done, mut busy, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for part in parts {
@@ -184,34 +162,23 @@ pub fn recover(global: &Global, out: &Output, path: Option<PathBuf>) -> Outcome 
             Err(error) => failed.push((part, error)),
         }
     }
-    let unrecoverable = done
-        .iter()
-        .any(|recovered| matches!(recovered.outcome, Became::Unrecoverable { .. }));
+    let unrecoverable = done.iter().any(|recovered| matches!(recovered.outcome, Became::Unrecoverable { .. }));
     let failures: Vec<_> = failed
         .iter()
         .map(|(path, error)| json!({ "path": path, "message": error.to_string(), "remedy": error.remedy() }))
         .collect();
     out.result(&json!({ "recovered": done, "busy": busy, "failed": failures }), || {
         let mut lines: Vec<String> = done.iter().map(ToString::to_string).collect();
+        lines.extend(busy.iter().map(|path| format!("{}: is being written right now; left alone", path.display())));
         lines.extend(
-            busy.iter()
-                .map(|path| format!("{}: is being written right now; left alone", path.display())),
-        );
-        lines.extend(
-            failed
-                .iter()
-                .map(|(_, error)| format!("{}: {error}\n  help: {}", out.state("error"), error.remedy())),
+            failed.iter().map(|(_, error)| format!("{}: {error}\n  help: {}", out.state("error"), error.remedy())),
         );
         if lines.is_empty() {
             lines.push(format!("nothing to recover in {}", path.display()));
         }
         lines.join("\n")
     })?;
-    Ok(if !failed.is_empty() || unrecoverable {
-        Exit::Findings
-    } else {
-        Exit::Ok
-    })
+    Ok(if !failed.is_empty() || unrecoverable { Exit::Findings } else { Exit::Ok })
 }
 
 pub fn export(global: &Global, out: &Output, wanted: &args::Export) -> Outcome {
@@ -219,19 +186,12 @@ pub fn export(global: &Global, out: &Output, wanted: &args::Export) -> Outcome {
     let into_directory = wanted.output.as_deref().is_some_and(Path::is_dir);
     let sources = sources(&dir, &wanted.inputs, into_directory)?;
     let gaps = if wanted.cut_gaps { Gaps::Cut } else { Gaps::Keep };
-    let options = Options {
-        gaps,
-        chapters: !wanted.no_chapters,
-    };
+    let options = Options { gaps, chapters: !wanted.no_chapters };
     let mut results = Vec::new();
     let mut texts = Vec::new();
     let mut damaged = false;
     for source in sources {
-        let segments = if source.is_dir() {
-            find_segments(&source)?
-        } else {
-            vec![source.clone()]
-        };
+        let segments = if source.is_dir() { find_segments(&source)? } else { vec![source.clone()] };
         let plan = Export::plan(&segments, &options)?;
         let summary = plan.summary();
         let name = format!("{}_{}.mp4", summary.session, summary.input);
@@ -244,10 +204,7 @@ pub fn export(global: &Global, out: &Output, wanted: &args::Export) -> Outcome {
         let bar = if out.json {
             ProgressBar::hidden()
         } else {
-            bar(
-                summary.bytes,
-                "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
-            )
+            bar(summary.bytes, "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
         };
         let done = plan.write(&file, |progress| {
             bar.set_position(progress.done_bytes);
@@ -280,10 +237,7 @@ fn export_text(out: &Output, file: &Path, summary: &Summary, resumed_bytes: u64)
         tracks.join(", ")
     );
     if resumed_bytes > 0 {
-        text.push_str(&format!(
-            "\n  went on behind {} of an earlier run",
-            output::bytes(resumed_bytes)
-        ));
+        text.push_str(&format!("\n  went on behind {} of an earlier run", output::bytes(resumed_bytes)));
     }
     for gap in &summary.gaps {
         let became = if gap.kept_ns == 0 { "cut out" } else { "kept" };
@@ -297,10 +251,7 @@ fn export_text(out: &Output, file: &Path, summary: &Summary, resumed_bytes: u64)
         text.push_str(&format!("\n  chapter at {}: {mark}", output::duration(at_ns / 1000)));
     }
     if summary.chapters_left_out > 0 {
-        text.push_str(&format!(
-            "\n  {} marks are no chapters: the format takes 255",
-            summary.chapters_left_out
-        ));
+        text.push_str(&format!("\n  {} marks are no chapters: the format takes 255", summary.chapters_left_out));
     }
     for damage in &summary.damaged {
         text.push_str(&format!("\n  {}: {damage}; the rest is there", out.state("warning")));
@@ -315,10 +266,7 @@ fn sources(path: &Path, inputs: &[String], several: bool) -> Result<Vec<PathBuf>
     }
     let mut found = Vec::new();
     let entries = std::fs::read_dir(path).map_err(|error| {
-        Failure::failed(
-            format!("{} can't be listed: {error}", path.display()),
-            "check the permissions",
-        )
+        Failure::failed(format!("{} can't be listed: {error}", path.display()), "check the permissions")
     })?;
     for entry in entries.flatten() {
         let dir = entry.path();
@@ -327,11 +275,7 @@ fn sources(path: &Path, inputs: &[String], several: bool) -> Result<Vec<PathBuf>
         }
     }
     found.sort();
-    let name = |dir: &PathBuf| {
-        dir.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
+    let name = |dir: &PathBuf| dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let names: Vec<String> = found.iter().map(name).collect();
     for input in inputs {
         if !names.contains(input) {
@@ -363,10 +307,7 @@ fn room(file: &Path, bytes: u64) -> Result<(), Failure> {
     let mut part = file.as_os_str().to_owned();
     part.push(PART_SUFFIX);
     let there = std::fs::metadata(&part).map_or(0, |metadata| metadata.len());
-    let dir = file
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let usage = holdfast_config::root::usage(dir).map_err(|error| {
         Failure::failed(
             format!("{} can't be written to: {error}", dir.display()),

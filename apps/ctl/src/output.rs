@@ -70,11 +70,7 @@ impl Output {
             return;
         }
         let style = Style::new().force_styling(self.color_error);
-        self.note(&format!(
-            "{}: {}",
-            style.clone().red().bold().apply_to("error"),
-            failure.message
-        ));
+        self.note(&format!("{}: {}", style.clone().red().bold().apply_to("error"), failure.message));
         if !failure.remedy.is_empty() {
             self.note(&format!(" {}: {}", style.bold().apply_to("help"), failure.remedy));
         }
@@ -116,10 +112,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         line.trim_end().to_owned()
     };
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
-    std::iter::once(line(&head))
-        .chain(rows.iter().map(|row| line(row)))
-        .collect::<Vec<_>>()
-        .join("\n")
+    std::iter::once(line(&head)).chain(rows.iter().map(|row| line(row))).collect::<Vec<_>>().join("\n")
 }
 
 /// `812 MiB`
@@ -146,11 +139,7 @@ pub fn duration(usec: u64) -> String {
     let seconds = usec / 1_000_000;
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let rest = format!("{:02}:{:02}", seconds / 60 % 60, seconds % 60);
-    if days > 0 {
-        format!("{days}d {hours:02}:{rest}")
-    } else {
-        format!("{hours}:{rest}")
-    }
+    if days > 0 { format!("{days}d {hours:02}:{rest}") } else { format!("{hours}:{rest}") }
 }
 
 /// `4.2 s`, `310 ms`: of gaps.
@@ -164,19 +153,13 @@ pub fn short(usec: u64) -> String {
 
 /// Unix microseconds as UTC.
 pub fn time(usec: i64) -> String {
-    jiff::Timestamp::from_microsecond(usec).map_or_else(
-        |_| "-".to_owned(),
-        |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-    )
+    jiff::Timestamp::from_microsecond(usec)
+        .map_or_else(|_| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
 /// `1 file`, `2 files`
 pub fn count(number: u64, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 #[cfg(test)]
@@ -185,23 +168,14 @@ mod tests {
 
     #[test]
     fn figures_read_well() {
-        assert_eq!(
-            (bytes(0).as_str(), bytes(1023).as_str(), bytes(1024).as_str()),
-            ("0 B", "1023 B", "1.0 KiB")
-        );
+        assert_eq!((bytes(0).as_str(), bytes(1023).as_str(), bytes(1024).as_str()), ("0 B", "1023 B", "1.0 KiB"));
         assert_eq!(bytes(812 << 20), "812 MiB");
         assert_eq!(bytes((1 << 40) + (1 << 39)), "1.5 TiB");
         assert_eq!(bytes(u64::MAX), "16383 PiB");
         assert_eq!(duration(751_000_000), "0:12:31");
         assert_eq!(duration(90_061_000_000), "1d 01:01:01");
-        assert_eq!(
-            (short(310_000).as_str(), short(4_250_000).as_str()),
-            ("310 ms", "4.2 s")
-        );
+        assert_eq!((short(310_000).as_str(), short(4_250_000).as_str()), ("310 ms", "4.2 s"));
         assert_eq!(time(1_795_245_303_000_000), "2026-11-21 07:15:03Z");
-        assert_eq!(
-            table(&["A", "BB"], &[vec!["ccc".into(), "d".into()]]),
-            "A    BB\nccc  d"
-        );
+        assert_eq!(table(&["A", "BB"], &[vec!["ccc".into(), "d".into()]]), "A    BB\nccc  d");
     }
 }

@@ -21,14 +21,8 @@ pub async fn list(global: &Global, out: &Output, limit: u32) -> Outcome {
     while sessions.len() < limit as usize {
         let wanted = u32::try_from(limit as usize - sessions.len()).unwrap_or(1000).min(1000);
         let before = sessions.last().map(|session| session.id.clone());
-        let options = ListOptions {
-            limit: Some(wanted),
-            before,
-        };
-        let page = recorder
-            .list_sessions(options)
-            .await
-            .map_err(|error| bus::failure(&link, &error))?;
+        let options = ListOptions { limit: Some(wanted), before };
+        let page = recorder.list_sessions(options).await.map_err(|error| bus::failure(&link, &error))?;
         let last = page.len() < wanted as usize;
         sessions.extend(page);
         if last {
@@ -40,9 +34,7 @@ pub async fn list(global: &Global, out: &Output, limit: u32) -> Outcome {
         if sessions.is_empty() {
             return "no sessions yet; holdfast start records one".to_owned();
         }
-        let head = [
-            "SESSION", "STATE", "STARTED", "DURATION", "SIZE", "LOST", "GAPS", "MARKS", "INPUTS", "LABEL",
-        ];
+        let head = ["SESSION", "STATE", "STARTED", "DURATION", "SIZE", "LOST", "GAPS", "MARKS", "INPUTS", "LABEL"];
         let rows: Vec<Vec<String>> = sessions.iter().map(|session| row(session, out)).collect();
         output::table(&head, &rows)
     })?;
@@ -52,11 +44,7 @@ pub async fn list(global: &Global, out: &Output, limit: u32) -> Outcome {
 fn row(session: &SessionInfo, out: &Output) -> Vec<String> {
     vec![
         session.id.clone(),
-        format!(
-            "{}{}",
-            out.state(&session.state),
-            if session.protected { " (protected)" } else { "" }
-        ),
+        format!("{}{}", out.state(&session.state), if session.protected { " (protected)" } else { "" }),
         output::time(session.started_at),
         output::duration(session.duration_usec),
         output::bytes(session.safe_bytes),
@@ -107,10 +95,7 @@ pub async fn show(global: &Global, out: &Output, word: &str) -> Outcome {
     let mut files = Vec::new();
     loop {
         let offset = u32::try_from(files.len()).ok();
-        let options = FilesOptions {
-            limit: Some(FILES_PAGE),
-            offset,
-        };
+        let options = FilesOptions { limit: Some(FILES_PAGE), offset };
         let page = match session.list_files(options).await {
             Ok(page) => page,
             Err(_) if files.is_empty() => break,
@@ -139,9 +124,8 @@ pub async fn show(global: &Global, out: &Output, word: &str) -> Outcome {
                 "frames_lost": gap.frames_lost, "at": gap.at,
             })
         });
-        let marks = marks
-            .iter()
-            .map(|mark| json!({ "text": mark.text, "at": mark.at, "offset_usec": mark.offset_usec }));
+        let marks =
+            marks.iter().map(|mark| json!({ "text": mark.text, "at": mark.at, "offset_usec": mark.offset_usec }));
         whole.insert("file_list".to_owned(), files.collect());
         whole.insert("gap_list".to_owned(), gaps.collect());
         whole.insert("mark_list".to_owned(), marks.collect());
@@ -154,29 +138,14 @@ pub async fn show(global: &Global, out: &Output, word: &str) -> Outcome {
             }
         };
         line("label", info.label.clone());
-        line(
-            "state",
-            format!(
-                "{}{}",
-                out.state(&info.state),
-                if info.protected { ", protected" } else { "" }
-            ),
-        );
+        line("state", format!("{}{}", out.state(&info.state), if info.protected { ", protected" } else { "" }));
         line("started", output::time(info.started_at));
         line("duration", output::duration(info.duration_usec));
-        let safe = format!(
-            "{}, {}",
-            output::count(info.safe_frames, "frame"),
-            output::bytes(info.safe_bytes)
-        );
+        let safe = format!("{}, {}", output::count(info.safe_frames, "frame"), output::bytes(info.safe_bytes));
         line("safe", format!("{safe}, {}", output::count(info.files, "file")));
         line(
             "lost",
-            format!(
-                "{}, {}",
-                output::count(info.lost_frames, "frame"),
-                output::count(u64::from(info.gaps), "gap")
-            ),
+            format!("{}, {}", output::count(info.lost_frames, "frame"), output::count(u64::from(info.gaps), "gap")),
         );
         line("inputs", info.inputs.join(", "));
         line("path", info.path.clone());
@@ -225,19 +194,10 @@ pub async fn show(global: &Global, out: &Output, word: &str) -> Outcome {
 async fn info(link: &bus::Link, recorder: &holdfast_dbus::RecorderProxy<'_>, id: &str) -> Result<SessionInfo, Failure> {
     let mut before = None;
     loop {
-        let options = ListOptions {
-            limit: Some(1000),
-            before: before.clone(),
-        };
-        let page = recorder
-            .list_sessions(options)
-            .await
-            .map_err(|error| bus::failure(link, &error))?;
+        let options = ListOptions { limit: Some(1000), before: before.clone() };
+        let page = recorder.list_sessions(options).await.map_err(|error| bus::failure(link, &error))?;
         let Some(last) = page.last().map(|session| session.id.clone()) else {
-            return Err(Failure::usage(
-                format!("session {id} is gone"),
-                "holdfast sessions lists what is there",
-            ));
+            return Err(Failure::usage(format!("session {id} is gone"), "holdfast sessions lists what is there"));
         };
         if let Some(found) = page.into_iter().find(|session| session.id == id) {
             return Ok(found);

@@ -83,11 +83,7 @@ impl Properties {
             .await
             .map_err(fail)?;
         let interface = InterfaceName::from_static_str_unchecked(interface);
-        proxy
-            .get_all(interface)
-            .await
-            .map(Self)
-            .map_err(|error| fail(error.into()))
+        proxy.get_all(interface).await.map(Self).map_err(|error| fail(error.into()))
     }
 
     fn text(&self, name: &str) -> String {
@@ -112,9 +108,7 @@ impl Properties {
 
     fn figures(&self, name: &str) -> BTreeMap<String, u64> {
         let value = self.0.get(name).and_then(|value| value.try_clone().ok());
-        let figures: HashMap<String, u64> = value
-            .and_then(|value| HashMap::try_from(value).ok())
-            .unwrap_or_default();
+        let figures: HashMap<String, u64> = value.and_then(|value| HashMap::try_from(value).ok()).unwrap_or_default();
         figures.into_iter().collect()
     }
 
@@ -125,11 +119,7 @@ impl Properties {
 }
 
 fn session(path: &str) -> Option<String> {
-    if path == NO_OBJECT || path.is_empty() {
-        None
-    } else {
-        session_id_of(path)
-    }
+    if path == NO_OBJECT || path.is_empty() { None } else { session_id_of(path) }
 }
 
 /// Reads the recorder's present state.
@@ -224,11 +214,8 @@ impl Snapshot {
             text.push_str(&format!("\n         {}", self.message));
         }
         let lost = format!("{} lost, {}", self.lost_frames, output::count(self.gaps, "gap"));
-        let lost = if self.lost_frames + self.gaps > 0 {
-            out.style().yellow().apply_to(lost).to_string()
-        } else {
-            lost
-        };
+        let lost =
+            if self.lost_frames + self.gaps > 0 { out.style().yellow().apply_to(lost).to_string() } else { lost };
         text.push_str(&format!(
             "\nsafe     {}, {}   {lost}",
             output::count(self.safe_frames, "frame"),
@@ -282,10 +269,7 @@ impl Storage {
             output::bytes(self.free_bytes)
         );
         if let Some(seconds) = self.seconds_left {
-            text.push_str(&format!(
-                ", full in {}",
-                output::duration(seconds.saturating_mul(1_000_000))
-            ));
+            text.push_str(&format!(", full in {}", output::duration(seconds.saturating_mul(1_000_000))));
         }
         text.push_str(&format!("   {}", self.root));
         if !self.message.is_empty() {
@@ -297,9 +281,7 @@ impl Storage {
 
 /// A row per input, and below it what is wrong with it.
 pub fn inputs_table(inputs: &[Input], out: &Output) -> String {
-    let head = [
-        "INPUT", "STATE", "SOURCE", "ENCODER", "SAFE", "BYTES", "LOST", "RESTARTS", "QUEUE", "SYNC", "FILE",
-    ];
+    let head = ["INPUT", "STATE", "SOURCE", "ENCODER", "SAFE", "BYTES", "LOST", "RESTARTS", "QUEUE", "SYNC", "FILE"];
     let rows: Vec<Vec<String>> = inputs
         .iter()
         .map(|input| {
@@ -309,25 +291,13 @@ pub fn inputs_table(inputs: &[Input], out: &Output) -> String {
                 capacity => format!("{} %", u128::from(input.queue_bytes) * 100 / u128::from(capacity)),
             };
             let or_dash = |text: &str| {
-                if text.is_empty() {
-                    "-".to_owned()
-                } else {
-                    text.to_owned()
-                }
+                if text.is_empty() { "-".to_owned() } else { text.to_owned() }
             };
-            let lost = if lost > 0 {
-                out.style().yellow().apply_to(lost).to_string()
-            } else {
-                lost.to_string()
-            };
+            let lost = if lost > 0 { out.style().yellow().apply_to(lost).to_string() } else { lost.to_string() };
             vec![
                 input.name.clone(),
                 out.state(&input.state),
-                if input.source_state.is_empty() {
-                    "-".to_owned()
-                } else {
-                    out.state(&input.source_state)
-                },
+                if input.source_state.is_empty() { "-".to_owned() } else { out.state(&input.source_state) },
                 or_dash(&input.encoder),
                 input.safe_frames.to_string(),
                 output::bytes(input.safe_bytes),
@@ -345,11 +315,7 @@ pub fn inputs_table(inputs: &[Input], out: &Output) -> String {
         .collect();
     let mut text = output::table(&head, &rows);
     for input in inputs.iter().filter(|input| !input.source_error.is_empty()) {
-        text.push_str(&format!(
-            "\n{}: {}",
-            out.style().red().apply_to(&input.name),
-            input.source_error
-        ));
+        text.push_str(&format!("\n{}: {}", out.style().red().apply_to(&input.name), input.source_error));
     }
     text
 }

@@ -34,11 +34,8 @@ pub async fn inputs(global: &Global, out: &Output) -> Outcome {
         }
         let mut text = snapshot::inputs_table(&inputs, out);
         for input in &inputs {
-            let armed = if input.armed {
-                format!(", armed with {} ms of pre-roll", input.preroll_ms)
-            } else {
-                String::new()
-            };
+            let armed =
+                if input.armed { format!(", armed with {} ms of pre-roll", input.preroll_ms) } else { String::new() };
             text.push_str(&format!("\n{}: {}{armed}", input.name, input.source));
         }
         text
@@ -64,12 +61,8 @@ pub async fn watch(global: &Global, out: &Output, count: Option<u64>, interval: 
         .map_err(fail)?
         .build();
     // A slow terminal may miss messages: each only says "look again", and the next look sees everything.
-    let told = MessageStream::for_match_rule(recorder_rule, &link.connection, Some(64))
-        .await
-        .map_err(fail)?;
-    let owner = MessageStream::for_match_rule(name_rule, &link.connection, Some(8))
-        .await
-        .map_err(fail)?;
+    let told = MessageStream::for_match_rule(recorder_rule, &link.connection, Some(64)).await.map_err(fail)?;
+    let owner = MessageStream::for_match_rule(name_rule, &link.connection, Some(8)).await.map_err(fail)?;
     let mut changes = stream::select(told, owner);
     let interval = Duration::from_secs_f64(interval).max(QUIET);
     let mut screen = Screen::new(out);
@@ -90,12 +83,7 @@ pub async fn watch(global: &Global, out: &Output, count: Option<u64>, interval: 
                     "run it again when the bus is back",
                 ));
             }
-            Ok(Some(_)) => {
-                while futures_util::FutureExt::now_or_never(changes.next())
-                    .flatten()
-                    .is_some()
-                {}
-            }
+            Ok(Some(_)) => while futures_util::FutureExt::now_or_never(changes.next()).flatten().is_some() {},
             Err(_) => {}
         }
     }
@@ -125,12 +113,7 @@ impl<'a> Screen<'a> {
     fn new(out: &'a Output) -> Self {
         let term = Term::stdout();
         let live = !out.json && term.is_term();
-        Self {
-            out,
-            term: live.then_some(term),
-            lines: 0,
-            last: String::new(),
-        }
+        Self { out, term: live.then_some(term), lines: 0, last: String::new() }
     }
 
     fn show(&mut self, snapshot: Option<Snapshot>) {

@@ -52,15 +52,9 @@ impl Bus {
         };
         // It says its address once it listens.
         let mut line = String::new();
-        BufReader::new(daemon.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("unix:"), "{line}");
-        Some(Self {
-            shelf,
-            address,
-            _daemon: Process(daemon),
-        })
+        Some(Self { shelf, address, _daemon: Process(daemon) })
     }
 
     fn config(&self) -> String {
@@ -88,9 +82,7 @@ impl Bus {
     /// Watches until what is shown is as wanted.
     fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command
-            .args(["watch", "--json", "--config", &self.config()])
-            .stdout(Stdio::piped());
+        command.args(["watch", "--json", "--config", &self.config()]).stdout(Stdio::piped());
         let mut watch = Process(command.spawn().unwrap());
         let lines = BufReader::new(watch.0.stdout.take().unwrap()).lines();
         let begun = Instant::now();
@@ -122,9 +114,7 @@ impl Drop for Recorder<'_> {
         drop(self.process.0.kill());
         let inputs: Value = serde_json::from_str(&inputs.out).unwrap_or_default();
         for input in inputs.as_array().into_iter().flatten() {
-            let pid = input["pid"]
-                .as_i64()
-                .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+            let pid = input["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
             if let Some(pid) = pid {
                 let _ = kill_process(pid, Signal::TERM);
             }
@@ -135,34 +125,16 @@ impl Drop for Recorder<'_> {
 #[test]
 fn a_recorder_that_is_not_there_is_told() {
     let Some(bus) = Bus::start() else { return };
-    for arguments in [
-        &["status"][..],
-        &["start"],
-        &["stop"],
-        &["mark", "x"],
-        &["sessions"],
-        &["show", "last"],
-    ] {
+    for arguments in [&["status"][..], &["start"], &["stop"], &["mark", "x"], &["sessions"], &["show", "last"]] {
         let run = bus.holdfast(arguments);
         assert_eq!(run.code, 4, "{arguments:?}: {}", run.err);
-        assert!(
-            run.err.contains("not running") && run.err.contains("help: start it"),
-            "{arguments:?}: {}",
-            run.err
-        );
+        assert!(run.err.contains("not running") && run.err.contains("help: start it"), "{arguments:?}: {}", run.err);
     }
     let run = bus.holdfast(&["doctor", "--json"]);
     let report = json(&run.out);
     assert_eq!((run.code, &report["ok"]), (1, &Value::Bool(false)), "{report}");
-    let of = |name: &str| {
-        report["checks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|check| check["name"] == name)
-            .unwrap()
-            .clone()
-    };
+    let of =
+        |name: &str| report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap().clone();
     assert_eq!(of("config")["level"], "ok");
     assert_eq!(of("storage")["level"], "ok");
     assert_eq!(of("bus")["level"], "ok");
@@ -176,12 +148,7 @@ fn a_recorder_that_is_not_there_is_told() {
     ] {
         let run = run_with(arguments, &[("HOLDFAST_BUS", variable)]);
         assert_eq!(run.code, 4);
-        assert!(
-            run.err
-                .contains("the bus at unix:path=/nonexistent/bus can't be reached"),
-            "{}",
-            run.err
-        );
+        assert!(run.err.contains("the bus at unix:path=/nonexistent/bus can't be reached"), "{}", run.err);
     }
 }
 
@@ -197,68 +164,37 @@ fn a_recording_from_start_to_export() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let _recorder = Recorder {
-        bus: &bus,
-        process: Process(recorder),
-    };
+    let _recorder = Recorder { bus: &bus, process: Process(recorder) };
     bus.wait(|shown| shown["inputs"][0]["state"] == "armed");
 
     // Start, and start again: with the token it is the same, without it is refused.
     let started = bus.json(&["start", "--input", "cam-0", "--label", "a \"label\"", "--token", "t1"]);
-    assert_eq!(
-        (&started["created"], &started["state"]),
-        (&Value::Bool(true), &Value::from("recording"))
-    );
+    assert_eq!((&started["created"], &started["state"]), (&Value::Bool(true), &Value::from("recording")));
     let id = started["session"].as_str().unwrap().to_owned();
     let again = bus.json(&["start", "--input", "cam-0", "--label", "a \"label\"", "--token", "t1"]);
-    assert_eq!(
-        (&again["created"], again["session"].as_str()),
-        (&Value::Bool(false), Some(id.as_str()))
-    );
+    assert_eq!((&again["created"], again["session"].as_str()), (&Value::Bool(false), Some(id.as_str())));
     let run = bus.holdfast(&["start", "--json"]);
-    assert_eq!(
-        (run.code, &json(&run.out)["error"]["code"]),
-        (5, &Value::from(-1006)),
-        "{}",
-        run.out
-    );
+    assert_eq!((run.code, &json(&run.out)["error"]["code"]), (5, &Value::from(-1006)), "{}", run.out);
     let run = bus.holdfast(&["start", "--input", "cam-7"]);
     assert!(run.code == 5 && run.err.contains("[-10"), "{}", run.err);
 
     bus.json(&["mark", "two", "words"]);
     let shown = bus.wait(|shown| shown["safe_frames"].as_u64() >= Some(45));
-    assert_eq!(
-        (&shown["state"], shown["session"].as_str()),
-        (&Value::from("recording"), Some(id.as_str()))
-    );
-    assert_eq!(
-        (&shown["lost_frames"], &shown["storage"]["level"]),
-        (&Value::from(0), &Value::from("ok"))
-    );
+    assert_eq!((&shown["state"], shown["session"].as_str()), (&Value::from("recording"), Some(id.as_str())));
+    assert_eq!((&shown["lost_frames"], &shown["storage"]["level"]), (&Value::from(0), &Value::from("ok")));
     let run = bus.holdfast(&["status"]);
     assert!(run.out.contains(&id) && run.out.contains("streaming"), "{}", run.out);
     let run = bus.holdfast(&["watch", "-n", "1"]);
-    assert!(
-        run.out.starts_with("recording ") && run.out.lines().count() == 1,
-        "{}",
-        run.out
-    );
+    assert!(run.out.starts_with("recording ") && run.out.lines().count() == 1, "{}", run.out);
 
     let totals = bus.json(&["stop", "--session", "last"]);
     assert!(totals["safe_frames"].as_u64() >= Some(45), "{totals}");
-    assert_eq!(
-        (&totals["lost_frames"], &totals["gaps"]),
-        (&Value::from(0), &Value::from(0)),
-        "{totals}"
-    );
+    assert_eq!((&totals["lost_frames"], &totals["gaps"]), (&Value::from(0), &Value::from(0)), "{totals}");
     assert_eq!(bus.holdfast(&["stop"]).code, 5);
 
     // What was recorded is listed, whole and exportable.
     let sessions = bus.json(&["sessions"]);
-    assert_eq!(
-        (sessions.as_array().unwrap().len(), &sessions[0]["label"]),
-        (1, &Value::from("a \"label\""))
-    );
+    assert_eq!((sessions.as_array().unwrap().len(), &sessions[0]["label"]), (1, &Value::from("a \"label\"")));
     bus.json(&["protect", &id[..16]]);
     let session = bus.json(&["show", "last"]);
     assert_eq!(

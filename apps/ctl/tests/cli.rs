@@ -45,20 +45,10 @@ fn a_right_configuration_is_shown_with_its_origins() {
     let run = holdfast(&["--config", &config, "config", "check"]);
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains("the configuration is right"), "{}", run.out);
-    let run = common::run_with(
-        &["config", "show", "--config", &config],
-        &[("HOLDFAST_ROTATION_MINUTES", "7")],
-    );
+    let run = common::run_with(&["config", "show", "--config", &config], &[("HOLDFAST_ROTATION_MINUTES", "7")]);
     assert!(run.out.contains("rotation_minutes = 7"), "{}", run.out);
-    assert!(
-        run.out.contains("# environment HOLDFAST_ROTATION_MINUTES"),
-        "{}",
-        run.out
-    );
-    let run = common::run_with(
-        &["config", "check", "--config", &config],
-        &[("HOLDFAST_ROTATION_MINUTES", "1441")],
-    );
+    assert!(run.out.contains("# environment HOLDFAST_ROTATION_MINUTES"), "{}", run.out);
+    let run = common::run_with(&["config", "check", "--config", &config], &[("HOLDFAST_ROTATION_MINUTES", "1441")]);
     assert_eq!(run.code, 3);
     assert!(run.err.contains("HOLDFAST_ROTATION_MINUTES=1441"), "{}", run.err);
     // A file that is not there says how to have one.
@@ -88,11 +78,7 @@ fn whole_footage_verifies_and_damaged_footage_does_not() {
     shelf.flip(&files[1], 5_000);
     let run = holdfast(&["verify", session.to_str().unwrap()]);
     assert_eq!(run.code, 1, "{}", run.out);
-    assert!(
-        run.out.contains("000002_") && run.out.contains("not all is well"),
-        "{}",
-        run.out
-    );
+    assert!(run.out.contains("000002_") && run.out.contains("not all is well"), "{}", run.out);
     let run = holdfast(&["verify", files[1].to_str().unwrap(), "--json"]);
     assert_eq!(run.code, 1);
     let report = json(&run.out);
@@ -113,10 +99,7 @@ fn what_a_crash_left_open_is_recovered_once() {
     assert!(run.out.contains("recovered with"), "{}", run.out);
     assert!(!part.exists());
     let run = holdfast(&["recover", shelf.root().to_str().unwrap(), "--json"]);
-    assert_eq!(
-        (run.code, json(&run.out)["recovered"].as_array().unwrap().len()),
-        (0, 0)
-    );
+    assert_eq!((run.code, json(&run.out)["recovered"].as_array().unwrap().len()), (0, 0));
     let run = holdfast(&["verify", shelf.session().to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.out);
 }
@@ -140,13 +123,7 @@ fn an_export_is_one_file_and_is_never_overwritten() {
     shelf.record("cam0", 2);
     let out = shelf.path("out.mp4");
     let session = shelf.session();
-    let arguments = [
-        "export",
-        session.to_str().unwrap(),
-        "-o",
-        out.to_str().unwrap(),
-        "--json",
-    ];
+    let arguments = ["export", session.to_str().unwrap(), "-o", out.to_str().unwrap(), "--json"];
     let run = holdfast(&arguments);
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
     let report = json(&run.out);
@@ -154,14 +131,7 @@ fn an_export_is_one_file_and_is_never_overwritten() {
     assert_eq!(report[0]["bytes"], std::fs::metadata(&out).unwrap().len());
     let run = holdfast(&arguments);
     assert_eq!(run.code, 7);
-    assert!(
-        json(&run.out)["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("exists already"),
-        "{}",
-        run.out
-    );
+    assert!(json(&run.out)["error"]["message"].as_str().unwrap().contains("exists already"), "{}", run.out);
     assert!(json(&run.out)["error"]["remedy"].as_str().is_some());
 }
 
@@ -174,11 +144,7 @@ fn a_session_of_several_inputs_asks_which_one() {
     let export = |more: &[&str]| holdfast(&[&["--config", &config, "export", "last"], more].concat());
     let run = export(&["-o", shelf.path("x.mp4").to_str().unwrap()]);
     assert_eq!(run.code, 2);
-    assert!(
-        run.err.contains("cam0, cam1") && run.err.contains("--input"),
-        "{}",
-        run.err
-    );
+    assert!(run.err.contains("cam0, cam1") && run.err.contains("--input"), "{}", run.err);
     let run = export(&["-o", shelf.path("x.mp4").to_str().unwrap(), "--input", "cam7"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("cam7"), "{}", run.err);
@@ -199,11 +165,7 @@ fn marks_become_chapters() {
     let shelf = Shelf::new();
     let mut writer = shelf.writer("cam0", 1);
     writer.append(&common::chunk(0)).unwrap();
-    writer.note_mark(Mark {
-        mono_ns: common::START_NS + 500_000_000,
-        wall_ns: 0,
-        text: "goal".into(),
-    });
+    writer.note_mark(Mark { mono_ns: common::START_NS + 500_000_000, wall_ns: 0, text: "goal".into() });
     writer.append(&common::chunk(1)).unwrap();
     writer.close(CloseReason::Stop).unwrap();
     let out = shelf.path("out.mp4");
@@ -220,11 +182,7 @@ fn a_session_that_is_not_there_is_told() {
     assert!(run.err.contains("there are no sessions"), "{}", run.err);
     shelf.record("cam0", 1);
     let run = holdfast(&["--config", &config, "verify", "2031"]);
-    assert!(
-        run.code == 2 && run.err.contains("there is no session 2031"),
-        "{}",
-        run.err
-    );
+    assert!(run.code == 2 && run.err.contains("there is no session 2031"), "{}", run.err);
     let run = holdfast(&["verify", "/nonexistent/file.mp4"]);
     assert!(run.code == 2 && run.err.contains("does not exist"), "{}", run.err);
     let run = holdfast(&["--config", "/nonexistent", "verify", "last"]);
@@ -243,11 +201,7 @@ fn completions_and_man_pages_are_made() {
         assert!(run.out.contains("unprotect") && run.out.contains("cut-gaps"), "{shell}");
     }
     let run = holdfast(&["man"]);
-    assert!(
-        run.code == 0 && run.out.contains(".TH holdfast 1") && run.out.contains("Exit codes"),
-        "{}",
-        run.out
-    );
+    assert!(run.code == 0 && run.out.contains(".TH holdfast 1") && run.out.contains("Exit codes"), "{}", run.out);
     let shelf = Shelf::new();
     let directory = shelf.path("man");
     assert_eq!(holdfast(&["man", "--out", directory.to_str().unwrap()]).code, 0);
@@ -257,11 +211,7 @@ fn completions_and_man_pages_are_made() {
 #[test]
 fn a_reader_that_went_away_is_no_crash() {
     let status = std::process::Command::new("sh")
-        .args([
-            "-c",
-            "\"$0\" completions bash | head -c 10 >/dev/null",
-            env!("CARGO_BIN_EXE_holdfast"),
-        ])
+        .args(["-c", "\"$0\" completions bash | head -c 10 >/dev/null", env!("CARGO_BIN_EXE_holdfast")])
         .output()
         .unwrap();
     assert!(status.stderr.is_empty(), "{}", String::from_utf8_lossy(&status.stderr));
@@ -269,12 +219,7 @@ fn a_reader_that_went_away_is_no_crash() {
 
 #[test]
 fn usage_is_told() {
-    for arguments in [
-        &["verify"][..],
-        &["watch", "--interval", "-1"],
-        &["start", "--wait", "x"],
-        &["nonsense"],
-    ] {
+    for arguments in [&["verify"][..], &["watch", "--interval", "-1"], &["start", "--wait", "x"], &["nonsense"]] {
         assert_eq!(holdfast(arguments).code, 2, "{arguments:?}");
     }
 }
@@ -284,13 +229,8 @@ fn check(report: &serde_json::Value, name: &str) -> Vec<(String, String)> {
     let checks = report["checks"].as_array().unwrap();
     let of = checks.iter().filter(|check| check["name"] == name);
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    of.map(|check| {
-        (
-            text(&check["level"]),
-            format!("{} → {}", text(&check["message"]), text(&check["remedy"])),
-        )
-    })
-    .collect()
+    of.map(|check| (text(&check["level"]), format!("{} → {}", text(&check["message"]), text(&check["remedy"]))))
+        .collect()
 }
 
 #[test]
@@ -319,17 +259,11 @@ fn doctor_finds_what_keeps_a_box_from_recording() {
     assert!(told[1].1.contains("/dev/video77 is not there"), "{told:?}");
     assert!(told[2].1.contains("footage.mp4 is not there"), "{told:?}");
     assert!(!report.to_string().contains("hunter2"));
-    assert!(
-        check(&report, "encoders")[0].1.contains("recorder.capture_program"),
-        "{report}"
-    );
+    assert!(check(&report, "encoders")[0].1.contains("recorder.capture_program"), "{report}");
     assert!(check(&report, "bus")[0].1.contains("--bus"), "{report}");
     assert_eq!(check(&report, "recorder")[0].0, "skipped");
     let recovery = check(&report, "recovery");
-    assert!(
-        recovery[0].0 == "warning" && recovery[0].1.contains("holdfast recover"),
-        "{recovery:?}"
-    );
+    assert!(recovery[0].0 == "warning" && recovery[0].1.contains("holdfast recover"), "{recovery:?}");
 
     // A file that is being written needs no recovery.
     std::fs::remove_file(part).unwrap();
@@ -343,15 +277,9 @@ fn doctor_finds_what_keeps_a_box_from_recording() {
     let root = shelf.root();
     std::fs::rename(&root, shelf.path("away")).unwrap();
     let storage = check(&doctor(&shelf.config("")), "storage").remove(0);
-    assert!(
-        storage.0 == "fail" && storage.1.contains("does not exist") && storage.1.contains("Mount"),
-        "{storage:?}"
-    );
+    assert!(storage.0 == "fail" && storage.1.contains("does not exist") && storage.1.contains("Mount"), "{storage:?}");
     let no_inputs = check(&doctor(&shelf.config("")), "inputs").remove(0);
-    assert!(
-        no_inputs.0 == "fail" && no_inputs.1.contains("[[input]]"),
-        "{no_inputs:?}"
-    );
+    assert!(no_inputs.0 == "fail" && no_inputs.1.contains("[[input]]"), "{no_inputs:?}");
 
     // A wrong configuration: told whole, the rest waits for it.
     let report = doctor(&shelf.write("wrong.toml", "[storage]\nroot = 3\n"));
@@ -371,14 +299,7 @@ fn doctor_believes_what_the_capture_program_found_out() {
     let ask = |program: &str, input: &str, name: &str| {
         let more =
             format!("[recorder]\ncapture_program = \"{program}\"\n[[input]]\nname = \"a\"\nsource = \"test\"\n{input}");
-        let arguments = [
-            "doctor",
-            "--json",
-            "--bus",
-            "unix:path=/nonexistent/bus",
-            "--config",
-            &shelf.config(&more),
-        ];
+        let arguments = ["doctor", "--json", "--bus", "unix:path=/nonexistent/bus", "--config", &shelf.config(&more)];
         check(&json(&holdfast(&arguments).out), name).remove(0)
     };
     let lacking = program(
@@ -387,10 +308,7 @@ fn doctor_believes_what_the_capture_program_found_out() {
             {"input":"c","missing":[{"element":"h264parse","package":"plugins-bad"}]}]"#,
     );
     let (level, told) = ask(&lacking, "", "elements");
-    assert!(
-        level == "fail" && told.contains("a needs rtspsrc, h264parse; c needs h264parse"),
-        "{told}"
-    );
+    assert!(level == "fail" && told.contains("a needs rtspsrc, h264parse; c needs h264parse"), "{told}");
     assert!(told.contains("apt install plugins-bad plugins-good"), "{told}");
     let (level, told) = ask(&program(r#"[{"input":"a","missing":[]}]"#), "", "elements");
     assert!(level == "ok", "{told}");
@@ -404,10 +322,7 @@ fn doctor_believes_what_the_capture_program_found_out() {
     let (level, told) = encoders(&found, "");
     assert!(level == "ok" && told.contains("x264enc"), "{told}");
     let (level, told) = encoders(&found, "encoder = \"vah264enc\"\n");
-    assert!(
-        level == "fail" && told.contains("no VA display") && told.contains("working: x264enc"),
-        "{told}"
-    );
+    assert!(level == "fail" && told.contains("no VA display") && told.contains("working: x264enc"), "{told}");
     let (level, told) = encoders(&found, "encoder = \"nvenc\"\n");
     assert!(level == "fail" && told.contains("there is no encoder nvenc"), "{told}");
     let (level, told) = encoders(&found, "codec = \"h265\"\n");

@@ -46,13 +46,8 @@ pub struct Alert {
 
 impl Default for Alerts {
     fn default() -> Self {
-        let shared = Shared {
-            list: Mutex::default(),
-            changes: watch::channel(0).0,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { list: Mutex::default(), changes: watch::channel(0).0 };
+        Self { shared: Arc::new(shared) }
     }
 }
 
@@ -183,10 +178,7 @@ mod tests {
         assert!(!alerts.raise(CaptureDied, "cam0", "twice"));
         assert!(alerts.raise(CaptureDied, "cam1", "another"));
         let first = alerts.list().remove(0);
-        assert_eq!(
-            (first.count, first.text.as_str(), first.is_active()),
-            (2, "twice", true)
-        );
+        assert_eq!((first.count, first.text.as_str(), first.is_active()), (2, "twice", true));
         assert!(alerts.clear(CaptureDied, "cam0"));
         assert!(!alerts.clear(CaptureDied, "cam0"));
         // What comes back is a new alert; the old one is history.

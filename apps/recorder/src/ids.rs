@@ -45,13 +45,11 @@ pub fn is_session_id(id: &str) -> bool {
 /// Whether a name has the form of a date directory, `2026-11-21`.
 pub fn is_date(name: &str) -> bool {
     name.len() == 10
-        && name.bytes().enumerate().all(|(at, byte)| {
-            if at == 4 || at == 7 {
-                byte == b'-'
-            } else {
-                byte.is_ascii_digit()
-            }
-        })
+        && name.bytes().enumerate().all(
+            |(at, byte)| {
+                if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() }
+            },
+        )
 }
 
 /// The UTC time in a session id, as Unix nanoseconds: for sessions whose journal can't be read.
@@ -73,25 +71,15 @@ mod tests {
         assert_eq!((id.len(), &id[..17]), (23, "20261121T071503Z-"));
         assert_eq!(session_dir(&id).unwrap(), format!("2026-11-21/{id}"));
         assert_eq!(wall_ns_of(&id), wall_ns);
-        assert!(
-            id[..20] < *new_session_id(wall_ns + 31_000),
-            "30 microseconds later sorts later"
-        );
+        assert!(id[..20] < *new_session_id(wall_ns + 31_000), "30 microseconds later sorts later");
         assert!(id < new_session_id(wall_ns + 999_999_999));
         assert!(is_date("2026-11-21") && !is_date("2026-11-2x") && !is_date(".holdfast"));
     }
 
     #[test]
     fn nothing_leads_out_of_the_root() {
-        for bad in [
-            "",
-            "..",
-            "20261121",
-            "20261121T/../x",
-            "2026112éT071503Z-abc",
-            "20261121X071503Z",
-            "20261121T0.3Z",
-        ] {
+        for bad in ["", "..", "20261121", "20261121T/../x", "2026112éT071503Z-abc", "20261121X071503Z", "20261121T0.3Z"]
+        {
             assert!(!is_session_id(bad), "{bad}");
             assert_eq!(session_dir(bad), None);
         }

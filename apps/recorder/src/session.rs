@@ -66,20 +66,11 @@ impl Machine {
             }
             (Idle | Failed { .. }, Event::Start { request, session }) => {
                 let commands = vec![Create(session.clone())];
-                (
-                    Creating {
-                        session,
-                        waiting: vec![request],
-                        stopping: None,
-                    },
-                    commands,
-                )
+                (Creating { session, waiting: vec![request], stopping: None }, commands)
             }
             (state @ Stopping { .. }, Event::Start { request, .. }) => {
-                let error = Error::new(
-                    ErrorCode::Busy,
-                    "the last session is still being closed; try again in a moment",
-                );
+                let error =
+                    Error::new(ErrorCode::Busy, "the last session is still being closed; try again in a moment");
                 (state, vec![refuse(request, error)])
             }
             (state, Event::Start { request, .. }) => {
@@ -88,14 +79,7 @@ impl Machine {
             }
 
             // The directory.
-            (
-                Creating {
-                    session,
-                    waiting,
-                    stopping,
-                },
-                Event::Created { id },
-            ) if id == session.id => {
+            (Creating { session, waiting, stopping }, Event::Created { id }) if id == session.id => {
                 self.remember(session.token.clone(), id.clone());
                 let mut commands: Vec<_> = waiting
                     .iter()
@@ -104,11 +88,7 @@ impl Machine {
                         let id = id.clone();
                         Command::Answer(
                             *request,
-                            Answer::Started(if place == 0 {
-                                Started::New { id }
-                            } else {
-                                Started::Same { id }
-                            }),
+                            Answer::Started(if place == 0 { Started::New { id } } else { Started::Same { id } }),
                         )
                     })
                     .collect();
@@ -119,35 +99,14 @@ impl Machine {
                         (Starting { session }, commands)
                     }
                     Some(waiting) => {
-                        commands.push(Close {
-                            session: session.clone(),
-                            incomplete: Vec::new(),
-                        });
-                        (
-                            Stopping {
-                                session,
-                                open: BTreeSet::new(),
-                                waiting,
-                                incomplete: Vec::new(),
-                            },
-                            commands,
-                        )
+                        commands.push(Close { session: session.clone(), incomplete: Vec::new() });
+                        (Stopping { session, open: BTreeSet::new(), waiting, incomplete: Vec::new() }, commands)
                     }
                 }
             }
-            (
-                Creating {
-                    session,
-                    waiting,
-                    stopping,
-                },
-                Event::CreateFailed { id, error },
-            ) if id == session.id => {
+            (Creating { session, waiting, stopping }, Event::CreateFailed { id, error }) if id == session.id => {
                 let starts = waiting.iter().map(|request| refuse(*request, error.clone()));
-                let stops = stopping
-                    .iter()
-                    .flatten()
-                    .map(|request| refuse(*request, not_recording(None)));
+                let stops = stopping.iter().flatten().map(|request| refuse(*request, not_recording(None)));
                 (after_failure(&error), starts.chain(stops).collect())
             }
 
@@ -155,14 +114,7 @@ impl Machine {
             (Idle, Event::Continue { session, recording }) => {
                 self.remember(session.token.clone(), session.id.clone());
                 let commands = vec![Begin(session.clone())];
-                (
-                    if recording {
-                        Recording { session }
-                    } else {
-                        Starting { session }
-                    },
-                    commands,
-                )
+                (if recording { Recording { session } } else { Starting { session } }, commands)
             }
 
             (Starting { session }, Event::Safe { id }) if id == session.id => (Recording { session }, Vec::new()),
@@ -177,123 +129,44 @@ impl Machine {
                 let error = not_recording(session_in(&state).map(|session| (id, session.id.clone())));
                 (state, refuse_some(request, error))
             }
-            (
-                Creating {
-                    session,
-                    waiting,
-                    stopping,
-                },
-                Event::Stop { request, .. },
-            ) => {
+            (Creating { session, waiting, stopping }, Event::Stop { request, .. }) => {
                 let mut stopping = stopping.unwrap_or_default();
                 let commands = request.map_or_else(Vec::new, |request| join(&mut stopping, request));
-                (
-                    Creating {
-                        session,
-                        waiting,
-                        stopping: Some(stopping),
-                    },
-                    commands,
-                )
+                (Creating { session, waiting, stopping: Some(stopping) }, commands)
             }
             (Starting { session } | Recording { session }, Event::Stop { request, .. }) => {
                 let open = session.inputs.iter().cloned().collect();
                 let commands = vec![End(session.clone())];
                 let waiting = request.into_iter().collect();
-                (
-                    Stopping {
-                        session,
-                        open,
-                        waiting,
-                        incomplete: Vec::new(),
-                    },
-                    commands,
-                )
+                (Stopping { session, open, waiting, incomplete: Vec::new() }, commands)
             }
-            (
-                Stopping {
-                    session,
-                    open,
-                    mut waiting,
-                    incomplete,
-                },
-                Event::Stop { request, .. },
-            ) => {
+            (Stopping { session, open, mut waiting, incomplete }, Event::Stop { request, .. }) => {
                 let commands = request.map_or_else(Vec::new, |request| join(&mut waiting, request));
-                (
-                    Stopping {
-                        session,
-                        open,
-                        waiting,
-                        incomplete,
-                    },
-                    commands,
-                )
+                (Stopping { session, open, waiting, incomplete }, commands)
             }
 
             // The end.
-            (
-                Stopping {
-                    session,
-                    mut open,
-                    waiting,
-                    incomplete,
-                },
-                Event::InputEnded { id, input },
-            ) if id == session.id => {
+            (Stopping { session, mut open, waiting, incomplete }, Event::InputEnded { id, input })
+                if id == session.id =>
+            {
                 let last = open.remove(&input) && open.is_empty();
                 let commands = if last {
-                    vec![Close {
-                        session: session.clone(),
-                        incomplete: incomplete.clone(),
-                    }]
+                    vec![Close { session: session.clone(), incomplete: incomplete.clone() }]
                 } else {
                     Vec::new()
                 };
-                (
-                    Stopping {
-                        session,
-                        open,
-                        waiting,
-                        incomplete,
-                    },
-                    commands,
-                )
+                (Stopping { session, open, waiting, incomplete }, commands)
             }
-            (
-                Stopping {
-                    session,
-                    open,
-                    waiting,
-                    incomplete,
-                },
-                Event::StopDeadline { id },
-            ) if id == session.id && !open.is_empty() => {
+            (Stopping { session, open, waiting, incomplete }, Event::StopDeadline { id })
+                if id == session.id && !open.is_empty() =>
+            {
                 let late: Vec<_> = open.into_iter().collect();
                 let all: Vec<_> = incomplete.into_iter().chain(late.iter().cloned()).collect();
-                let commands = vec![
-                    Abandon { id, inputs: late },
-                    Close {
-                        session: session.clone(),
-                        incomplete: all.clone(),
-                    },
-                ];
-                (
-                    Stopping {
-                        session,
-                        open: BTreeSet::new(),
-                        waiting,
-                        incomplete: all,
-                    },
-                    commands,
-                )
+                let commands =
+                    vec![Abandon { id, inputs: late }, Close { session: session.clone(), incomplete: all.clone() }];
+                (Stopping { session, open: BTreeSet::new(), waiting, incomplete: all }, commands)
             }
-            (
-                Stopping {
-                    session, open, waiting, ..
-                },
-                Event::Closed { id },
-            ) if id == session.id && open.is_empty() => {
+            (Stopping { session, open, waiting, .. }, Event::Closed { id }) if id == session.id && open.is_empty() => {
                 let answers = waiting
                     .iter()
                     .map(|request| Command::Answer(*request, Answer::Stopped { id: id.clone() }))
@@ -333,13 +206,7 @@ impl Machine {
         session_in(state)
             .filter(|session| session.token == token)
             .map(|session| session.id.clone())
-            .or_else(|| {
-                self.tokens
-                    .iter()
-                    .rev()
-                    .find(|(known, _)| known == token)
-                    .map(|(_, id)| id.clone())
-            })
+            .or_else(|| self.tokens.iter().rev().find(|(known, _)| known == token).map(|(_, id)| id.clone()))
     }
 
     fn remember(&mut self, token: String, id: String) {
@@ -356,25 +223,11 @@ impl Machine {
 /// The same token again: wait with the first, or be told at once.
 fn join_start(state: State, request: Request, id: String) -> (State, Vec<Command>) {
     match state {
-        State::Creating {
-            session,
-            mut waiting,
-            stopping,
-        } if session.id == id => {
+        State::Creating { session, mut waiting, stopping } if session.id == id => {
             let commands = join(&mut waiting, request);
-            (
-                State::Creating {
-                    session,
-                    waiting,
-                    stopping,
-                },
-                commands,
-            )
+            (State::Creating { session, waiting, stopping }, commands)
         }
-        state => (
-            state,
-            vec![Command::Answer(request, Answer::Started(Started::Same { id }))],
-        ),
+        state => (state, vec![Command::Answer(request, Answer::Started(Started::Same { id }))]),
     }
 }
 
@@ -382,10 +235,7 @@ fn join(waiting: &mut Vec<Request>, request: Request) -> Vec<Command> {
     if waiting.len() >= MAX_WAITING {
         return vec![refuse(
             request,
-            Error::new(
-                ErrorCode::Busy,
-                "too many callers wait for the same; try again in a moment",
-            ),
+            Error::new(ErrorCode::Busy, "too many callers wait for the same; try again in a moment"),
         )];
     }
     waiting.push(request);
@@ -420,11 +270,10 @@ fn already_recording(state: &State) -> Error {
 fn not_recording(other: Option<(String, String)>) -> Error {
     match other {
         None => Error::new(ErrorCode::NotRecording, "nothing is being recorded"),
-        Some((asked, current)) => Error::new(
-            ErrorCode::NotRecording,
-            format!("session {asked} is not being recorded, session {current} is"),
-        )
-        .with("session", current),
+        Some((asked, current)) => {
+            Error::new(ErrorCode::NotRecording, format!("session {asked} is not being recorded, session {current} is"))
+                .with("session", current)
+        }
     }
 }
 

@@ -35,10 +35,7 @@ pub async fn find(inputs: usize, reports: &mut mpsc::Receiver<(usize, Report)>) 
             Ok(Some(_)) => (),
             Ok(None) => break,
             Err(_) => {
-                warn!(
-                    "{} of {inputs} inputs did not say what they do; going on without",
-                    inputs - found.len()
-                );
+                warn!("{} of {inputs} inputs did not say what they do; going on without", inputs - found.len());
                 break;
             }
         }
@@ -69,10 +66,7 @@ pub fn recover(
 ) -> Option<Continued> {
     let status = storage::measure(storage);
     if status.level == storage::Level::Unavailable {
-        error!(
-            "the storage is not available, nothing is recovered now: {}",
-            status.message
-        );
+        error!("the storage is not available, nothing is recovered now: {}", status.message);
         return None;
     }
     let recovered = recover_files(catalog.root(), pool);
@@ -91,17 +85,10 @@ pub fn recover(
     // What captures record goes first, whatever else is remembered; ids sort by time.
     let candidate = running.last().copied().or(remembered).and_then(|id| catalog.get(id));
     let mut continued = None;
-    for summary in open
-        .into_iter()
-        .chain(candidate.clone().filter(|summary| summary.end != End::Open))
-    {
+    for summary in open.into_iter().chain(candidate.clone().filter(|summary| summary.end != End::Open)) {
         let chosen = candidate.as_ref().is_some_and(|candidate| candidate.id == summary.id);
         let is_running = running.contains(summary.id.as_str());
-        match if chosen {
-            goes_on(&summary, is_running)
-        } else {
-            Err("another session was being recorded")
-        } {
+        match if chosen { goes_on(&summary, is_running) } else { Err("another session was being recorded") } {
             Ok(()) => continued = continue_session(catalog, keeper, &summary, names, found),
             // It ended properly, or nobody knows how: nothing to add.
             Err(_) if summary.end != End::Open => (),
@@ -132,17 +119,10 @@ fn continue_session(
     found: &Found,
 ) -> Option<Continued> {
     let dir = catalog.dir(&summary.id)?;
-    let inputs: Vec<_> = names
-        .iter()
-        .filter(|name| summary.inputs.contains(name))
-        .cloned()
-        .collect();
+    let inputs: Vec<_> = names.iter().filter(|name| summary.inputs.contains(name)).cloned().collect();
     // A session without a journal is known by its files alone; what records it belongs to it.
-    let recorded_now = |index: usize| {
-        found
-            .get(&index)
-            .is_some_and(|(session, _)| session.as_deref() == Some(&summary.id))
-    };
+    let recorded_now =
+        |index: usize| found.get(&index).is_some_and(|(session, _)| session.as_deref() == Some(&summary.id));
     let inputs: Vec<_> = names
         .iter()
         .enumerate()
@@ -160,45 +140,23 @@ fn continue_session(
         recording |= is_recorded && found.get(&index).is_some_and(|(_, recording)| *recording);
         note_unheard_files(keeper, summary, name, &dir.join(name));
         let earlier = if is_recorded {
-            Before {
-                base: summary.bases.get(name).cloned().unwrap_or_default(),
-                safe_until_mono_ns: 0,
-            }
+            Before { base: summary.bases.get(name).cloned().unwrap_or_default(), safe_until_mono_ns: 0 }
         } else {
             let (base, safe_until_mono_ns) = tally_on_disk(&dir.join(name));
-            Before {
-                base,
-                safe_until_mono_ns,
-            }
+            Before { base, safe_until_mono_ns }
         };
         before.insert(name.clone(), earlier);
     }
-    info!(
-        session = summary.id,
-        recording,
-        inputs = inputs.join(" "),
-        "the session goes on"
-    );
-    let session = Session {
-        id: summary.id.clone(),
-        label: summary.label.clone(),
-        token: summary.token.clone(),
-        inputs,
-    };
-    Some(Continued {
-        session,
-        before,
-        recording,
-    })
+    info!(session = summary.id, recording, inputs = inputs.join(" "), "the session goes on");
+    let session =
+        Session { id: summary.id.clone(), label: summary.label.clone(), token: summary.token.clone(), inputs };
+    Some(Continued { session, before, recording })
 }
 
 /// Files that were closed while no recorder listened.
 fn note_unheard_files(keeper: &Keeper, summary: &Summary, input: &str, dir: &Path) {
     let known = summary.closed.get(input);
-    for name in crate::store::file_names(dir)
-        .iter()
-        .filter(|name| !name.ends_with(holdfast_segment::PART_SUFFIX))
-    {
+    for name in crate::store::file_names(dir).iter().filter(|name| !name.ends_with(holdfast_segment::PART_SUFFIX)) {
         let Some(file) = crate::captures::summary(&dir.join(name)) else {
             continue;
         };
@@ -238,18 +196,9 @@ fn recover_files(root: &Path, pool: &Path) -> Vec<(String, String, Recovered)> {
     }
     let mut all = Vec::new();
     for dir in dirs.into_keys() {
-        let name = |path: &Path| {
-            path.file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let (input, session) = (name(&dir), dir.parent().map(name).unwrap_or_default());
-        all.extend(
-            recover_parts(&dir, pool)
-                .into_iter()
-                .map(|file| (session.clone(), input.clone(), file)),
-        );
+        all.extend(recover_parts(&dir, pool).into_iter().map(|file| (session.clone(), input.clone(), file)));
     }
     all
 }
@@ -272,12 +221,7 @@ fn interrupt(catalog: &Catalog, keeper: &Keeper, summary: &Summary, why: &str) {
     }
     totals.lost_frames = summary.bases.values().map(crate::captures::Tally::lost).sum();
     let (done, kept) = tokio::sync::oneshot::channel();
-    let closing = Closing {
-        id: summary.id.clone(),
-        interrupted: Some(why.to_owned()),
-        totals,
-        done,
-    };
+    let closing = Closing { id: summary.id.clone(), interrupted: Some(why.to_owned()), totals, done };
     match keeper.hand(Job::Close(closing)) {
         // Whoever asks first must not find the session without what was recovered.
         Ok(()) => drop(kept.blocking_recv()),

@@ -87,13 +87,7 @@ fn judge(storage: &Storage, usage: &Usage) -> Status {
         ),
         Level::Critical => format!("the storage is {used} % full; delete or move sessions now"),
     };
-    Status {
-        level,
-        total_bytes: usage.total_bytes,
-        free_bytes: usage.free_bytes,
-        used_percent: used,
-        message,
-    }
+    Status { level, total_bytes: usage.total_bytes, free_bytes: usage.free_bytes, used_percent: used, message }
 }
 
 /// Why nothing can be started, if so.
@@ -131,14 +125,7 @@ mod tests {
             block_percent,
         };
         let at = |used_percent, storage: &Storage| {
-            let status = judge(
-                storage,
-                &Usage {
-                    total_bytes: 100,
-                    free_bytes: 1,
-                    used_percent,
-                },
-            );
+            let status = judge(storage, &Usage { total_bytes: 100, free_bytes: 1, used_percent });
             (status.level, refusal(storage, &status).map(|error| error.code.number()))
         };
         let usual = storage(80, 90);

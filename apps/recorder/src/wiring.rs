@@ -56,15 +56,8 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
         let digest = input.digest(&config);
         let (supervisor, handle) = Supervisor::new(index, input.name.clone(), digest, armed, Arc::clone(&shared));
         tokio::spawn(supervisor.run());
-        entries.push(InputEntry {
-            name: input.name.clone(),
-            source: source_text(input),
-            view: handle.view.clone(),
-        });
-        inputs.push(engine::Input {
-            name: input.name.clone(),
-            handle,
-        });
+        entries.push(InputEntry { name: input.name.clone(), source: source_text(input), view: handle.view.clone() });
+        inputs.push(engine::Input { name: input.name.clone(), handle });
     }
     let found = startup::find(inputs.len(), &mut reports).await;
 
@@ -73,15 +66,7 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let (catalog_too, keeper_too, storage_too) = (Arc::clone(&catalog), keeper.clone(), config.storage.clone());
     let (continued, tokens, storage_now) = tokio::task::spawn_blocking(move || {
         let remembered = state.session.as_deref();
-        let continued = startup::recover(
-            &catalog_too,
-            &keeper_too,
-            &storage_too,
-            &pool,
-            &names,
-            &found,
-            remembered,
-        );
+        let continued = startup::recover(&catalog_too, &keeper_too, &storage_too, &pool, &names, &found, remembered);
         (continued, tokens(&catalog_too), storage::measure(&storage_too))
     })
     .await
@@ -119,10 +104,7 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     if let Some(continued) = continued {
         engine.before = continued.before;
         engine.reopen(&continued.session);
-        engine.feed(Event::Continue {
-            session: continued.session,
-            recording: continued.recording,
-        });
+        engine.feed(Event::Continue { session: continued.session, recording: continued.recording });
     }
     engine.release();
 
@@ -161,12 +143,8 @@ fn lock(runtime_dir: &Path) -> anyhow::Result<std::fs::File> {
 /// Tokens of the newest sessions, oldest first.
 fn tokens(catalog: &Catalog) -> Vec<(String, String)> {
     let ids = catalog.list(REMEMBERED_TOKENS, None).into_iter().rev();
-    let sessions = ids
-        .filter_map(|id| catalog.get(&id))
-        .filter(|session| !session.token.is_empty());
-    sessions
-        .map(|session| (session.token.clone(), session.id.clone()))
-        .collect()
+    let sessions = ids.filter_map(|id| catalog.get(&id)).filter(|session| !session.token.is_empty());
+    sessions.map(|session| (session.token.clone(), session.id.clone())).collect()
 }
 
 async fn launcher(config: &Config, config_path: &Path) -> anyhow::Result<Arc<dyn Launcher>> {
@@ -177,20 +155,14 @@ async fn launcher(config: &Config, config_path: &Path) -> anyhow::Result<Arc<dyn
         Choice::Auto => Path::new("/run/systemd/system").is_dir() && config.recorder.bus == Bus::System,
     };
     if systemd {
-        let system_bus = Connection::system()
-            .await
-            .context("no connection to systemd over the system bus")?;
+        let system_bus = Connection::system().await.context("no connection to systemd over the system bus")?;
         info!("captures are systemd units");
         return Ok(Arc::new(Systemd::new(system_bus)));
     }
     let log_dir: PathBuf = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
     let config_path = std::path::absolute(config_path).unwrap_or_else(|_| config_path.to_owned());
     info!("captures are detached processes");
-    Ok(Arc::new(Spawn::new(
-        &config.recorder.capture_program,
-        config_path,
-        log_dir,
-    )))
+    Ok(Arc::new(Spawn::new(&config.recorder.capture_program, config_path, log_dir)))
 }
 
 /// What an input records, for people. A URL here never has credentials: they are in a file of their own.

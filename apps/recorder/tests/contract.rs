@@ -15,9 +15,7 @@ fn promises(interface: &Interface<'_>) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     let args = |args: &[zbus_xml::Arg]| {
         let args = args.iter().map(|arg| {
-            let direction = arg
-                .direction()
-                .map_or(String::new(), |direction| format!("{direction:?} "));
+            let direction = arg.direction().map_or(String::new(), |direction| format!("{direction:?} "));
             format!("{direction}{}: {}", arg.name().unwrap_or("?"), **arg.ty())
         });
         args.collect::<Vec<_>>().join(", ")
@@ -31,10 +29,7 @@ fn promises(interface: &Interface<'_>) -> BTreeSet<String> {
         lines.insert(format!("signal {}({args})", signal.name()));
     }
     for property in interface.properties() {
-        let emits = property
-            .annotations()
-            .iter()
-            .find(|annotation| annotation.name().ends_with("EmitsChangedSignal"));
+        let emits = property.annotations().iter().find(|annotation| annotation.name().ends_with("EmitsChangedSignal"));
         let emits = emits.map_or("true", |annotation| annotation.value());
         lines.insert(format!(
             "property {}: {} {:?} emits={emits}",
@@ -71,20 +66,12 @@ async fn the_service_keeps_its_contract() {
         ("org.holdfast.Recorder1.Input", input_path("cam0").to_string()),
         ("org.holdfast.Recorder1.Session", session.to_string()),
     ];
-    assert_eq!(
-        contract.interfaces().len(),
-        objects.len(),
-        "an interface that no object here has"
-    );
+    assert_eq!(contract.interfaces().len(), objects.len(), "an interface that no object here has");
     for (name, path) in objects {
         let live = live(&holdfast.client, &path).await;
         let live = Node::from_reader(live.as_bytes()).unwrap();
         let of = |node: &Node<'_>| {
-            let found = node
-                .interfaces()
-                .iter()
-                .find(|interface| interface.name() == name)
-                .map(promises);
+            let found = node.interfaces().iter().find(|interface| interface.name() == name).map(promises);
             found.unwrap_or_else(|| panic!("{path} has no {name}"))
         };
         let (promised, kept) = (of(&contract), of(&live));
@@ -110,9 +97,7 @@ async fn the_service_keeps_its_contract() {
         assert_eq!(all.len(), expected, "{name}: {:?}", all.keys());
         // And not written.
         let (property, value) = all.iter().next().unwrap();
-        let written = properties
-            .set(interface, property, (**value).try_clone().unwrap())
-            .await;
+        let written = properties.set(interface, property, (**value).try_clone().unwrap()).await;
         assert!(written.is_err(), "{property} could be written");
     }
 
@@ -126,9 +111,5 @@ async fn the_service_keeps_its_contract() {
         .await
         .unwrap();
     let objects = manager.get_managed_objects().await.unwrap();
-    assert!(
-        objects.contains_key(&input_path("cam0")) && objects.contains_key(&session),
-        "{:?}",
-        objects.keys()
-    );
+    assert!(objects.contains_key(&input_path("cam0")) && objects.contains_key(&session), "{:?}", objects.keys());
 }

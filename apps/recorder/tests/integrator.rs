@@ -21,13 +21,7 @@ fn blocks(page: &str, info: &str) -> Vec<String> {
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
         if line == format!("```{info}") {
-            found.push(
-                lines
-                    .by_ref()
-                    .take_while(|line| *line != "```")
-                    .collect::<Vec<_>>()
-                    .join("\n"),
-            );
+            found.push(lines.by_ref().take_while(|line| *line != "```").collect::<Vec<_>>().join("\n"));
         }
     }
     assert!(!found.is_empty(), "no blocks of {info}");
@@ -36,18 +30,10 @@ fn blocks(page: &str, info: &str) -> Vec<String> {
 
 /// Whether a tool is there. If not, says so and the test ends well: the page can't be tested on this machine.
 async fn has(program: &str, arguments: &[&str]) -> bool {
-    let found = Command::new(program)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .await;
+    let found = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
     let there = found.is_ok_and(|status| status.success());
     if !there {
-        eprintln!(
-            "SKIPPED: `{program} {}` does not work here, so its examples are not tested",
-            arguments.join(" ")
-        );
+        eprintln!("SKIPPED: `{program} {}` does not work here, so its examples are not tested", arguments.join(" "));
     }
     there
 }
@@ -60,35 +46,19 @@ async fn run(info: &str, program: &str, arguments: &[&str]) {
     for block in blocks(&page(), info) {
         let mut command = Command::new(program);
         // The page speaks of the system bus. Here that is ours.
-        command
-            .args(arguments)
-            .arg(&block)
-            .env("DBUS_SYSTEM_BUS_ADDRESS", &holdfast.bus.address)
-            .kill_on_drop(true);
+        command.args(arguments).arg(&block).env("DBUS_SYSTEM_BUS_ADDRESS", &holdfast.bus.address).kill_on_drop(true);
         let output = tokio::time::timeout(DEADLINE, command.output())
             .await
             .unwrap_or_else(|_| panic!("never ends:\n{block}"))
             .unwrap();
-        let (out, err) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
-        assert!(
-            output.status.success(),
-            "{block}\n--- failed:\n{out}{err}\n--- recorder:\n{}",
-            holdfast.log()
-        );
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{block}\n--- failed:\n{out}{err}\n--- recorder:\n{}", holdfast.log());
         assert!(!err.contains("Traceback"), "{block}\n---\n{err}");
         assert_eq!(recorder.state().await.unwrap(), "idle", "{block}");
         let listed = recorder.list_sessions(ListOptions::default()).await.unwrap();
         sessions += usize::from(block.contains("Start"));
         assert_eq!(listed.len(), sessions, "{block}");
-        assert!(
-            listed
-                .iter()
-                .all(|session| session.state == "stopped" && session.safe_frames > 0),
-            "{listed:?}"
-        );
+        assert!(listed.iter().all(|session| session.state == "stopped" && session.safe_frames > 0), "{listed:?}");
     }
 }
 

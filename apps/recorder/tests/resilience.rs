@@ -42,30 +42,18 @@ async fn a_dead_capture_is_replaced_and_the_session_goes_on() {
     holdfast.until_safe_frames("cam0", safe + 40).await;
     let gap = gaps.next().await.unwrap();
     let gap = gap.args().unwrap();
-    assert_eq!(
-        (gap.input.as_str(), gap.cause.as_str(), &gap.session),
-        ("cam0", "capture-died", &path)
-    );
+    assert_eq!((gap.input.as_str(), gap.cause.as_str(), &gap.session), ("cam0", "capture-died", &path));
     assert!(gap.info.duration_usec > 0);
 
     let session = holdfast.session(&path).await;
     let is_recovered = || async {
         let files = session.list_files(FilesOptions::default()).await.unwrap();
-        files
-            .iter()
-            .any(|file| file.input == "cam0" && file.recovered == Some(true))
+        files.iter().any(|file| file.input == "cam0" && file.recovered == Some(true))
     };
-    holdfast
-        .until("the dead capture's file to be recovered", is_recovered)
-        .await;
+    holdfast.until("the dead capture's file to be recovered", is_recovered).await;
     let totals = holdfast.stop().await;
     let files = session.list_files(FilesOptions::default()).await.unwrap();
-    assert_eq!(
-        (totals.session, totals.gaps, totals.files),
-        (path.clone(), 1, 3),
-        "{files:#?}\n{}",
-        holdfast.log()
-    );
+    assert_eq!((totals.session, totals.gaps, totals.files), (path.clone(), 1, 3), "{files:#?}\n{}", holdfast.log());
     assert_eq!(session.gaps().await.unwrap()[0].cause, "capture-died");
 
     // The files tell the same story, and hold what was said to be safe.
@@ -76,12 +64,7 @@ async fn a_dead_capture_is_replaced_and_the_session_goes_on() {
     let report = assert_whole(Path::new(&dir));
     let causes = |name: &str| {
         let input = report.inputs.iter().find(|input| input.input == name).unwrap();
-        input
-            .files
-            .iter()
-            .flat_map(|file| &file.gaps)
-            .map(|gap| gap.cause)
-            .collect::<Vec<_>>()
+        input.files.iter().flat_map(|file| &file.gaps).map(|gap| gap.cause).collect::<Vec<_>>()
     };
     assert_eq!((causes("cam0"), causes("cam1")), (vec![GapCause::CaptureDied], vec![]));
 }
@@ -98,11 +81,7 @@ fn random(below: u64) -> u64 {
 #[tokio::test]
 async fn a_dead_recorder_costs_no_frame() {
     let mut holdfast = Box::new(&test_input("cam0", true)).await;
-    let options = StartOptions {
-        token: Some("t".into()),
-        wait_ms: Some(20_000),
-        ..StartOptions::default()
-    };
+    let options = StartOptions { token: Some("t".into()), wait_ms: Some(20_000), ..StartOptions::default() };
     let (path, _) = holdfast.recorder().await.start(options.clone()).await.unwrap();
     let pid = holdfast.input("cam0").await.pid().await.unwrap();
     let mut safe = 0;
@@ -120,12 +99,7 @@ async fn a_dead_recorder_costs_no_frame() {
     holdfast.until_safe_frames("cam0", safe + 30).await;
     assert_eq!((input.pid().await.unwrap(), input.restarts().await.unwrap()), (pid, 0));
     let totals = holdfast.stop().await;
-    assert_eq!(
-        (totals.lost_frames, totals.gaps, totals.files),
-        (0, 0, 1),
-        "{}",
-        holdfast.log()
-    );
+    assert_eq!((totals.lost_frames, totals.gaps, totals.files), (0, 0, 1), "{}", holdfast.log());
 
     // One file without a hole: as many frames as fit into its time.
     let report = assert_whole(
@@ -137,11 +111,7 @@ async fn a_dead_recorder_costs_no_frame() {
     let file = &report.inputs[0].files[0];
     let video = file.tracks.iter().max_by_key(|track| track.bytes).unwrap();
     let expected = (video.end_mono_ns - video.start_mono_ns) * 30 / 1_000_000_000;
-    assert!(
-        video.frames.abs_diff(expected) <= 1,
-        "{} frames where {expected} fit",
-        video.frames
-    );
+    assert!(video.frames.abs_diff(expected) <= 1, "{} frames where {expected} fit", video.frames);
     assert_eq!(video.frames, totals.safe_frames);
 }
 
@@ -156,30 +126,17 @@ async fn a_session_survives_the_death_of_both() {
     holdfast.start_recorder().await;
     let recorder = holdfast.recorder().await;
     assert_eq!(recorder.current_session().await.unwrap(), path);
-    holdfast
-        .until("recording again", || async {
-            recorder.state().await.unwrap() == "recording"
-        })
-        .await;
+    holdfast.until("recording again", || async { recorder.state().await.unwrap() == "recording" }).await;
     holdfast.until_safe_frames("cam0", 80).await;
     let totals = holdfast.stop().await;
-    assert_eq!(
-        (totals.session.clone(), totals.files, totals.gaps),
-        (path.clone(), 2, 1)
-    );
+    assert_eq!((totals.session.clone(), totals.files, totals.gaps), (path.clone(), 2, 1));
     let session = holdfast.session(&path).await;
     let files = session.list_files(FilesOptions::default()).await.unwrap();
     assert_eq!(files[0].recovered, Some(true));
-    assert_eq!(
-        files.iter().map(|file| file.frames.unwrap()).sum::<u64>(),
-        totals.safe_frames
-    );
+    assert_eq!(files.iter().map(|file| file.frames.unwrap()).sum::<u64>(), totals.safe_frames);
     let report = assert_whole(Path::new(&session.path().await.unwrap()));
     // A real gap of sensible length, not since the boot.
-    assert!(
-        report.inputs[0].gap_ns > 0 && report.inputs[0].gap_ns < 60_000_000_000,
-        "{report}"
-    );
+    assert!(report.inputs[0].gap_ns > 0 && report.inputs[0].gap_ns < 60_000_000_000, "{report}");
     assert_eq!(session.label().await.unwrap(), "both");
 }
 
@@ -200,10 +157,7 @@ async fn lost_state_and_lost_journal_stop_no_recording() {
     let totals = holdfast.stop().await;
     assert_eq!((totals.gaps, totals.files), (0, 1));
     let listed = recorder.list_sessions(ListOptions::default()).await.unwrap();
-    assert_eq!(
-        (listed[0].state.as_str(), listed[0].safe_frames),
-        ("stopped", totals.safe_frames)
-    );
+    assert_eq!((listed[0].state.as_str(), listed[0].safe_frames), ("stopped", totals.safe_frames));
 }
 
 #[tokio::test]
@@ -227,18 +181,12 @@ async fn a_capture_that_hangs_is_ended_at_the_stop_and_its_file_recovered() {
     let pid = Pid::from_raw(i32::try_from(input.pid().await.unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     holdfast
-        .until("its silence to be seen", || async {
-            input.source_error().await.unwrap().contains("says nothing")
-        })
+        .until("its silence to be seen", || async { input.source_error().await.unwrap().contains("says nothing") })
         .await;
     let totals = holdfast.stop().await;
     assert_eq!(totals.incomplete, ["cam0"]);
     assert_eq!(holdfast.recorder().await.state().await.unwrap(), "idle");
-    holdfast
-        .until("the file to be recovered", || async {
-            holdfast.files(".part").is_empty()
-        })
-        .await;
+    holdfast.until("the file to be recovered", || async { holdfast.files(".part").is_empty() }).await;
     assert_whole(Path::new(&holdfast.session(&path).await.path().await.unwrap()));
     // And the next session is as good as any.
     holdfast.start("next").await;
@@ -265,10 +213,5 @@ async fn a_file_left_open_is_recovered_before_anything_new_is_written() {
     assert_eq!(session.state().await.unwrap(), "unknown");
     assert!(session.safe_frames().await.unwrap() >= 20);
     let file = session.list_files(FilesOptions::default()).await.unwrap().remove(0);
-    assert!(
-        Reader::open(&holdfast.root().join(file.path))
-            .unwrap()
-            .ledger()
-            .is_some()
-    );
+    assert!(Reader::open(&holdfast.root().join(file.path)).unwrap().ledger().is_some());
 }

@@ -38,10 +38,7 @@ async fn a_session_from_start_to_stop() {
     assert!(recorder.duration_usec().await.unwrap() > 0);
 
     let totals = holdfast.stop().await;
-    assert_eq!(
-        (totals.session.clone(), totals.files, totals.lost_frames, totals.gaps),
-        (path.clone(), 2, 0, 0)
-    );
+    assert_eq!((totals.session.clone(), totals.files, totals.lost_frames, totals.gaps), (path.clone(), 2, 0, 0));
     assert!(totals.incomplete.is_empty());
     assert_eq!(recorder.state().await.unwrap(), "idle");
 
@@ -53,13 +50,7 @@ async fn a_session_from_start_to_stop() {
     for file in &files {
         let reader = Reader::open(&holdfast.root().join(&file.path)).unwrap();
         assert_eq!(reader.identity().session, totals.id);
-        let marks: Vec<_> = reader
-            .ledger()
-            .unwrap()
-            .marks
-            .iter()
-            .map(|mark| mark.text.clone())
-            .collect();
+        let marks: Vec<_> = reader.ledger().unwrap().marks.iter().map(|mark| mark.text.clone()).collect();
         assert_eq!(marks, ["the moment"]);
     }
     assert_eq!(holdfast.files(".part"), Vec::<std::path::PathBuf>::new());
@@ -77,23 +68,12 @@ async fn a_session_from_start_to_stop() {
     let mut holdfast = holdfast;
     assert!(holdfast.terminate_recorder().success());
     holdfast.start_recorder().await;
-    let listed = holdfast
-        .recorder()
-        .await
-        .list_sessions(ListOptions::default())
-        .await
-        .unwrap();
+    let listed = holdfast.recorder().await.list_sessions(ListOptions::default()).await.unwrap();
     assert_eq!(listed.len(), 1);
     let row = &listed[0];
-    assert_eq!(
-        (row.id.as_str(), row.label.as_str(), row.state.as_str()),
-        (totals.id.as_str(), "first", "stopped")
-    );
+    assert_eq!((row.id.as_str(), row.label.as_str(), row.state.as_str()), (totals.id.as_str(), "first", "stopped"));
     assert_eq!((row.safe_frames, row.files, row.marks), (totals.safe_frames, 2, 1));
-    assert_eq!(
-        holdfast.session(&path).await.safe_frames().await.unwrap(),
-        totals.safe_frames
-    );
+    assert_eq!(holdfast.session(&path).await.safe_frames().await.unwrap(), totals.safe_frames);
 }
 
 #[tokio::test]
@@ -101,10 +81,7 @@ async fn twenty_clients_with_one_token_get_one_session() {
     let holdfast = Box::new(&test_input("cam0", true)).await;
     let clients = join_all((0..20).map(|_| holdfast.bus.connect())).await;
     let proxies = join_all(clients.iter().map(RecorderProxy::new)).await;
-    let start = |token: &str| StartOptions {
-        token: Some(token.to_owned()),
-        ..StartOptions::default()
-    };
+    let start = |token: &str| StartOptions { token: Some(token.to_owned()), ..StartOptions::default() };
     let answers = join_all(proxies.iter().map(|proxy| proxy.as_ref().unwrap().start(start("t")))).await;
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     let sessions: BTreeSet<_> = answers.iter().map(|(session, _)| session.to_string()).collect();
@@ -112,12 +89,7 @@ async fn twenty_clients_with_one_token_get_one_session() {
     assert_eq!(answers.iter().filter(|(_, created)| *created).count(), 1);
 
     // Twenty that stop it all hear the same, or that nothing is recorded any more.
-    let stops = join_all(
-        proxies
-            .iter()
-            .map(|proxy| proxy.as_ref().unwrap().stop(StopOptions::default())),
-    )
-    .await;
+    let stops = join_all(proxies.iter().map(|proxy| proxy.as_ref().unwrap().stop(StopOptions::default()))).await;
     let (told, refused): (Vec<_>, Vec<_>) = stops.into_iter().partition(Result::is_ok);
     let told: BTreeSet<_> = told.into_iter().map(|totals| totals.unwrap().id).collect();
     assert_eq!(told.len(), 1);
@@ -140,10 +112,8 @@ async fn a_stop_on_the_heels_of_a_start_is_answered_at_once() {
     let holdfast = Box::new(&two_inputs()).await;
     let recorder = holdfast.recorder().await;
     for _ in 0..10 {
-        let (start, stop) = tokio::join!(
-            recorder.start(StartOptions::default()),
-            recorder.stop(StopOptions::default())
-        );
+        let (start, stop) =
+            tokio::join!(recorder.start(StartOptions::default()), recorder.stop(StopOptions::default()));
         let began = std::time::Instant::now();
         // Whichever came first; in the end nothing is recorded.
         if start.is_ok() && stop.is_err() {
@@ -166,46 +136,10 @@ async fn every_refusal_has_its_number() {
     };
 
     assert_eq!(code(start(inputs(&["nobody"])).await), -1002);
-    assert_eq!(
-        code(
-            start(StartOptions {
-                token: Some(String::new()),
-                ..StartOptions::default()
-            })
-            .await
-        ),
-        -1001
-    );
-    assert_eq!(
-        code(
-            start(StartOptions {
-                token: Some("x".repeat(65)),
-                ..StartOptions::default()
-            })
-            .await
-        ),
-        -1001
-    );
-    assert_eq!(
-        code(
-            start(StartOptions {
-                label: Some("x".repeat(257)),
-                ..StartOptions::default()
-            })
-            .await
-        ),
-        -1001
-    );
-    assert_eq!(
-        code(
-            start(StartOptions {
-                wait_ms: Some(99_999),
-                ..StartOptions::default()
-            })
-            .await
-        ),
-        -1001
-    );
+    assert_eq!(code(start(StartOptions { token: Some(String::new()), ..StartOptions::default() }).await), -1001);
+    assert_eq!(code(start(StartOptions { token: Some("x".repeat(65)), ..StartOptions::default() }).await), -1001);
+    assert_eq!(code(start(StartOptions { label: Some("x".repeat(257)), ..StartOptions::default() }).await), -1001);
+    assert_eq!(code(start(StartOptions { wait_ms: Some(99_999), ..StartOptions::default() }).await), -1001);
     let unknown = std::collections::HashMap::from([("lable", zbus::zvariant::Value::from("x"))]);
     let raw: zbus::Result<(zbus::zvariant::OwnedObjectPath, bool)> = recorder.inner().call("Start", &(unknown,)).await;
     assert_eq!(code(raw), -1001);
@@ -219,13 +153,8 @@ async fn every_refusal_has_its_number() {
     let second = start(StartOptions::default()).await.unwrap_err();
     let error = holdfast_dbus::Error::from_zbus(&second).unwrap();
     assert_eq!(error.code.number(), -1006);
-    assert_eq!(
-        error.details["session"],
-        holdfast_dbus::Detail::Text(holdfast_dbus::session_id_of(&session).unwrap())
-    );
-    let other = StopOptions {
-        session: Some(session_path("20200101T000000Z-nobody")),
-    };
+    assert_eq!(error.details["session"], holdfast_dbus::Detail::Text(holdfast_dbus::session_id_of(&session).unwrap()));
+    let other = StopOptions { session: Some(session_path("20200101T000000Z-nobody")) };
     assert_eq!(code(recorder.stop(other).await), -1004);
     assert_eq!(recorder.state().await.unwrap(), "recording");
     holdfast.stop().await;
@@ -258,14 +187,8 @@ async fn storage_that_is_full_missing_or_read_only_is_refused_by_name() {
     assert!([-1008, -1010].contains(&code(full)));
     assert_eq!(recorder.state().await.unwrap(), "idle", "a refusal is no error");
     let info = recorder.get_storage_info(none()).await.unwrap();
-    assert_eq!(
-        (info.level.as_str(), info.block_percent, info.seconds_left),
-        ("low", 2, None)
-    );
-    assert!(
-        info.total_bytes > info.free_bytes && info.used_percent > 1.0,
-        "{info:?}"
-    );
+    assert_eq!((info.level.as_str(), info.block_percent, info.seconds_left), ("low", 2, None));
+    assert!(info.total_bytes > info.free_bytes && info.used_percent > 1.0, "{info:?}");
 
     std::fs::remove_dir(holdfast.root()).unwrap();
     assert_eq!(code(recorder.start(StartOptions::default()).await), -1009);
@@ -298,10 +221,7 @@ async fn arming_starts_a_capture_and_disarming_ends_it() {
     let mut holdfast = Box::new(&test_input("cam0", false)).await;
     let input = holdfast.input("cam0").await;
     let recorder = holdfast.recorder().await;
-    assert_eq!(
-        (input.state().await.unwrap().as_str(), input.pid().await.unwrap()),
-        ("off", 0)
-    );
+    assert_eq!((input.state().await.unwrap().as_str(), input.pid().await.unwrap()), ("off", 0));
     recorder.arm(&[], none()).await.unwrap();
     let is_armed = || async { input.state().await.unwrap() == "armed" && input.preroll_ms().await.unwrap() > 0 };
     holdfast.until("pre-roll in memory", is_armed).await;
@@ -309,15 +229,11 @@ async fn arming_starts_a_capture_and_disarming_ends_it() {
     // Remembered.
     holdfast.kill_recorder();
     holdfast.start_recorder().await;
-    holdfast
-        .until("the same capture", || async { input.pid().await.unwrap() == pid })
-        .await;
+    holdfast.until("the same capture", || async { input.pid().await.unwrap() == pid }).await;
     holdfast.until("still armed", is_armed).await;
     assert!(input.armed().await.unwrap());
     recorder.disarm(&["cam0".to_owned()], none()).await.unwrap();
-    holdfast
-        .until("no capture", || async { input.state().await.unwrap() == "off" })
-        .await;
+    holdfast.until("no capture", || async { input.state().await.unwrap() == "off" }).await;
     assert_eq!(input.pid().await.unwrap(), 0);
 }
 
@@ -325,10 +241,7 @@ async fn arming_starts_a_capture_and_disarming_ends_it() {
 async fn a_missing_capture_program_is_named_and_nothing_is_begun() {
     let mut holdfast = Box::without_recorder("", &test_input("cam0", true)).await;
     let program = common::capture_program();
-    holdfast.edit_config(
-        &format!("{:?}", program.display().to_string()),
-        "\"/nowhere/holdfast-capture\"",
-    );
+    holdfast.edit_config(&format!("{:?}", program.display().to_string()), "\"/nowhere/holdfast-capture\"");
     holdfast.start_recorder().await;
     let recorder = holdfast.recorder().await;
     let refused = recorder.start(StartOptions::default()).await.unwrap_err();
@@ -336,11 +249,7 @@ async fn a_missing_capture_program_is_named_and_nothing_is_begun() {
     assert_eq!(error.code.number(), -1013);
     assert!(error.message.contains("/nowhere/holdfast-capture"), "{error}");
     let input = holdfast.input("cam0").await;
-    holdfast
-        .until("the input's error", || async {
-            input.source_error().await.unwrap().contains("/nowhere")
-        })
-        .await;
+    holdfast.until("the input's error", || async { input.source_error().await.unwrap().contains("/nowhere") }).await;
     assert_eq!(input.state().await.unwrap(), "failed");
     assert!(recorder.list_sessions(ListOptions::default()).await.unwrap().is_empty());
 }
@@ -354,10 +263,7 @@ async fn a_bad_configuration_or_a_second_recorder_ends_with_words() {
         .output()
         .unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(
-        String::from_utf8_lossy(&second.stderr).contains("another recorder"),
-        "{second:?}"
-    );
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another recorder"), "{second:?}");
     holdfast.terminate_recorder();
 
     holdfast.edit_config("framerate = 30", "framerat = 30");
@@ -369,24 +275,16 @@ async fn a_bad_configuration_or_a_second_recorder_ends_with_words() {
     holdfast.edit_config("bus.sock", "no-bus.sock");
     holdfast.spawn_recorder();
     assert_eq!(holdfast.wait_for_exit().code(), Some(1));
-    assert!(
-        holdfast.log().contains("no connection to the bus at"),
-        "{}",
-        holdfast.log()
-    );
+    assert!(holdfast.log().contains("no connection to the bus at"), "{}", holdfast.log());
 }
 
 #[tokio::test]
 async fn changes_are_told_but_no_more_than_four_times_a_second() {
     let holdfast = Box::new(&test_input("cam0", true)).await;
-    let mut rule = zbus::MatchRule::builder()
-        .msg_type(zbus::message::Type::Signal)
-        .member("PropertiesChanged")
-        .unwrap();
+    let mut rule =
+        zbus::MatchRule::builder().msg_type(zbus::message::Type::Signal).member("PropertiesChanged").unwrap();
     rule = rule.path("/org/holdfast/Recorder1/input/cam0").unwrap();
-    let mut signals = zbus::MessageStream::for_match_rule(rule.build(), &holdfast.client, Some(1000))
-        .await
-        .unwrap();
+    let mut signals = zbus::MessageStream::for_match_rule(rule.build(), &holdfast.client, Some(1000)).await.unwrap();
     let began = std::time::Instant::now();
     holdfast.start("").await;
     holdfast.until_safe_frames("cam0", 90).await;
@@ -396,22 +294,13 @@ async fn changes_are_told_but_no_more_than_four_times_a_second() {
     let mut names = BTreeSet::new();
     while let Some(Some(signal)) = futures_util::FutureExt::now_or_never(signals.next()) {
         let body = signal.unwrap().body();
-        let (_, changed, _): (
-            String,
-            std::collections::HashMap<String, zbus::zvariant::Value<'_>>,
-            Vec<String>,
-        ) = body.deserialize().unwrap();
+        let (_, changed, _): (String, std::collections::HashMap<String, zbus::zvariant::Value<'_>>, Vec<String>) =
+            body.deserialize().unwrap();
         names.extend(changed.into_keys());
         count += 1;
     }
-    assert!(
-        f64::from(count) <= 4.0 * elapsed + 1.0,
-        "{count} signals in {elapsed} s"
-    );
-    assert!(
-        names.contains("State") && names.contains("SafeFrames") && names.contains("CurrentFile"),
-        "{names:?}"
-    );
+    assert!(f64::from(count) <= 4.0 * elapsed + 1.0, "{count} signals in {elapsed} s");
+    assert!(names.contains("State") && names.contains("SafeFrames") && names.contains("CurrentFile"), "{names:?}");
 }
 
 #[tokio::test]
@@ -420,27 +309,14 @@ async fn a_client_that_never_reads_harms_nobody() {
     // Subscribes to everything and never looks.
     let wedged = Bus::connect(&holdfast.bus).await;
     let rule = zbus::MatchRule::builder().msg_type(zbus::message::Type::Signal).build();
-    let _stream = zbus::MessageStream::for_match_rule(rule, &wedged, Some(1))
-        .await
-        .unwrap();
+    let _stream = zbus::MessageStream::for_match_rule(rule, &wedged, Some(1)).await.unwrap();
     for round in 0..5 {
         holdfast.start(&format!("round {round}")).await;
         holdfast.stop().await;
     }
-    let listed = holdfast
-        .recorder()
-        .await
-        .list_sessions(ListOptions {
-            limit: Some(2),
-            before: None,
-        })
-        .await
-        .unwrap();
+    let listed = holdfast.recorder().await.list_sessions(ListOptions { limit: Some(2), before: None }).await.unwrap();
     let labels: Vec<_> = listed.iter().map(|row| row.label.as_str()).collect();
     assert_eq!(labels.len(), 2);
-    let rest = ListOptions {
-        limit: None,
-        before: Some(listed[1].id.clone()),
-    };
+    let rest = ListOptions { limit: None, before: Some(listed[1].id.clone()) };
     assert_eq!(holdfast.recorder().await.list_sessions(rest).await.unwrap().len(), 3);
 }

@@ -16,24 +16,14 @@ const SOCKET_PATH_MAX: usize = 107;
 const MIB: u64 = 1024 * 1024;
 
 pub(crate) fn build(tree: &Table, sources: &[Source]) -> (Option<types::Config>, Vec<Entry>, Vec<Mistake>) {
-    let mut reader = Reader {
-        sources,
-        mistakes: Vec::new(),
-        entries: Vec::new(),
-    };
+    let mut reader = Reader { sources, mistakes: Vec::new(), entries: Vec::new() };
     top_level(&mut reader, tree);
     let storage = storage(&mut reader, scope(tree, 0));
     let recording = recording(&mut reader, scope(tree, 1));
     let (recorder, runtime_dir) = recorder(&mut reader, scope(tree, 2)).unzip();
     let inputs = inputs(&mut reader, tree, runtime_dir.as_ref());
-    let config = (|| {
-        Some(types::Config {
-            storage: storage?,
-            recording: recording?,
-            recorder: recorder?,
-            inputs: inputs?,
-        })
-    })();
+    let config =
+        (|| Some(types::Config { storage: storage?, recording: recording?, recorder: recorder?, inputs: inputs? }))();
     (config, reader.entries, reader.mistakes)
 }
 
@@ -44,26 +34,12 @@ fn scope(tree: &Table, index: usize) -> Scope<'_> {
         Value::Table(table) => Some(table),
         _ => None,
     });
-    Scope {
-        path: name,
-        table: name,
-        input: None,
-        values,
-        origin: node.map(|node| &node.origin),
-        keys,
-    }
+    Scope { path: name, table: name, input: None, values, origin: node.map(|node| &node.origin), keys }
 }
 
 /// Only known tables, and each of the right kind.
 fn top_level(reader: &mut Reader<'_>, tree: &Table) {
-    let root = Scope {
-        path: "",
-        table: "",
-        input: None,
-        values: Some(tree),
-        origin: None,
-        keys: &[],
-    };
+    let root = Scope { path: "", table: "", input: None, values: Some(tree), origin: None, keys: &[] };
     for (name, node) in tree {
         let known = TABLES.iter().any(|(table, _)| table == name);
         match (&node.value, known, name.as_str()) {
@@ -82,10 +58,8 @@ fn top_level(reader: &mut Reader<'_>, tree: &Table) {
             }
             (value, _, _) => {
                 let tables = TABLES.iter().map(|(table, _)| *table).chain(["input"]);
-                let home = TABLES
-                    .iter()
-                    .chain([&("input", INPUT)])
-                    .find(|(_, keys)| keys.iter().any(|key| key.name == name));
+                let home =
+                    TABLES.iter().chain([&("input", INPUT)]).find(|(_, keys)| keys.iter().any(|key| key.name == name));
                 let is_table = matches!(value, Value::Table(_) | Value::Array(_));
                 let mut mistake = reader.at_key(root, name, &node.origin);
                 mistake.problem = format!("unknown {} {name}", if is_table { "table" } else { "key" });
@@ -112,11 +86,8 @@ fn storage(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Storage> 
     if let (Some(warn), Some(block)) = (&warn, &block)
         && warn.value >= block.value
     {
-        let (name, at, other) = if warn.origin == Origin::Default {
-            ("block_percent", block, warn)
-        } else {
-            ("warn_percent", warn, block)
-        };
+        let (name, at, other) =
+            if warn.origin == Origin::Default { ("block_percent", block, warn) } else { ("warn_percent", warn, block) };
         let mut mistake = reader.mistake(scope, name, &at.origin);
         mistake.problem = format!(
             "storage.warn_percent = {}{} is not below storage.block_percent = {}{}",
@@ -183,16 +154,8 @@ fn recorder(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<(types::Recorde
 }
 
 fn inputs(reader: &mut Reader<'_>, tree: &Table, runtime_dir: Option<&Picked<String>>) -> Option<Vec<types::Input>> {
-    let Some(Node {
-        value: Value::Array(nodes),
-        ..
-    }) = tree.get("input")
-    else {
-        return if tree.contains_key("input") {
-            None
-        } else {
-            Some(Vec::new())
-        };
+    let Some(Node { value: Value::Array(nodes), .. }) = tree.get("input") else {
+        return if tree.contains_key("input") { None } else { Some(Vec::new()) };
     };
     let mut seen: BTreeMap<String, Origin> = BTreeMap::new();
     let mut devices: BTreeMap<String, (String, Origin)> = BTreeMap::new();
@@ -202,14 +165,7 @@ fn inputs(reader: &mut Reader<'_>, tree: &Table, runtime_dir: Option<&Picked<Str
             .filter(|name| is_input_name(name))
             .map_or_else(|| format!("input[{}]", index + 1), |name| format!("input.{name}"));
         let Value::Table(values) = &node.value else {
-            let scope = Scope {
-                path: "",
-                table: "input",
-                input: Some(index),
-                values: None,
-                origin: None,
-                keys: INPUT,
-            };
+            let scope = Scope { path: "", table: "input", input: Some(index), values: None, origin: None, keys: INPUT };
             let mut mistake = reader.mistake(scope, &path, &node.origin);
             mistake.problem = format!("{path} is {}, not a table", node.value.kind());
             mistake.remedy = "each input begins with a header in double brackets: [[input]]".to_owned();
@@ -246,12 +202,8 @@ fn input(
     let source = kind.as_ref().and_then(|kind| match kind.value.as_str() {
         "rtsp" => rtsp(reader, scope),
         "v4l2" => v4l2(reader, scope, devices),
-        "test" => Some(types::Source::Test {
-            picture: picture(reader, scope),
-        }),
-        _ => reader.text(scope, "path").map(|path| types::Source::File {
-            path: PathBuf::from(path.value),
-        }),
+        "test" => Some(types::Source::Test { picture: picture(reader, scope) }),
+        _ => reader.text(scope, "path").map(|path| types::Source::File { path: PathBuf::from(path.value) }),
     });
     let audio = reader.flag(scope, "audio");
     let armed = reader.flag(scope, "armed");
@@ -266,11 +218,7 @@ fn input(
         armed: armed?.value,
         encoding: types::Encoding {
             encoder: Some(encoder?.value).filter(|encoder| encoder != "auto"),
-            codec: if codec?.value == "h265" {
-                types::Codec::H265
-            } else {
-                types::Codec::H264
-            },
+            codec: if codec?.value == "h265" { types::Codec::H265 } else { types::Codec::H264 },
             bitrate_kbps: u32::try_from(bitrate_kbps?.value).ok()?,
         },
     })
@@ -278,10 +226,7 @@ fn input(
 
 fn rtsp(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Source> {
     let url = match scope.values.and_then(|values| values.get("url")) {
-        Some(Node {
-            value: Value::Text(url),
-            origin,
-        }) if has_user(url) => {
+        Some(Node { value: Value::Text(url), origin }) if has_user(url) => {
             url_with_user(reader, scope, origin);
             None
         }
@@ -292,11 +237,7 @@ fn rtsp(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Source> {
     Some(types::Source::Rtsp {
         url: url?.value,
         credentials_file: credentials_file.map(|path| PathBuf::from(path.value)),
-        transport: if transport?.value == "udp" {
-            types::RtspTransport::Udp
-        } else {
-            types::RtspTransport::Tcp
-        },
+        transport: if transport?.value == "udp" { types::RtspTransport::Udp } else { types::RtspTransport::Tcp },
     })
 }
 
@@ -320,24 +261,12 @@ fn v4l2(
         devices.insert(device.value.clone(), (scope.path.to_owned(), device.origin));
     }
     let audio_device = audio_device.map(|device| device.value);
-    Some(types::Source::V4l2 {
-        device: PathBuf::from(device.value),
-        audio_device,
-        picture,
-    })
+    Some(types::Source::V4l2 { device: PathBuf::from(device.value), audio_device, picture })
 }
 
 fn picture(reader: &mut Reader<'_>, scope: Scope<'_>) -> types::Picture {
-    let mut number = |name| {
-        reader
-            .number(scope, name)
-            .and_then(|picked| u32::try_from(picked.value).ok())
-    };
-    types::Picture {
-        width: number("width"),
-        height: number("height"),
-        framerate: number("framerate"),
-    }
+    let mut number = |name| reader.number(scope, name).and_then(|picked| u32::try_from(picked.value).ok());
+    types::Picture { width: number("width"), height: number("height"), framerate: number("framerate") }
 }
 
 /// A user part as the standard has it, or a password with a slash in it, which makes the URL invalid as well.
@@ -346,9 +275,7 @@ fn has_user(url: &str) -> bool {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let port_is_number = authority
-        .rsplit_once(':')
-        .is_none_or(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
+    let port_is_number = authority.rsplit_once(':').is_none_or(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
     authority.contains('@') || (rest.contains('@') && !authority.starts_with('[') && !port_is_number)
 }
 
@@ -378,26 +305,16 @@ fn unique_name(reader: &mut Reader<'_>, scope: Scope<'_>, name: &Picked<String>,
 
 fn socket_fits(reader: &mut Reader<'_>, scope: Scope<'_>, name: &str, runtime_dir: &Picked<String>) {
     let length = runtime_dir.value.len() + "/capture/".len() + name.len() + ".sock".len();
-    let told = reader
-        .mistakes
-        .iter()
-        .any(|mistake| mistake.key == "recorder.runtime_dir");
+    let told = reader.mistakes.iter().any(|mistake| mistake.key == "recorder.runtime_dir");
     if length <= SOCKET_PATH_MAX || told {
         return;
     }
-    let recorder = Scope {
-        path: "recorder",
-        table: "recorder",
-        ..scope
-    };
+    let recorder = Scope { path: "recorder", table: "recorder", ..scope };
     let mut mistake = reader.mistake(recorder, "runtime_dir", &runtime_dir.origin);
     mistake.problem = format!(
         "recorder.runtime_dir makes the socket of input {name} {length} bytes long; Linux allows {SOCKET_PATH_MAX}"
     );
-    mistake.allowed = Some(format!(
-        "at most {} bytes",
-        SOCKET_PATH_MAX - (length - runtime_dir.value.len())
-    ));
+    mistake.allowed = Some(format!("at most {} bytes", SOCKET_PATH_MAX - (length - runtime_dir.value.len())));
     mistake.remedy = "use a shorter path such as /run/holdfast".to_owned();
     reader.mistakes.push(mistake);
 }

@@ -19,10 +19,7 @@ pub struct Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("user", &self.user)
-            .field("password", &"***")
-            .finish()
+        f.debug_struct("Credentials").field("user", &self.user).field("password", &"***").finish()
     }
 }
 
@@ -60,24 +57,15 @@ pub enum CredentialsError {
 /// # Errors
 /// If the file can't be read, may be read (or written) by everyone, or holds something else.
 pub fn read(path: &Path) -> Result<Credentials, CredentialsError> {
-    let fail = |source| CredentialsError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let content = |problem| CredentialsError::Content {
-        path: path.to_owned(),
-        problem,
-    };
+    let fail = |source| CredentialsError::Read { path: path.to_owned(), source };
+    let content = |problem| CredentialsError::Content { path: path.to_owned(), problem };
     let file = std::fs::File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
     if !metadata.is_file() {
         return Err(content("it is not a regular file"));
     }
     if metadata.mode() & 0o007 != 0 {
-        return Err(CredentialsError::WorldReadable {
-            path: path.to_owned(),
-            mode: metadata.mode() & 0o777,
-        });
+        return Err(CredentialsError::WorldReadable { path: path.to_owned(), mode: metadata.mode() & 0o777 });
     }
     let mut text = String::new();
     let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
@@ -91,11 +79,7 @@ pub fn read(path: &Path) -> Result<Credentials, CredentialsError> {
 }
 
 fn parse(text: &str) -> Result<Credentials, &'static str> {
-    let mut lines = text
-        .strip_prefix('\u{feff}')
-        .unwrap_or(text)
-        .lines()
-        .map(|line| line.trim_end_matches('\r'));
+    let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().map(|line| line.trim_end_matches('\r'));
     let first = lines.next().unwrap_or_default();
     let second = lines.next();
     if lines.any(|line| !line.trim().is_empty()) {
@@ -108,8 +92,5 @@ fn parse(text: &str) -> Result<Credentials, &'static str> {
     if user.is_empty() {
         return Err("the user is empty");
     }
-    Ok(Credentials {
-        user: user.to_owned(),
-        password: password.to_owned(),
-    })
+    Ok(Credentials { user: user.to_owned(), password: password.to_owned() })
 }

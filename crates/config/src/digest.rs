@@ -39,16 +39,9 @@ mod tests {
     fn changes_with_what_the_capture_does_and_with_nothing_else() {
         let base = digest(TEXT);
         assert_eq!(base, digest(&format!("# comment\n{TEXT}")));
-        assert_eq!(
-            base,
-            digest(&format!("{TEXT}[[input]]\nname = \"b\"\nsource = \"test\"\n"))
-        );
+        assert_eq!(base, digest(&format!("{TEXT}[[input]]\nname = \"b\"\nsource = \"test\"\n")));
         assert_eq!(base, digest(&format!("{TEXT}[recorder]\nbus = \"session\"\n")));
-        for other in [
-            "width = 640\n",
-            "armed = false\n",
-            "[recording]\nrotation_minutes = 6\n",
-        ] {
+        for other in ["width = 640\n", "armed = false\n", "[recording]\nrotation_minutes = 6\n"] {
             assert_ne!(base, digest(&format!("{TEXT}{other}")), "{other}");
         }
         assert_ne!(base, digest(&TEXT.replace("/srv/rec", "/srv/other")));

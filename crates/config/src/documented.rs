@@ -23,10 +23,7 @@ fn agrees(row: &[&str], key: &Key) -> Result<(), String> {
         Absent::Nothing => return Ok(()),
     };
     if row[1] != expected {
-        return Err(format!(
-            "`{}`: the default is {expected}, the page says {}",
-            key.name, row[1]
-        ));
+        return Err(format!("`{}`: the default is {expected}, the page says {}", key.name, row[1]));
     }
     Ok(())
 }
@@ -52,9 +49,7 @@ fn holds(table: &str, keys: &[Key]) -> Vec<String> {
             wrong.push(format!("{name} is overridden by {variable}, the page says {}", row[3]));
         }
     }
-    let unknown = rows
-        .iter()
-        .filter(|row| !keys.iter().any(|key| row[0] == format!("`{}`", key.name)));
+    let unknown = rows.iter().filter(|row| !keys.iter().any(|key| row[0] == format!("`{}`", key.name)));
     wrong.extend(unknown.map(|row| format!("[{table}] {} is no key", row[0])));
     wrong
 }
@@ -65,11 +60,7 @@ fn the_page_names_every_key_with_its_default_bounds_and_variable() {
     for (table, keys) in TABLES {
         wrong.extend(holds(&format!("[{table}]"), keys));
     }
-    assert!(
-        wrong.is_empty(),
-        "docs/configuration.md disagrees with the schema:\n{}",
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "docs/configuration.md disagrees with the schema:\n{}", wrong.join("\n"));
 }
 
 #[test]

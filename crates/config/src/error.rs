@@ -88,14 +88,8 @@ impl ConfigErrors {
     }
 
     fn group<'a>(&'a self, mistake: &'a Mistake, shown: &'a [String]) -> Group<'a> {
-        let mut group = Level::ERROR
-            .primary_title(&mistake.problem)
-            .elements(Vec::<Message<'_>>::new());
-        let label = mistake
-            .allowed
-            .as_ref()
-            .map(|allowed| format!("allowed: {allowed}"))
-            .unwrap_or_default();
+        let mut group = Level::ERROR.primary_title(&mistake.problem).elements(Vec::<Message<'_>>::new());
+        let label = mistake.allowed.as_ref().map(|allowed| format!("allowed: {allowed}")).unwrap_or_default();
         if let Some(span) = &mistake.span {
             let source = &self.sources[span.source];
             let mut snippet = Snippet::source(shown[span.source].as_str())
@@ -124,9 +118,7 @@ impl ConfigErrors {
                     group = group.element(annotate_snippets::Origin::path(path.to_string_lossy().into_owned()));
                 }
                 Place::Environment { variable } => {
-                    group = group.element(annotate_snippets::Origin::path(format!(
-                        "environment variable {variable}"
-                    )));
+                    group = group.element(annotate_snippets::Origin::path(format!("environment variable {variable}")));
                 }
             }
             if !label.is_empty() {

@@ -39,20 +39,15 @@ impl Config {
     /// # Errors
     /// All mistakes, with their places and remedies.
     pub fn from_toml(text: &str, name: &str) -> Result<Self, ConfigErrors> {
-        Loaded::from_sources(vec![Source::new(Path::new(name), text.to_owned())], Vec::new(), &|_| {
-            None
-        })
-        .map(|loaded| loaded.config)
+        Loaded::from_sources(vec![Source::new(Path::new(name), text.to_owned())], Vec::new(), &|_| None)
+            .map(|loaded| loaded.config)
     }
 }
 
 /// The environment variables that override a key: `(variable, key)`, as in `("HOLDFAST_STORAGE_ROOT", "storage.root")`.
 pub fn environment_variables() -> impl Iterator<Item = (&'static str, String)> {
     TABLES.iter().flat_map(|(table, keys)| {
-        keys.iter().filter_map(move |key| {
-            key.environment
-                .map(|variable| (variable, format!("{table}.{}", key.name)))
-        })
+        keys.iter().filter_map(move |key| key.environment.map(|variable| (variable, format!("{table}.{}", key.name))))
     })
 }
 
@@ -107,17 +102,10 @@ impl Loaded {
                     && !broken.iter().any(|syntax| same_line(&syntax.place, &mistake.place)))
         }));
         match config {
-            Some(config) if mistakes.is_empty() && !incomplete => Ok(Self {
-                config,
-                sources,
-                entries,
-            }),
+            Some(config) if mistakes.is_empty() && !incomplete => Ok(Self { config, sources, entries }),
             _ => {
                 mistakes.sort_by_key(|mistake| {
-                    mistake
-                        .span
-                        .as_ref()
-                        .map_or((usize::MAX, 0), |span| (span.source, span.bytes.start))
+                    mistake.span.as_ref().map_or((usize::MAX, 0), |span| (span.source, span.bytes.start))
                 });
                 Err(ConfigErrors { mistakes, sources })
             }
@@ -132,14 +120,9 @@ impl Loaded {
 
 fn same_line(a: &Place, b: &Place) -> bool {
     match (a, b) {
-        (
-            Place::File {
-                path: a, line: line_a, ..
-            },
-            Place::File {
-                path: b, line: line_b, ..
-            },
-        ) => a == b && line_a == line_b,
+        (Place::File { path: a, line: line_a, .. }, Place::File { path: b, line: line_b, .. }) => {
+            a == b && line_a == line_b
+        }
         _ => false,
     }
 }
@@ -192,12 +175,7 @@ fn drop_ins(path: &Path, mistakes: &mut Vec<Mistake>) -> Vec<PathBuf> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
             let problem = format!("the drop-ins in {} can't be read: {error}", directory.display());
-            mistakes.push(file_mistake(
-                &directory,
-                0,
-                problem,
-                "make it a readable directory or remove it".to_owned(),
-            ));
+            mistakes.push(file_mistake(&directory, 0, problem, "make it a readable directory or remove it".to_owned()));
             return Vec::new();
         }
     };
@@ -210,21 +188,8 @@ fn drop_ins(path: &Path, mistakes: &mut Vec<Mistake>) -> Vec<PathBuf> {
 }
 
 fn file_mistake(path: &Path, line: usize, problem: String, remedy: String) -> Mistake {
-    let place = Place::File {
-        path: path.to_owned(),
-        line,
-        column: 0,
-    };
-    Mistake {
-        place,
-        key: String::new(),
-        value: None,
-        problem,
-        allowed: None,
-        remedy,
-        span: None,
-        related: None,
-    }
+    let place = Place::File { path: path.to_owned(), line, column: 0 };
+    Mistake { place, key: String::new(), value: None, problem, allowed: None, remedy, span: None, related: None }
 }
 
 fn syntax_mistake(error: &toml::de::Error, index: usize, source: &Source) -> Mistake {
@@ -239,16 +204,9 @@ fn syntax_mistake(error: &toml::de::Error, index: usize, source: &Source) -> Mis
         "TOML is [table] headers, key = value lines and # comments; text in quotes, numbers without"
     };
     // The parser's words could repeat what is written on the line; the line itself is shown masked.
-    let problem = format!(
-        "this is not TOML: {}",
-        error.message().lines().next().unwrap_or_default()
-    );
+    let problem = format!("this is not TOML: {}", error.message().lines().next().unwrap_or_default());
     Mistake {
-        place: Place::File {
-            path: source.path.clone(),
-            line,
-            column,
-        },
+        place: Place::File { path: source.path.clone(), line, column },
         key: String::new(),
         value: None,
         problem: crate::source::mask(&problem),
@@ -269,9 +227,7 @@ fn overlay_environment(tree: &mut Table, environment: &dyn Fn(&str) -> Option<Os
             let origin = Origin::Environment(variable.to_owned());
             let Ok(text) = value.into_string() else {
                 mistakes.push(Mistake {
-                    place: Place::Environment {
-                        variable: variable.to_owned(),
-                    },
+                    place: Place::Environment { variable: variable.to_owned() },
                     key: format!("{table}.{}", key.name),
                     value: None,
                     problem: format!("{variable} is not UTF-8 text"),
@@ -282,19 +238,12 @@ fn overlay_environment(tree: &mut Table, environment: &dyn Fn(&str) -> Option<Os
                 });
                 continue;
             };
-            let section = tree.entry((*table).to_owned()).or_insert_with(|| Node {
-                value: Value::Table(Table::new()),
-                origin: origin.clone(),
-            });
+            let section = tree
+                .entry((*table).to_owned())
+                .or_insert_with(|| Node { value: Value::Table(Table::new()), origin: origin.clone() });
             // A file that makes the table something else is a mistake that is told by itself.
             if let Value::Table(section) = &mut section.value {
-                section.insert(
-                    key.name.to_owned(),
-                    Node {
-                        value: Value::Text(text),
-                        origin,
-                    },
-                );
+                section.insert(key.name.to_owned(), Node { value: Value::Text(text), origin });
             }
         }
     }

@@ -71,10 +71,7 @@ impl Reader<'_> {
             },
             _ => return self.wrong_kind(scope, key, &node),
         };
-        match value
-            .and_then(|value| u64::try_from(value).ok())
-            .filter(|value| (min..=max).contains(value))
-        {
+        match value.and_then(|value| u64::try_from(value).ok()).filter(|value| (min..=max).contains(value)) {
             Some(value) => Some(self.keep(scope, key, value, value.to_string(), node.origin)),
             None => {
                 self.refuse(scope, key, &node.origin, "is out of range", None);
@@ -132,13 +129,7 @@ impl Reader<'_> {
                     Ok(toml::Value::String(value)) => Value::Text(value),
                     _ => Value::Other("a default that can't be read"),
                 };
-                Some((
-                    key,
-                    Node {
-                        value,
-                        origin: Origin::Default,
-                    },
-                ))
+                Some((key, Node { value, origin: Origin::Default }))
             }
             // The table is something else; that has been told.
             Absent::Mistake if scope.values.is_none() && scope.origin.is_some() => None,
@@ -206,10 +197,9 @@ impl Reader<'_> {
         };
         mistake.allowed = Some(allowed(key));
         mistake.remedy = remedy.unwrap_or_else(|| match origin {
-            Origin::Environment(variable) => format!(
-                "set {variable} to a value such as {}, or unset it",
-                unquoted(key.example)
-            ),
+            Origin::Environment(variable) => {
+                format!("set {variable} to a value such as {}, or unset it", unquoted(key.example))
+            }
             _ => format!("write a value such as {} = {}", key.name, key.example),
         });
         self.mistakes.push(mistake);
@@ -218,25 +208,12 @@ impl Reader<'_> {
     /// A mistake about this key, with place and value filled in.
     pub(crate) fn mistake(&self, scope: Scope<'_>, name: &str, origin: &Origin) -> Mistake {
         let (place, value, span) = self.place(origin);
-        let key = if scope.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", scope.path)
-        };
+        let key = if scope.path.is_empty() { name.to_owned() } else { format!("{}.{name}", scope.path) };
         let value = match (origin, scope.node(name).map(|node| &node.value)) {
             (Origin::Environment(_), Some(Value::Text(text))) => Some(mask(text)),
             _ => value,
         };
-        Mistake {
-            place,
-            key,
-            value,
-            problem: String::new(),
-            allowed: None,
-            remedy: String::new(),
-            span,
-            related: None,
-        }
+        Mistake { place, key, value, problem: String::new(), allowed: None, remedy: String::new(), span, related: None }
     }
 
     fn place(&self, origin: &Origin) -> (Place, Option<String>, Option<Span>) {
@@ -244,35 +221,13 @@ impl Reader<'_> {
             Origin::File { value, .. } => {
                 let source = &self.sources[value.source];
                 let (line, column) = source.line_column(value.bytes.start);
-                let place = Place::File {
-                    path: source.path.clone(),
-                    line,
-                    column,
-                };
+                let place = Place::File { path: source.path.clone(), line, column };
                 (place, Some(source.excerpt(&value.bytes)), Some(value.clone()))
             }
-            Origin::Environment(variable) => (
-                Place::Environment {
-                    variable: variable.clone(),
-                },
-                None,
-                None,
-            ),
+            Origin::Environment(variable) => (Place::Environment { variable: variable.clone() }, None, None),
             Origin::Default => {
-                let path = self
-                    .sources
-                    .first()
-                    .map(|source| source.path.clone())
-                    .unwrap_or_default();
-                (
-                    Place::File {
-                        path,
-                        line: 0,
-                        column: 0,
-                    },
-                    None,
-                    None,
-                )
+                let path = self.sources.first().map(|source| source.path.clone()).unwrap_or_default();
+                (Place::File { path, line: 0, column: 0 }, None, None)
             }
         }
     }
@@ -294,11 +249,7 @@ impl Reader<'_> {
                     mistake.allowed = Some(names().collect::<Vec<_>>().join(", "));
                     mistake.remedy = format!(
                         "{name} is for source = {}; remove it here or change the source",
-                        key.sources
-                            .iter()
-                            .map(|source| format!("\"{source}\""))
-                            .collect::<Vec<_>>()
-                            .join(" or ")
+                        key.sources.iter().map(|source| format!("\"{source}\"")).collect::<Vec<_>>().join(" or ")
                     );
                     self.mistakes.push(mistake);
                 }
@@ -340,15 +291,8 @@ impl Reader<'_> {
             let bytes = key_bytes(key, &value.bytes);
             let source = &self.sources[value.source];
             let (line, column) = source.line_column(bytes.start);
-            mistake.place = Place::File {
-                path: source.path.clone(),
-                line,
-                column,
-            };
-            mistake.span = Some(Span {
-                source: value.source,
-                bytes,
-            });
+            mistake.place = Place::File { path: source.path.clone(), line, column };
+            mistake.span = Some(Span { source: value.source, bytes });
         }
         mistake
     }

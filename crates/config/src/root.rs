@@ -116,10 +116,7 @@ pub fn check(storage: &Storage) -> Result<RootStatus, RootError> {
 /// [`check`] with other ideas of the root filesystem and of `/dev/disk`.
 fn check_at(storage: &Storage, system_root: &Path, disks: &Path) -> Result<RootStatus, RootError> {
     let root = &storage.root;
-    let io = |source| RootError::Io {
-        root: root.clone(),
-        source,
-    };
+    let io = |source| RootError::Io { root: root.clone(), source };
     let metadata = match std::fs::metadata(root) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -140,85 +137,42 @@ fn check_at(storage: &Storage, system_root: &Path, disks: &Path) -> Result<RootS
         }
         Filesystem::Uuid(uuid) => {
             let wanted = format!("UUID {uuid}");
-            right_disk(
-                root,
-                metadata.dev(),
-                mount.as_ref(),
-                &disks.join("by-uuid").join(uuid),
-                wanted,
-            )?;
+            right_disk(root, metadata.dev(), mount.as_ref(), &disks.join("by-uuid").join(uuid), wanted)?;
         }
         Filesystem::Label(label) => {
             let wanted = format!("label {label}");
-            right_disk(
-                root,
-                metadata.dev(),
-                mount.as_ref(),
-                &disks.join("by-label").join(udev_escape(label)),
-                wanted,
-            )?;
+            right_disk(root, metadata.dev(), mount.as_ref(), &disks.join("by-label").join(udev_escape(label)), wanted)?;
         }
     }
     writable(root, mount.as_ref())?;
     let usage = usage(root).map_err(io)?;
-    Ok(RootStatus {
-        root: root.clone(),
-        device: metadata.dev(),
-        mount,
-        usage,
-    })
+    Ok(RootStatus { root: root.clone(), device: metadata.dev(), mount, usage })
 }
 
 fn right_disk(root: &Path, device: u64, mount: Option<&Mount>, link: &Path, wanted: String) -> Result<(), RootError> {
     let Ok(disk) = std::fs::metadata(link) else {
-        return Err(RootError::NoSuchDisk {
-            wanted,
-            link: link.to_owned(),
-        });
+        return Err(RootError::NoSuchDisk { wanted, link: link.to_owned() });
     };
     // btrfs and others give their files a device number of their own: there, what is mounted tells the disk.
-    let mounted_from = mount
-        .and_then(|mount| std::fs::metadata(&mount.source).ok())
-        .map(|source| source.rdev());
+    let mounted_from = mount.and_then(|mount| std::fs::metadata(&mount.source).ok()).map(|source| source.rdev());
     if disk.rdev() == device || (rustix::fs::major(device) == 0 && mounted_from == Some(disk.rdev())) {
         return Ok(());
     }
     let found = mount.map_or_else(
         || "another filesystem".to_owned(),
-        |mount| {
-            format!(
-                "{} ({}, mounted at {})",
-                mount.source.display(),
-                mount.kind,
-                mount.point.display()
-            )
-        },
+        |mount| format!("{} ({}, mounted at {})", mount.source.display(), mount.kind, mount.point.display()),
     );
-    Err(RootError::WrongFilesystem {
-        root: root.to_owned(),
-        found,
-        wanted,
-    })
+    Err(RootError::WrongFilesystem { root: root.to_owned(), found, wanted })
 }
 
 fn writable(root: &Path, mount: Option<&Mount>) -> Result<(), RootError> {
     let read_only = || {
         let point = mount.map_or_else(|| root.to_owned(), |mount| mount.point.clone());
-        RootError::ReadOnly {
-            root: root.to_owned(),
-            point,
-        }
+        RootError::ReadOnly { root: root.to_owned(), point }
     };
     let not_writable = || RootError::NotWritable { root: root.to_owned() };
-    let io = |errno: rustix::io::Errno| RootError::Io {
-        root: root.to_owned(),
-        source: errno.into(),
-    };
-    if rustix::fs::statvfs(root)
-        .map_err(io)?
-        .f_flag
-        .contains(StatVfsMountFlags::RDONLY)
-    {
+    let io = |errno: rustix::io::Errno| RootError::Io { root: root.to_owned(), source: errno.into() };
+    if rustix::fs::statvfs(root).map_err(io)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Err(read_only());
     }
     match rustix::fs::access(root, Access::WRITE_OK | Access::EXEC_OK) {
@@ -227,11 +181,7 @@ fn writable(root: &Path, mount: Option<&Mount>) -> Result<(), RootError> {
         Err(_) => return Err(not_writable()),
     }
     // Permission bits are not the whole truth (quotas, security modules, network filesystems): make a nameless file.
-    match rustix::fs::open(
-        root,
-        OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::RUSR | Mode::WUSR,
-    ) {
+    match rustix::fs::open(root, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
         Err(rustix::io::Errno::ROFS) => Err(read_only()),
         Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Err(not_writable()),
         // A full disk is another matter, and a filesystem without nameless files is none.
@@ -247,11 +197,8 @@ pub fn usage(path: &Path) -> std::io::Result<Usage> {
     let stat = rustix::fs::statvfs(path)?;
     let used_blocks = stat.f_blocks.saturating_sub(stat.f_bfree);
     let usable_blocks = used_blocks + stat.f_bavail;
-    let percent = if usable_blocks == 0 {
-        100
-    } else {
-        (u128::from(used_blocks) * 100).div_ceil(u128::from(usable_blocks))
-    };
+    let percent =
+        if usable_blocks == 0 { 100 } else { (u128::from(used_blocks) * 100).div_ceil(u128::from(usable_blocks)) };
     Ok(Usage {
         total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
@@ -282,11 +229,7 @@ fn mount_in(table: &str, path: &Path) -> Option<Mount> {
         };
         let depth = |path: &Path| path.components().count();
         if path.starts_with(&point) && best.as_ref().is_none_or(|best| depth(&point) >= depth(&best.point)) {
-            best = Some(Mount {
-                point,
-                kind: kind.to_owned(),
-                source: unescape(source),
-            });
+            best = Some(Mount { point, kind: kind.to_owned(), source: unescape(source) });
         }
     }
     best
@@ -299,9 +242,7 @@ fn unescape(field: &str) -> PathBuf {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let octal = bytes
-            .get(at + 1..at + 4)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal = bytes.get(at + 1..at + 4).and_then(|digits| std::str::from_utf8(digits).ok());
         if bytes[at] == b'\\'
             && let Some(value) = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok())
         {
@@ -333,12 +274,7 @@ mod tests {
     use super::*;
 
     fn storage(root: &Path, filesystem: Filesystem) -> Storage {
-        Storage {
-            root: root.to_owned(),
-            filesystem,
-            warn_percent: 80,
-            block_percent: 90,
-        }
+        Storage { root: root.to_owned(), filesystem, warn_percent: 80, block_percent: 90 }
     }
 
     #[test]
@@ -362,22 +298,13 @@ mod tests {
     fn what_is_no_writable_directory_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("missing");
-        assert!(matches!(
-            check(&storage(&missing, Filesystem::Any)),
-            Err(RootError::Missing { .. })
-        ));
+        assert!(matches!(check(&storage(&missing, Filesystem::Any)), Err(RootError::Missing { .. })));
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(matches!(
-            check(&storage(&file, Filesystem::Any)),
-            Err(RootError::NotADirectory { .. })
-        ));
+        assert!(matches!(check(&storage(&file, Filesystem::Any)), Err(RootError::NotADirectory { .. })));
         // Nobody may write to /proc, not even root.
         let error = check(&storage(Path::new("/proc/self"), Filesystem::Any)).unwrap_err();
-        assert!(
-            matches!(error, RootError::NotWritable { .. } | RootError::ReadOnly { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, RootError::NotWritable { .. } | RootError::ReadOnly { .. }), "{error}");
     }
 
     #[test]
@@ -396,25 +323,13 @@ mod tests {
         let error = check_at(&by_uuid, system, &disks).unwrap_err();
         assert!(matches!(error, RootError::WrongFilesystem { .. }), "{error}");
         std::os::unix::fs::symlink("/dev/null", disks.join("by-label/Re\\x20C")).unwrap();
-        let error = check_at(
-            &storage(directory.path(), Filesystem::Label("Re C".to_owned())),
-            system,
-            &disks,
-        );
+        let error = check_at(&storage(directory.path(), Filesystem::Label("Re C".to_owned())), system, &disks);
         assert!(matches!(error, Err(RootError::WrongFilesystem { .. })), "{error:?}");
         // The right one, where this machine has its temporary directory on a disk of its own.
         let status = check(&storage(directory.path(), Filesystem::Any)).unwrap();
-        if let Some(mount) = status
-            .mount
-            .filter(|mount| mount.source.starts_with("/dev") && mount.source.exists())
-        {
+        if let Some(mount) = status.mount.filter(|mount| mount.source.starts_with("/dev") && mount.source.exists()) {
             std::os::unix::fs::symlink(&mount.source, disks.join("by-uuid/right")).unwrap();
-            check_at(
-                &storage(directory.path(), Filesystem::Uuid("right".to_owned())),
-                system,
-                &disks,
-            )
-            .unwrap();
+            check_at(&storage(directory.path(), Filesystem::Uuid("right".to_owned())), system, &disks).unwrap();
         } else {
             eprintln!("SKIPPED: the temporary directory is not on a block device, the right disk can't be shown");
         }

@@ -10,10 +10,7 @@ pub(crate) enum Kind {
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Text that passes this test.
-    Text {
-        allowed: &'static str,
-        test: fn(&str) -> bool,
-    },
+    Text { allowed: &'static str, test: fn(&str) -> bool },
 }
 
 /// What holds when a key is not written.
@@ -50,11 +47,7 @@ const fn number(
 ) -> Key {
     Key {
         name,
-        kind: Kind::Number {
-            min: bounds.0,
-            max: bounds.1,
-            unit,
-        },
+        kind: Kind::Number { min: bounds.0, max: bounds.1, unit },
         absent: Absent::Default(default),
         environment,
         sources: &[],
@@ -63,85 +56,31 @@ const fn number(
 }
 
 const fn path(name: &'static str, environment: Option<&'static str>, absent: Absent, example: &'static str) -> Key {
-    let kind = Kind::Text {
-        allowed: "an absolute path",
-        test: is_absolute,
-    };
-    Key {
-        name,
-        kind,
-        absent,
-        environment,
-        sources: &[],
-        example,
-    }
+    let kind = Kind::Text { allowed: "an absolute path", test: is_absolute };
+    Key { name, kind, absent, environment, sources: &[], example }
 }
 
 /// `[storage]`
 pub(crate) const STORAGE: &[Key] = &[
-    path(
-        "root",
-        Some("HOLDFAST_STORAGE_ROOT"),
-        Absent::Mistake,
-        "\"/var/lib/holdfast/recordings\"",
-    ),
+    path("root", Some("HOLDFAST_STORAGE_ROOT"), Absent::Mistake, "\"/var/lib/holdfast/recordings\""),
     Key {
         name: "filesystem",
-        kind: Kind::Text {
-            allowed: "\"any\", \"mounted\", \"uuid:…\" or \"label:…\"",
-            test: is_filesystem,
-        },
+        kind: Kind::Text { allowed: "\"any\", \"mounted\", \"uuid:…\" or \"label:…\"", test: is_filesystem },
         absent: Absent::Default("\"mounted\""),
         environment: Some("HOLDFAST_STORAGE_FILESYSTEM"),
         sources: &[],
         example: "\"mounted\"",
     },
-    number(
-        "warn_percent",
-        Some("HOLDFAST_STORAGE_WARN_PERCENT"),
-        (1, 99),
-        "percent",
-        "80",
-    ),
-    number(
-        "block_percent",
-        Some("HOLDFAST_STORAGE_BLOCK_PERCENT"),
-        (1, 99),
-        "percent",
-        "90",
-    ),
+    number("warn_percent", Some("HOLDFAST_STORAGE_WARN_PERCENT"), (1, 99), "percent", "80"),
+    number("block_percent", Some("HOLDFAST_STORAGE_BLOCK_PERCENT"), (1, 99), "percent", "90"),
 ];
 
 /// `[recording]`
 pub(crate) const RECORDING: &[Key] = &[
-    number(
-        "rotation_minutes",
-        Some("HOLDFAST_ROTATION_MINUTES"),
-        (1, 1440),
-        "minutes",
-        "5",
-    ),
-    number(
-        "rotation_mib",
-        Some("HOLDFAST_ROTATION_MIB"),
-        (16, 65536),
-        "MiB",
-        "2048",
-    ),
-    number(
-        "sync_interval_ms",
-        Some("HOLDFAST_SYNC_INTERVAL_MS"),
-        (50, 1000),
-        "milliseconds",
-        "500",
-    ),
-    number(
-        "preroll_seconds",
-        Some("HOLDFAST_PREROLL_SECONDS"),
-        (0, 120),
-        "seconds",
-        "5",
-    ),
+    number("rotation_minutes", Some("HOLDFAST_ROTATION_MINUTES"), (1, 1440), "minutes", "5"),
+    number("rotation_mib", Some("HOLDFAST_ROTATION_MIB"), (16, 65536), "MiB", "2048"),
+    number("sync_interval_ms", Some("HOLDFAST_SYNC_INTERVAL_MS"), (50, 1000), "milliseconds", "500"),
+    number("preroll_seconds", Some("HOLDFAST_PREROLL_SECONDS"), (0, 120), "seconds", "5"),
     number("preroll_mib", Some("HOLDFAST_PREROLL_MIB"), (0, 1024), "MiB", "64"),
     number("buffer_mib", Some("HOLDFAST_BUFFER_MIB"), (8, 1024), "MiB", "32"),
 ];
@@ -159,18 +98,8 @@ pub(crate) const RECORDER: &[Key] = &[
         sources: &[],
         example: "\"system\"",
     },
-    path(
-        "runtime_dir",
-        Some("HOLDFAST_RUNTIME_DIR"),
-        Absent::Default("\"/run/holdfast\""),
-        "\"/run/holdfast\"",
-    ),
-    path(
-        "state_dir",
-        Some("HOLDFAST_STATE_DIR"),
-        Absent::Default("\"/var/lib/holdfast\""),
-        "\"/var/lib/holdfast\"",
-    ),
+    path("runtime_dir", Some("HOLDFAST_RUNTIME_DIR"), Absent::Default("\"/run/holdfast\""), "\"/run/holdfast\""),
+    path("state_dir", Some("HOLDFAST_STATE_DIR"), Absent::Default("\"/var/lib/holdfast\""), "\"/var/lib/holdfast\""),
     Key {
         name: "supervisor",
         kind: Kind::Choice(&["auto", "systemd", "spawn"]),
@@ -181,10 +110,7 @@ pub(crate) const RECORDER: &[Key] = &[
     },
     Key {
         name: "capture_program",
-        kind: Kind::Text {
-            allowed: "the name of a program or an absolute path",
-            test: is_program,
-        },
+        kind: Kind::Text { allowed: "the name of a program or an absolute path", test: is_program },
         absent: Absent::Default("\"holdfast-capture\""),
         environment: Some("HOLDFAST_CAPTURE_PROGRAM"),
         sources: &[],
@@ -215,24 +141,13 @@ pub(crate) const INPUT: &[Key] = &[
     },
     Key {
         name: "url",
-        kind: Kind::Text {
-            allowed: "rtsp://host[:port]/path or rtsps://…",
-            test: is_rtsp_url,
-        },
+        kind: Kind::Text { allowed: "rtsp://host[:port]/path or rtsps://…", test: is_rtsp_url },
         absent: Absent::Mistake,
         environment: None,
         sources: &["rtsp"],
         example: "\"rtsp://192.168.1.20/stream1\"",
     },
-    Key {
-        sources: &["rtsp"],
-        ..path(
-            "credentials_file",
-            None,
-            Absent::Nothing,
-            "\"/etc/holdfast/cam0.credentials\"",
-        )
-    },
+    Key { sources: &["rtsp"], ..path("credentials_file", None, Absent::Nothing, "\"/etc/holdfast/cam0.credentials\"") },
     Key {
         name: "transport",
         kind: Kind::Choice(&["tcp", "udp"]),
@@ -241,26 +156,16 @@ pub(crate) const INPUT: &[Key] = &[
         sources: &["rtsp"],
         example: "\"tcp\"",
     },
-    Key {
-        sources: &["v4l2"],
-        ..path("device", None, Absent::Mistake, "\"/dev/video0\"")
-    },
+    Key { sources: &["v4l2"], ..path("device", None, Absent::Mistake, "\"/dev/video0\"") },
     Key {
         name: "audio_device",
-        kind: Kind::Text {
-            allowed: "the name of an ALSA device such as \"hw:1,0\"",
-            test: is_line,
-        },
+        kind: Kind::Text { allowed: "the name of an ALSA device such as \"hw:1,0\"", test: is_line },
         absent: Absent::Nothing,
         environment: None,
         sources: &["v4l2"],
         example: "\"hw:1,0\"",
     },
-    Key {
-        absent: Absent::Nothing,
-        sources: &["v4l2", "test"],
-        ..number("width", None, (16, 16384), "pixels", "1920")
-    },
+    Key { absent: Absent::Nothing, sources: &["v4l2", "test"], ..number("width", None, (16, 16384), "pixels", "1920") },
     Key {
         absent: Absent::Nothing,
         sources: &["v4l2", "test"],
@@ -271,10 +176,7 @@ pub(crate) const INPUT: &[Key] = &[
         sources: &["v4l2", "test"],
         ..number("framerate", None, (1, 240), "frames per second", "30")
     },
-    Key {
-        sources: &["file"],
-        ..path("path", None, Absent::Mistake, "\"/srv/footage.mp4\"")
-    },
+    Key { sources: &["file"], ..path("path", None, Absent::Mistake, "\"/srv/footage.mp4\"") },
     Key {
         name: "audio",
         kind: Kind::Bool,
@@ -293,10 +195,7 @@ pub(crate) const INPUT: &[Key] = &[
     },
     Key {
         name: "encoder",
-        kind: Kind::Text {
-            allowed: "\"auto\" or the name of an encoder such as \"x264enc\"",
-            test: is_word,
-        },
+        kind: Kind::Text { allowed: "\"auto\" or the name of an encoder such as \"x264enc\"", test: is_word },
         absent: Absent::Default("\"auto\""),
         environment: None,
         sources: &[],
@@ -329,10 +228,7 @@ fn is_line(text: &str) -> bool {
 }
 
 fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 /// Names stand in paths, unit names and D-Bus object paths.
@@ -386,16 +282,9 @@ fn is_rtsp_url(text: &str) -> bool {
         let Some((host, after)) = v6.split_once(']') else {
             return false;
         };
-        (
-            host,
-            after
-                .strip_prefix(':')
-                .or(if after.is_empty() { None } else { Some("bad") }),
-        )
+        (host, after.strip_prefix(':').or(if after.is_empty() { None } else { Some("bad") }))
     } else {
-        host_port
-            .split_once(':')
-            .map_or((host_port, None), |(host, port)| (host, Some(port)))
+        host_port.split_once(':').map_or((host_port, None), |(host, port)| (host, Some(port)))
     };
     !host.is_empty() && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
 }

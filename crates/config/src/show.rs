@@ -17,11 +17,7 @@ impl Loaded {
             if table != Some((entry.table, entry.input)) {
                 flush(&mut text, &mut lines);
                 table = Some((entry.table, entry.input));
-                let header = if entry.input.is_some() {
-                    "[[input]]".to_owned()
-                } else {
-                    format!("[{}]", entry.table)
-                };
+                let header = if entry.input.is_some() { "[[input]]".to_owned() } else { format!("[{}]", entry.table) };
                 text.push_str(&format!("\n{header}\n"));
             }
             lines.push((format!("{} = {}", entry.key, entry.value), self.origin(&entry.origin)));
@@ -55,12 +51,7 @@ impl Loaded {
 }
 
 fn flush(text: &mut String, lines: &mut Vec<(String, String)>) {
-    let width = lines
-        .iter()
-        .map(|(line, _)| line.chars().count())
-        .max()
-        .unwrap_or(0)
-        .min(60);
+    let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0).min(60);
     for (line, origin) in lines.drain(..) {
         text.push_str(&format!("{line:<width$}  # {origin}\n"));
     }

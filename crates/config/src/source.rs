@@ -36,11 +36,7 @@ pub(crate) enum Origin {
 impl Source {
     pub(crate) fn new(path: &Path, text: String) -> Self {
         let secrets = find_secrets(&text);
-        Self {
-            path: path.to_owned(),
-            text,
-            secrets,
-        }
+        Self { path: path.to_owned(), text, secrets }
     }
 
     /// Hides these bytes too.
@@ -98,10 +94,7 @@ impl Source {
     pub(crate) fn line_column(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
 
@@ -113,10 +106,7 @@ pub(crate) fn mask(value: &str) -> String {
 /// Does this key ask for a secret?
 pub(crate) fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    ["passw", "pwd", "secret", "token"]
-        .iter()
-        .any(|word| key.contains(word))
-        || key == "pass"
+    ["passw", "pwd", "secret", "token"].iter().any(|word| key.contains(word)) || key == "pass"
 }
 
 /// Finds secrets by the look of the text alone, so that they stay hidden even when the file is not valid TOML.
@@ -162,24 +152,15 @@ fn secret_values(line: &str) -> Vec<Range<usize>> {
     let mut values = Vec::new();
     for (equals, _) in line.match_indices('=') {
         let before = line[..equals].trim_end().trim_end_matches(['"', '\'']);
-        let name_start = before
-            .rfind(|c: char| !c.is_alphanumeric() && c != '-')
-            .map_or(0, |other| other + 1);
+        let name_start = before.rfind(|c: char| !c.is_alphanumeric() && c != '-').map_or(0, |other| other + 1);
         if !is_secret_key(before.get(name_start..).unwrap_or_default()) {
             continue;
         }
         let value = &line[equals + 1..];
         let start = equals + 1 + value.len() - value.trim_start().len();
         let in_query = before.len() == equals && (before.contains("://") || before.contains(['&', '?']));
-        let stops: &[char] = if in_query {
-            &['&', '"', '\'', ' ', '#', '_']
-        } else {
-            &[]
-        };
-        let length = line[start..]
-            .find(stops)
-            .filter(|_| in_query)
-            .unwrap_or(line.len() - start);
+        let stops: &[char] = if in_query { &['&', '"', '\'', ' ', '#', '_'] } else { &[] };
+        let length = line[start..].find(stops).filter(|_| in_query).unwrap_or(line.len() - start);
         values.push(start..start + length);
     }
     values
@@ -192,10 +173,7 @@ mod tests {
     #[test]
     fn hides_users_and_passwords_however_they_are_written() {
         for (text, shown) in [
-            (
-                "url = \"rtsp://user:pa@ss/w?rd@cam/1\" # x",
-                "url = \"rtsp://***@cam/1\" # x",
-            ),
+            ("url = \"rtsp://user:pa@ss/w?rd@cam/1\" # x", "url = \"rtsp://***@cam/1\" # x"),
             ("url = \"rtsp://user@cam/1\"", "url = \"rtsp://***@cam/1\""),
             ("url = \"rtsp://user:open", "url = \"rtsp://user:open"),
             (

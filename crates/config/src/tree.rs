@@ -45,10 +45,7 @@ impl Value {
 
 /// Takes over a parsed table from the source with this index.
 pub(crate) fn from_table(table: &DeTable<'_>, source: usize) -> Table {
-    table
-        .iter()
-        .map(|(key, value)| (key.get_ref().to_string(), from_value(key.span(), value, source)))
-        .collect()
+    table.iter().map(|(key, value)| (key.get_ref().to_string(), from_value(key.span(), value, source))).collect()
 }
 
 fn from_value(key: Range<usize>, value: &Spanned<DeValue<'_>>, source: usize) -> Node {
@@ -61,42 +58,19 @@ fn from_value(key: Range<usize>, value: &Spanned<DeValue<'_>>, source: usize) ->
         DeValue::Array(items) => Value::Array(items.iter().map(|item| from_value(item.span(), item, source)).collect()),
         DeValue::Table(table) => Value::Table(from_table(table, source)),
     };
-    Node {
-        value: converted,
-        origin: Origin::File {
-            key,
-            value: Span {
-                source,
-                bytes: value.span(),
-            },
-        },
-    }
+    Node { value: converted, origin: Origin::File { key, value: Span { source, bytes: value.span() } } }
 }
 
 /// Lays `over` upon `base`: tables merge, `[[input]]` entries of the same name merge, everything else is replaced.
 pub(crate) fn merge(base: &mut Table, over: Table) {
     for (key, node) in over {
         match (base.get_mut(&key), node) {
-            (
-                Some(Node {
-                    value: Value::Table(under),
-                    ..
-                }),
-                Node {
-                    value: Value::Table(over),
-                    ..
-                },
-            ) => merge(under, over),
-            (
-                Some(Node {
-                    value: Value::Array(under),
-                    ..
-                }),
-                Node {
-                    value: Value::Array(over),
-                    ..
-                },
-            ) if key == "input" => {
+            (Some(Node { value: Value::Table(under), .. }), Node { value: Value::Table(over), .. }) => {
+                merge(under, over)
+            }
+            (Some(Node { value: Value::Array(under), .. }), Node { value: Value::Array(over), .. })
+                if key == "input" =>
+            {
                 merge_inputs(under, over);
             }
             (_, node) => {
@@ -110,20 +84,9 @@ fn merge_inputs(under: &mut Vec<Node>, over: Vec<Node>) {
     let known = under.len();
     for node in over {
         let name = input_name(&node).map(str::to_owned);
-        let same = under[..known]
-            .iter_mut()
-            .find(|entry| name.is_some() && input_name(entry) == name.as_deref());
+        let same = under[..known].iter_mut().find(|entry| name.is_some() && input_name(entry) == name.as_deref());
         match (same, node) {
-            (
-                Some(Node {
-                    value: Value::Table(base),
-                    ..
-                }),
-                Node {
-                    value: Value::Table(over),
-                    ..
-                },
-            ) => merge(base, over),
+            (Some(Node { value: Value::Table(base), .. }), Node { value: Value::Table(over), .. }) => merge(base, over),
             (_, node) => under.push(node),
         }
     }

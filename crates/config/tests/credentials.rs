@@ -26,11 +26,7 @@ fn both_forms_are_read() {
     ] {
         let (_directory, path) = file(content.as_bytes(), 0o640);
         let credentials = read(&path).unwrap();
-        assert_eq!(
-            (credentials.user.as_str(), credentials.password.as_str()),
-            (user, password),
-            "{content:?}"
-        );
+        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), (user, password), "{content:?}");
         if !password.is_empty() {
             assert!(!format!("{credentials:?}").contains(password));
         }
@@ -43,10 +39,7 @@ fn what_everyone_may_read_is_refused() {
         let (_directory, path) = file(b"admin\nhunter2\n", mode);
         let error = read(&path).unwrap_err();
         assert!(matches!(error, CredentialsError::WorldReadable { .. }), "{error}");
-        assert!(
-            error.to_string().contains(&format!("chmod o= {}", path.display())),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("chmod o= {}", path.display())), "{error}");
     }
 }
 
@@ -67,8 +60,5 @@ fn other_content_is_told_without_repeating_it() {
         assert!(told.contains("user:password"), "{told}");
     }
     let missing = read(std::path::Path::new("/nonexistent/cam0")).unwrap_err().to_string();
-    assert!(
-        missing.contains("/nonexistent/cam0") && missing.contains("chmod 640"),
-        "{missing}"
-    );
+    assert!(missing.contains("/nonexistent/cam0") && missing.contains("chmod 640"), "{missing}");
 }

@@ -22,10 +22,8 @@ fn cases() -> Vec<PathBuf> {
 
 fn errors_of(case: &Path) -> ConfigErrors {
     let text = std::fs::read_to_string(case).unwrap();
-    let environment: BTreeMap<&str, &str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# env: ")?.split_once('='))
-        .collect();
+    let environment: BTreeMap<&str, &str> =
+        text.lines().filter_map(|line| line.strip_prefix("# env: ")?.split_once('=')).collect();
     // A directory of its own, and a name that is the same everywhere.
     match Loaded::load_with(case, &|name| environment.get(name).map(OsString::from)) {
         Err(errors) => errors,
@@ -41,10 +39,7 @@ fn every_mistake_is_told_with_place_and_remedy() {
         let errors = errors_of(&case);
         let directory = format!("{}/", case.parent().unwrap().display());
         let told = format!("{}\n", errors.to_string().replace(&directory, ""));
-        assert!(
-            !told.contains("hunter2") && !told.contains("ter2"),
-            "a password is shown:\n{told}"
-        );
+        assert!(!told.contains("hunter2") && !told.contains("ter2"), "a password is shown:\n{told}");
         for mistake in errors.mistakes() {
             assert!(!mistake.problem.is_empty() && !mistake.remedy.is_empty(), "{mistake:?}");
             let json = format!("{mistake:?}");
@@ -67,13 +62,7 @@ fn every_mistake_is_told_with_place_and_remedy() {
 fn every_key_has_a_case() {
     let told: BTreeSet<String> = cases()
         .iter()
-        .flat_map(|case| {
-            errors_of(case)
-                .mistakes()
-                .iter()
-                .map(|mistake| mistake.key.clone())
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|case| errors_of(case).mistakes().iter().map(|mistake| mistake.key.clone()).collect::<Vec<_>>())
         .map(|key| key.rsplit('.').next().unwrap().to_owned())
         .collect();
     let all = "[storage]\nroot = \"/r\"\n[[input]]\nname = \"a\"\nsource = \"rtsp\"\nurl = \"rtsp://a\"\n\
@@ -113,12 +102,7 @@ fn every_variable_overrides_its_key_and_is_named_when_wrong() {
         assert_eq!(origin, format!("environment {variable}"));
 
         let errors = Loaded::load_with(&file, &|name| (name == variable).then(|| "\u{1}".into())).unwrap_err();
-        assert_eq!(
-            errors.mistakes()[0].place,
-            Place::Environment {
-                variable: variable.to_owned()
-            }
-        );
+        assert_eq!(errors.mistakes()[0].place, Place::Environment { variable: variable.to_owned() });
         assert!(errors.to_string().contains(variable), "{errors}");
         // Empty is not set.
         Loaded::load_with(&file, &|name| (name == variable).then(OsString::new)).unwrap();
@@ -148,9 +132,7 @@ fn drop_ins_merge_in_the_order_of_their_names() {
     let loaded = Loaded::load_with(&file, &|_| None).unwrap();
     assert_eq!(loaded.config.recording.rotation.as_secs(), 20 * 60);
     assert_eq!(loaded.config.recording.preroll.as_secs(), 1);
-    let holdfast_config::Source::Test { picture } = &loaded.config.inputs[0].source else {
-        panic!("another source")
-    };
+    let holdfast_config::Source::Test { picture } = &loaded.config.inputs[0].source else { panic!("another source") };
     assert_eq!((picture.width, picture.height), (Some(1280), Some(480)));
     assert_eq!(loaded.config.inputs[1].name, "cam1");
 
@@ -170,20 +152,12 @@ fn show_is_itself_a_configuration_and_holds_no_secret() {
     let loaded = Loaded::load_with(&file, &|name| (name == "HOLDFAST_ROTATION_MINUTES").then(|| "7".into())).unwrap();
     let shown = loaded.show();
     assert!(!shown.contains("hunter2"), "{shown}");
-    assert!(
-        shown.contains("rotation_minutes = 7    # environment HOLDFAST_ROTATION_MINUTES"),
-        "{shown}"
-    );
-    assert!(
-        shown.contains(&format!("framerate = 25       # {}:11", file.display())),
-        "{shown}"
-    );
+    assert!(shown.contains("rotation_minutes = 7    # environment HOLDFAST_ROTATION_MINUTES"), "{shown}");
+    assert!(shown.contains(&format!("framerate = 25       # {}:11", file.display())), "{shown}");
     assert!(shown.contains("block_percent = 90         # default"), "{shown}");
 
     let mut again = Config::from_toml(&shown, "shown").unwrap();
-    let holdfast_config::Source::Rtsp { url, .. } = &mut again.inputs[0].source else {
-        panic!("another source")
-    };
+    let holdfast_config::Source::Rtsp { url, .. } = &mut again.inputs[0].source else { panic!("another source") };
     *url = url.replace("***", "hunter2");
     assert_eq!(again, loaded.config);
 }
@@ -193,10 +167,7 @@ fn files_that_cannot_be_read_are_told() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("none.toml");
     let errors = Config::load(&missing).unwrap_err().to_string();
-    assert!(
-        errors.contains("there is no configuration at") && errors.contains("HOLDFAST_CONFIG"),
-        "{errors}"
-    );
+    assert!(errors.contains("there is no configuration at") && errors.contains("HOLDFAST_CONFIG"), "{errors}");
     let errors = Config::load(directory.path()).unwrap_err().to_string();
     assert!(errors.contains("is a directory"), "{errors}");
     let binary = directory.path().join("binary.toml");

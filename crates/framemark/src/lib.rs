@@ -140,9 +140,7 @@ fn guard_is_white(row: usize, column: usize) -> bool {
 /// The eight guard cells: row, column, whether white. Four of each.
 fn guards() -> impl Iterator<Item = (usize, usize, bool)> {
     (0..CODE_ROWS).flat_map(|row| {
-        [0, 1, COLUMNS - 2, COLUMNS - 1]
-            .into_iter()
-            .map(move |column| (row, column, guard_is_white(row, column)))
+        [0, 1, COLUMNS - 2, COLUMNS - 1].into_iter().map(move |column| (row, column, guard_is_white(row, column)))
     })
 }
 

@@ -1,10 +1,5 @@
 //! What a stamp must survive, and what must never read as one.
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tests")]
 
 use holdfast_framemark::{MIN_HEIGHT_PX, MIN_WIDTH_PX, read, stamp};
 use proptest::prelude::*;
@@ -37,9 +32,7 @@ impl Rng {
 /// A busy picture: gradients and texture, so that the stamp does not stand on flat ground.
 fn picture(stride: usize, height: usize) -> Vec<u8> {
     let mut rng = Rng(0x9e37_79b9);
-    (0..stride * height)
-        .map(|i| ((i % stride / 3 + i / stride) as u8).wrapping_add(rng.next() as u8 & 31))
-        .collect()
+    (0..stride * height).map(|i| ((i % stride / 3 + i / stride) as u8).wrapping_add(rng.next() as u8 & 31)).collect()
 }
 
 fn stamped(stride: usize, width: usize, height: usize, number: u32) -> Vec<u8> {
@@ -135,29 +128,16 @@ fn survives_a_quantiser_that_keeps_only_means() {
 
 #[test]
 fn small_pictures_are_left_as_they_are() {
-    for (width, height) in [
-        (0, 0),
-        (1, 1),
-        (16, 16),
-        (MIN_WIDTH_PX - 1, 240),
-        (320, MIN_HEIGHT_PX - 1),
-        (320, 0),
-        (0, 240),
-    ] {
+    for (width, height) in
+        [(0, 0), (1, 1), (16, 16), (MIN_WIDTH_PX - 1, 240), (320, MIN_HEIGHT_PX - 1), (320, 0), (0, 240)]
+    {
         let mut luma = vec![77; width * height];
         assert!(!stamp(&mut luma, width, width, height, 5, "small"));
         assert!(luma.iter().all(|pixel| *pixel == 77), "{width}x{height}");
         assert_eq!(read(&luma, width, width, height), None);
     }
     let mut luma = vec![77; MIN_WIDTH_PX * MIN_HEIGHT_PX];
-    assert!(stamp(
-        &mut luma,
-        MIN_WIDTH_PX,
-        MIN_WIDTH_PX,
-        MIN_HEIGHT_PX,
-        5,
-        "smallest"
-    ));
+    assert!(stamp(&mut luma, MIN_WIDTH_PX, MIN_WIDTH_PX, MIN_HEIGHT_PX, 5, "smallest"));
 }
 
 #[test]

@@ -71,10 +71,7 @@ impl Paths {
     /// Opens the file of the next generation, empty, for this writer alone.
     pub(crate) fn lock_new(&self) -> Result<Locked> {
         // Emptied only after it is locked: until then it may be someone else's.
-        let file = self.lock(
-            &self.new,
-            OpenOptions::new().read(true).write(true).create(true).truncate(false),
-        )?;
+        let file = self.lock(&self.new, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
         let file = file.ok_or_else(|| Error::NotFound { path: self.dir.clone() })?;
         file.set_len(0).map_err(Error::io(&self.new, "empty"))?;
         Ok(file)
@@ -82,9 +79,7 @@ impl Paths {
 
     /// Locks whatever file has the name *after* the lock is held: another writer may have replaced it meanwhile.
     fn lock(&self, path: &Path, options: &OpenOptions) -> Result<Option<Locked>> {
-        let locked = || Error::Locked {
-            path: self.current.clone(),
-        };
+        let locked = || Error::Locked { path: self.current.clone() };
         // A name that changes this often belongs to a busy writer.
         for _ in 0..100 {
             let file = match options.open(path) {
@@ -152,9 +147,7 @@ impl Paths {
     }
 
     pub(crate) fn sync_dir(&self) -> Result<()> {
-        File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(Error::io(&self.dir, "sync the directory"))
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(Error::io(&self.dir, "sync the directory"))
     }
 }
 
@@ -182,9 +175,7 @@ fn remove_if_there(path: &Path) -> Result<()> {
 fn second_name(path: &Path, to: &Path) -> Result<()> {
     match fs::hard_link(path, to) {
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-            fs::copy(path, to)
-                .and_then(|_| File::open(to)?.sync_all())
-                .map_err(Error::io(to, "copy to"))
+            fs::copy(path, to).and_then(|_| File::open(to)?.sync_all()).map_err(Error::io(to, "copy to"))
         }
         other => other.map_err(Error::io(to, "link to")),
     }

@@ -54,10 +54,7 @@ pub(crate) struct Header {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeaderFound {
     /// A header we can read, and where the copy begins that is not good, if one is not.
-    Ours {
-        header: Header,
-        damaged_copy_at: Option<usize>,
-    },
+    Ours { header: Header, damaged_copy_at: Option<usize> },
     /// A whole header of a newer format.
     Newer { found: u16 },
     /// No whole header.
@@ -100,15 +97,11 @@ pub(crate) fn decode_header(bytes: &[u8; HEADER_BYTES]) -> HeaderFound {
         (HeaderFound::Newer { found }, _) => HeaderFound::Newer { found },
         (HeaderFound::Ours { header, .. }, second) => {
             let same = matches!(&second, HeaderFound::Ours { header: other, .. } if *other == header);
-            HeaderFound::Ours {
-                header,
-                damaged_copy_at: (!same).then_some(HEADER_COPY_BYTES),
-            }
+            HeaderFound::Ours { header, damaged_copy_at: (!same).then_some(HEADER_COPY_BYTES) }
         }
-        (HeaderFound::Damaged, HeaderFound::Ours { header, .. }) => HeaderFound::Ours {
-            header,
-            damaged_copy_at: Some(0),
-        },
+        (HeaderFound::Damaged, HeaderFound::Ours { header, .. }) => {
+            HeaderFound::Ours { header, damaged_copy_at: Some(0) }
+        }
         (HeaderFound::Damaged, _) => HeaderFound::Damaged,
     }
 }
@@ -132,10 +125,7 @@ fn decode_copy(copy: &[u8]) -> HeaderFound {
             base_records: u64::from_le_bytes(array(copy, 24)?),
             file_id: array(copy, 32)?,
         };
-        (format == FORMAT_VERSION).then_some(HeaderFound::Ours {
-            header,
-            damaged_copy_at: None,
-        })
+        (format == FORMAT_VERSION).then_some(HeaderFound::Ours { header, damaged_copy_at: None })
     };
     fields().unwrap_or(HeaderFound::Damaged)
 }
@@ -175,10 +165,7 @@ pub(crate) fn encode_record(out: &mut Vec<u8>, chain: u32, sequence: u64, payloa
 
 /// A record in postcard, held to the limit.
 pub(crate) fn encode_payload<R: Serialize>(path: &std::path::Path, record: &R) -> Result<Vec<u8>> {
-    let payload = postcard::to_stdvec(record).map_err(|source| Error::Encode {
-        path: path.to_owned(),
-        source,
-    })?;
+    let payload = postcard::to_stdvec(record).map_err(|source| Error::Encode { path: path.to_owned(), source })?;
     if payload.len() > MAX_RECORD_BYTES {
         return Err(Error::RecordTooLarge {
             path: path.to_owned(),
@@ -198,37 +185,18 @@ mod tests {
     use super::*;
 
     fn header() -> Header {
-        Header {
-            schema: "session".into(),
-            schema_version: 3,
-            generation: 7,
-            base_records: 2,
-            file_id: [9; 16],
-        }
+        Header { schema: "session".into(), schema_version: 3, generation: 7, base_records: 2, file_id: [9; 16] }
     }
 
     #[test]
     fn header_reads_back_and_one_damaged_copy_is_seen() {
         let bytes = header().encode();
-        assert_eq!(
-            decode_header(&bytes),
-            HeaderFound::Ours {
-                header: header(),
-                damaged_copy_at: None
-            }
-        );
+        assert_eq!(decode_header(&bytes), HeaderFound::Ours { header: header(), damaged_copy_at: None });
         for bit in 0..HEADER_BYTES * 8 {
             let mut damaged = bytes;
             damaged[bit / 8] ^= 1 << (bit % 8);
             let damaged_copy_at = Some(bit / 8 / HEADER_COPY_BYTES * HEADER_COPY_BYTES);
-            assert_eq!(
-                decode_header(&damaged),
-                HeaderFound::Ours {
-                    header: header(),
-                    damaged_copy_at
-                },
-                "bit {bit}"
-            );
+            assert_eq!(decode_header(&damaged), HeaderFound::Ours { header: header(), damaged_copy_at }, "bit {bit}");
         }
     }
 

@@ -72,11 +72,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             }
             let new = paths.lock_new()?;
             // Another writer may have made the journal between the two lines above.
-            if !paths
-                .current
-                .try_exists()
-                .map_err(Error::io(&paths.current, "look up"))?
-            {
+            if !paths.current.try_exists().map_err(Error::io(&paths.current, "look up"))? {
                 return Self::begin(paths, new, schema_version);
             }
         }
@@ -91,8 +87,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             return Self::replace_damaged(paths, new, schema_version, chosen);
         };
         if chosen.report.torn_tail_bytes > 0 {
-            file.set_len(chosen.scan.valid_bytes)
-                .map_err(Error::io(&paths.current, "cut the torn tail off"))?;
+            file.set_len(chosen.scan.valid_bytes).map_err(Error::io(&paths.current, "cut the torn tail off"))?;
         }
         // A writer that was killed may have left bytes and names that are not on disk yet; from here on they count.
         file.sync_all().map_err(Error::io(&paths.current, "sync"))?;
@@ -108,11 +103,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             uncertain: false,
             _records: PhantomData,
         };
-        Ok(Opened {
-            journal,
-            records: chosen.scan.records,
-            report: chosen.report,
-        })
+        Ok(Opened { journal, records: chosen.scan.records, report: chosen.report })
     }
 
     /// Makes a journal where there is none: empty, or from a previous generation that was left alone.
@@ -123,44 +114,24 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
 
     /// Sets damaged files aside and puts what was chosen into a new one.
     fn replace_damaged(paths: Paths, new: Locked, schema_version: u32, chosen: Chosen<R>) -> Result<Opened<R>> {
-        let Chosen {
-            scan,
-            mut report,
-            next_generation,
-            damaged,
-        } = chosen;
+        let Chosen { scan, mut report, next_generation, damaged } = chosen;
         for path in &damaged {
             report.set_aside.push(paths.set_aside(path)?);
         }
         // What is kept of a state that was not whole must not pass for a whole one before the next compaction.
-        let base_records = if report.complete {
-            as_u64(scan.records.len())
-        } else {
-            u64::MAX
-        };
-        let file_schema = scan
-            .header
-            .as_ref()
-            .map_or(schema_version, |header| header.schema_version);
+        let base_records = if report.complete { as_u64(scan.records.len()) } else { u64::MAX };
+        let file_schema = scan.header.as_ref().map_or(schema_version, |header| header.schema_version);
         let payloads = encode_all::<R, _>(&paths.current, &scan.records)?;
         let header = Header {
             schema: paths.name.clone(),
-            schema_version: if scan.records.is_empty() {
-                schema_version
-            } else {
-                file_schema
-            },
+            schema_version: if scan.records.is_empty() { schema_version } else { file_schema },
             generation: next_generation,
             base_records,
             file_id: random_id(&paths.current)?,
         };
         let journal = Self::install(paths, new, header, schema_version, &payloads, Keep::Nothing)?;
         report.generation = journal.header.generation;
-        Ok(Opened {
-            journal,
-            records: scan.records,
-            report,
-        })
+        Ok(Opened { journal, records: scan.records, report })
     }
 
     /// Writes a whole new generation and makes it the journal.
@@ -235,11 +206,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         self.check_certain()?;
         let payloads = encode_all::<R, _>(&self.paths.current, records)?;
         self.next_generation(&payloads)?;
-        Ok(Compacted {
-            generation: self.header.generation,
-            records: self.records,
-            file_bytes: self.file_bytes,
-        })
+        Ok(Compacted { generation: self.header.generation, records: self.records, file_bytes: self.file_bytes })
     }
 
     /// Carries a file of an older schema over into one of the present schema, before the first record older software
@@ -263,14 +230,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             file_id: random_id(&self.paths.current)?,
         };
         let new = self.paths.lock_new()?;
-        match Self::install(
-            self.paths.clone(),
-            new,
-            header,
-            self.schema_version,
-            payloads,
-            Keep::AsPrevious,
-        ) {
+        match Self::install(self.paths.clone(), new, header, self.schema_version, payloads, Keep::AsPrevious) {
             Ok(next) => {
                 *self = next;
                 Ok(())
@@ -294,13 +254,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
     }
 
     fn check_certain(&self) -> Result<()> {
-        if self.uncertain {
-            Err(Error::Uncertain {
-                path: self.paths.current.clone(),
-            })
-        } else {
-            Ok(())
-        }
+        if self.uncertain { Err(Error::Uncertain { path: self.paths.current.clone() }) } else { Ok(()) }
     }
 
     /// The file.
@@ -339,10 +293,7 @@ where
     I: IntoIterator,
     I::Item: Borrow<R>,
 {
-    records
-        .into_iter()
-        .map(|record| format::encode_payload(path, record.borrow()))
-        .collect()
+    records.into_iter().map(|record| format::encode_payload(path, record.borrow())).collect()
 }
 
 fn random_id(path: &Path) -> Result<[u8; 16]> {

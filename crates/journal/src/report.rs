@@ -69,10 +69,7 @@ impl fmt::Display for Report {
         }
         let mut told = vec![];
         if self.torn_tail_bytes > 0 {
-            told.push(format!(
-                "the last append was cut short ({} bytes ignored)",
-                self.torn_tail_bytes
-            ));
+            told.push(format!("the last append was cut short ({} bytes ignored)", self.torn_tail_bytes));
         }
         told.extend(self.damage.iter().map(ToString::to_string));
         if self.source == Source::Previous {
@@ -81,28 +78,14 @@ impl fmt::Display for Report {
         if !self.complete {
             told.push("the state is incomplete since damage was found".to_owned());
         }
-        told.extend(
-            self.set_aside
-                .iter()
-                .map(|kept| format!("the damaged file is kept as {}", kept.display())),
-        );
+        told.extend(self.set_aside.iter().map(|kept| format!("the damaged file is kept as {}", kept.display())));
         write!(f, "{path}: {}", told.join("; "))
     }
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} at byte {} of {}: ",
-            self.part,
-            self.offset_bytes,
-            self.path.display()
-        )?;
-        write!(
-            f,
-            "{} records before it are good, {} bytes are lost",
-            self.records_before, self.lost_bytes
-        )
+        write!(f, "{} at byte {} of {}: ", self.part, self.offset_bytes, self.path.display())?;
+        write!(f, "{} records before it are good, {} bytes are lost", self.records_before, self.lost_bytes)
     }
 }

@@ -28,21 +28,12 @@ pub(crate) struct Scan<R> {
 impl<R> Scan<R> {
     /// What a file that is not there holds.
     pub(crate) fn nothing() -> Self {
-        Self {
-            header: None,
-            records: vec![],
-            valid_bytes: 0,
-            chain: 0,
-            torn_tail_bytes: 0,
-            damage: vec![],
-        }
+        Self { header: None, records: vec![], valid_bytes: 0, chain: 0, torn_tail_bytes: 0, damage: vec![] }
     }
 
     /// Whether the state that the compaction wrote is there as a whole.
     pub(crate) fn has_base(&self) -> bool {
-        self.header
-            .as_ref()
-            .is_some_and(|header| as_u64(self.records.len()) >= header.base_records)
+        self.header.as_ref().is_some_and(|header| as_u64(self.records.len()) >= header.base_records)
     }
 }
 
@@ -70,29 +61,17 @@ pub(crate) fn scan<R: DeserializeOwned>(
     let got = io(&mut input, &mut head)?;
     let (header, damaged_copy_at) = match format::decode_header(&head) {
         HeaderFound::Newer { found } => {
-            return Err(Error::NewerFormat {
-                path: path.to_owned(),
-                found,
-                supported: FORMAT_VERSION,
-            });
+            return Err(Error::NewerFormat { path: path.to_owned(), found, supported: FORMAT_VERSION });
         }
-        HeaderFound::Ours {
-            header,
-            damaged_copy_at,
-        } => (header, damaged_copy_at),
+        HeaderFound::Ours { header, damaged_copy_at } => (header, damaged_copy_at),
         HeaderFound::Damaged => {
             let (rest, _) = drain(&mut input).map_err(Error::io(path, "read"))?;
-            scan.damage
-                .push(damaged("damaged file header", 0, 0, as_u64(got) + rest));
+            scan.damage.push(damaged("damaged file header", 0, 0, as_u64(got) + rest));
             return Ok(scan);
         }
     };
     if header.schema != schema {
-        return Err(Error::WrongSchema {
-            path: path.to_owned(),
-            found: header.schema,
-            expected: schema.to_owned(),
-        });
+        return Err(Error::WrongSchema { path: path.to_owned(), found: header.schema, expected: schema.to_owned() });
     }
     if header.schema_version > schema_version {
         return Err(Error::NewerSchema {
@@ -104,8 +83,7 @@ pub(crate) fn scan<R: DeserializeOwned>(
     }
     if let Some(offset) = damaged_copy_at {
         // All records may still be good; the file is replaced all the same, so that one copy is never the last one.
-        scan.damage
-            .push(damaged("one damaged copy of the file header", as_u64(offset), 0, 0));
+        scan.damage.push(damaged("one damaged copy of the file header", as_u64(offset), 0, 0));
     }
     scan.valid_bytes = as_u64(HEADER_BYTES);
     scan.chain = header.chain_start();
@@ -134,17 +112,14 @@ pub(crate) fn scan<R: DeserializeOwned>(
                 // The file had grown on disk when the power went, its bytes had not arrived.
                 scan.torn_tail_bytes = rest_bytes;
             } else {
-                scan.damage
-                    .push(damaged("damaged record", offset, scan.records.len(), rest_bytes));
+                scan.damage.push(damaged("damaged record", offset, scan.records.len(), rest_bytes));
             }
             return Ok(scan);
         };
         let body_bytes = record.payload_bytes + RECORD_CRC_BYTES;
         payload.clear();
-        let got_body = (&mut input)
-            .take(as_u64(body_bytes))
-            .read_to_end(&mut payload)
-            .map_err(Error::io(path, "read"))?;
+        let got_body =
+            (&mut input).take(as_u64(body_bytes)).read_to_end(&mut payload).map_err(Error::io(path, "read"))?;
         if got_body < body_bytes {
             scan.torn_tail_bytes = as_u64(RECORD_HEAD_BYTES + got_body);
             return Ok(scan);
@@ -154,18 +129,16 @@ pub(crate) fn scan<R: DeserializeOwned>(
         if crc != chain.to_le_bytes() {
             let (rest, _) = drain(&mut input).map_err(Error::io(path, "read"))?;
             let rest_bytes = as_u64(RECORD_HEAD_BYTES + body_bytes) + rest;
-            scan.damage
-                .push(damaged("damaged record", offset, scan.records.len(), rest_bytes));
+            scan.damage.push(damaged("damaged record", offset, scan.records.len(), rest_bytes));
             return Ok(scan);
         }
-        scan.records
-            .push(decode_payload(body).map_err(|source| Error::Undecodable {
-                path: path.to_owned(),
-                offset_bytes: offset,
-                schema: schema.to_owned(),
-                version: file_schema_version,
-                source,
-            })?);
+        scan.records.push(decode_payload(body).map_err(|source| Error::Undecodable {
+            path: path.to_owned(),
+            offset_bytes: offset,
+            schema: schema.to_owned(),
+            version: file_schema_version,
+            source,
+        })?);
         scan.chain = chain;
         scan.valid_bytes = offset + as_u64(RECORD_HEAD_BYTES + body_bytes);
     }
@@ -174,11 +147,7 @@ pub(crate) fn scan<R: DeserializeOwned>(
 /// One record, and nothing after it.
 fn decode_payload<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, postcard::Error> {
     let (record, rest) = postcard::take_from_bytes(bytes)?;
-    if rest.is_empty() {
-        Ok(record)
-    } else {
-        Err(postcard::Error::DeserializeBadEncoding)
-    }
+    if rest.is_empty() { Ok(record) } else { Err(postcard::Error::DeserializeBadEncoding) }
 }
 
 /// Fills the buffer as far as there are bytes.

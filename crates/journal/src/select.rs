@@ -32,10 +32,7 @@ pub fn read<R: DeserializeOwned>(dir: impl AsRef<Path>, name: &str, schema_versi
     if chosen.report.source == Source::New {
         return Err(Error::NotFound { path: paths.current });
     }
-    Ok(ReadOnly {
-        records: chosen.scan.records,
-        report: chosen.report,
-    })
+    Ok(ReadOnly { records: chosen.scan.records, report: chosen.report })
 }
 
 /// The better one of the two files, as it was found.
@@ -59,22 +56,14 @@ pub(crate) fn choose<R: DeserializeOwned>(
     let previous = match &current {
         // A damaged copy of the header costs no record: what counts is whether the records are there.
         Some(scan) if scan.damage.is_empty() => None,
-        _ => open_if_there(&paths.previous)?
-            .map(|file| scan_file(&paths.previous, &file))
-            .transpose()?,
+        _ => open_if_there(&paths.previous)?.map(|file| scan_file(&paths.previous, &file)).transpose()?,
     };
 
     let mut damage = vec![];
     let mut damaged = vec![];
     if current.is_none() && previous.is_some() {
         let path = paths.current.clone();
-        damage.push(Damage {
-            path,
-            offset_bytes: 0,
-            part: "missing file",
-            records_before: 0,
-            lost_bytes: 0,
-        });
+        damage.push(Damage { path, offset_bytes: 0, part: "missing file", records_before: 0, lost_bytes: 0 });
     }
     let mut newest = 0;
     for (path, scan) in [(&paths.current, &current), (&paths.previous, &previous)] {
@@ -98,21 +87,13 @@ pub(crate) fn choose<R: DeserializeOwned>(
         path: paths.current.clone(),
         source,
         generation: scan.header.as_ref().map_or(0, |header| header.generation),
-        schema_version: scan
-            .header
-            .as_ref()
-            .map_or(schema_version, |header| header.schema_version),
+        schema_version: scan.header.as_ref().map_or(schema_version, |header| header.schema_version),
         torn_tail_bytes: scan.torn_tail_bytes,
         damage,
         set_aside: vec![],
         complete: source == Source::New || scan.has_base(),
     };
-    Ok(Chosen {
-        scan,
-        report,
-        next_generation: newest.saturating_add(1),
-        damaged,
-    })
+    Ok(Chosen { scan, report, next_generation: newest.saturating_add(1), damaged })
 }
 
 fn open_if_there(path: &Path) -> Result<Option<File>> {

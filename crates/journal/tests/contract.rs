@@ -32,10 +32,7 @@ fn refusal<R: Serialize + DeserializeOwned>(dir: &Path, version: u32) -> Error {
     let error = Journal::<R>::open(dir, "session", version).err().unwrap();
     let from_read = read::<R>(dir, "session", version).err().unwrap();
     assert_eq!(error.to_string(), from_read.to_string(), "reading refuses alike");
-    assert!(
-        error.to_string().contains(path.to_str().unwrap()),
-        "names the file: {error}"
-    );
+    assert!(error.to_string().contains(path.to_str().unwrap()), "names the file: {error}");
     assert_eq!(fs::read(&path).unwrap(), before, "a refused file is not changed");
     error
 }
@@ -64,11 +61,7 @@ fn closing_unlocks_even_while_a_fork_shares_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open::<Old>(dir.path(), 1).journal;
     let this_journal = |fd: &fs::DirEntry| fs::read_link(fd.path()).is_ok_and(|target| target == journal.path());
-    let fd = fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .map(Result::unwrap)
-        .find(this_journal)
-        .unwrap();
+    let fd = fs::read_dir("/proc/self/fd").unwrap().map(Result::unwrap).find(this_journal).unwrap();
     let fd: i32 = fd.file_name().to_str().unwrap().parse().unwrap();
     let me = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).unwrap();
     // What a fork would have: another descriptor of the same open file.
@@ -82,21 +75,8 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let dir = tempfile::tempdir().unwrap();
     open::<New>(dir.path(), 9).journal.append(&New::Stopped).unwrap();
     let error = refusal::<Old>(dir.path(), 4);
-    assert!(
-        matches!(
-            &error,
-            Error::NewerSchema {
-                found: 9,
-                supported: 4,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains("version 9") && error.to_string().contains("update the software"),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::NewerSchema { found: 9, supported: 4, .. }), "{error}");
+    assert!(error.to_string().contains("version 9") && error.to_string().contains("update the software"), "{error}");
 }
 
 #[test]
@@ -115,17 +95,7 @@ fn a_newer_format_is_refused_with_both_versions() {
     );
     fs::write(&path, bytes).unwrap();
     let error = refusal::<Old>(dir.path(), 1);
-    assert!(
-        matches!(
-            error,
-            Error::NewerFormat {
-                found: 2,
-                supported: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::NewerFormat { found: 2, supported: 1, .. }), "{error}");
 }
 
 #[test]
@@ -134,10 +104,7 @@ fn a_journal_of_something_else_is_refused() {
     drop(Journal::<Old>::open(dir.path(), "panel", 1).unwrap());
     fs::rename(dir.path().join("panel.journal"), dir.path().join("session.journal")).unwrap();
     let error = refusal::<Old>(dir.path(), 1);
-    assert!(
-        matches!(&error, Error::WrongSchema { found, .. } if found == "panel"),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::WrongSchema { found, .. } if found == "panel"), "{error}");
 }
 
 #[test]
@@ -149,17 +116,7 @@ fn a_whole_record_that_does_not_decode_is_no_damage() {
     drop(journal);
     let error = refusal::<Old>(dir.path(), 1);
     // 192 of header, then one record of 16 + 2 + 4.
-    assert!(
-        matches!(
-            error,
-            Error::Undecodable {
-                offset_bytes: 214,
-                version: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Undecodable { offset_bytes: 214, version: 1, .. }), "{error}");
 }
 
 /// Newer software that only looks must not lock the older one out: an update may yet be rolled back.
@@ -170,10 +127,7 @@ fn an_older_schema_is_read_and_carried_over_by_the_first_write_only() {
     let old_file = fs::read(dir.path().join("session.journal")).unwrap();
 
     let opened = open::<New>(dir.path(), 2);
-    assert_eq!(
-        (&opened.records[..], opened.report.schema_version),
-        (&[New::Started(7)][..], 1)
-    );
+    assert_eq!((&opened.records[..], opened.report.schema_version), (&[New::Started(7)][..], 1));
     drop(opened);
     assert_eq!(open::<Old>(dir.path(), 1).records, [Old::Started(7)]);
 
@@ -197,10 +151,7 @@ fn records_over_the_limit_change_nothing() {
     // Three bytes of length, and the rest just fits.
     journal.append(&vec![1; MAX_RECORD_BYTES - 3]).unwrap();
     drop(journal);
-    assert_eq!(
-        Journal::<Vec<u8>>::open(dir.path(), "session", 1).unwrap().records,
-        [vec![1; MAX_RECORD_BYTES - 3]]
-    );
+    assert_eq!(Journal::<Vec<u8>>::open(dir.path(), "session", 1).unwrap().records, [vec![1; MAX_RECORD_BYTES - 3]]);
 }
 
 #[test]
@@ -211,25 +162,12 @@ fn names_and_places_that_cannot_be() {
         assert!(matches!(error, Error::BadName { .. }), "{error}");
     }
     let missing = dir.path().join("missing");
-    assert!(matches!(
-        Journal::<Old>::open(&missing, "session", 1),
-        Err(Error::NotFound { .. })
-    ));
-    assert!(matches!(
-        read::<Old>(dir.path(), "session", 1),
-        Err(Error::NotFound { .. })
-    ));
-    assert_eq!(
-        fs::read_dir(dir.path()).unwrap().count(),
-        0,
-        "a refusal leaves nothing behind"
-    );
+    assert!(matches!(Journal::<Old>::open(&missing, "session", 1), Err(Error::NotFound { .. })));
+    assert!(matches!(read::<Old>(dir.path(), "session", 1), Err(Error::NotFound { .. })));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "a refusal leaves nothing behind");
     fs::create_dir(dir.path().join("session.journal")).unwrap();
     let error = Journal::<Old>::open(dir.path(), "session", 1).err().unwrap();
-    assert!(
-        matches!(error, Error::Io { .. }) && error.to_string().contains("session.journal"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("session.journal"), "{error}");
 }
 
 const CHILD_DIR: &str = "HOLDFAST_JOURNAL_TEST_DIR";
@@ -238,11 +176,7 @@ const CHILD_DIR: &str = "HOLDFAST_JOURNAL_TEST_DIR";
 #[test]
 fn child() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
-    let Opened {
-        mut journal,
-        mut records,
-        ..
-    } = Journal::<(u64, Vec<u8>)>::open(dir, "session", 1).unwrap();
+    let Opened { mut journal, mut records, .. } = Journal::<(u64, Vec<u8>)>::open(dir, "session", 1).unwrap();
     let mut out = std::io::stdout().lock();
     let next = records.last().map_or(0, |(n, _)| n + 1);
     for n in next.. {
@@ -307,19 +241,10 @@ fn kill_at_any_moment() {
         kills_in_compaction += u32::from(dir.path().join("session.journal.tmp").exists());
 
         let Opened { records, report, .. } = Journal::<(u64, Vec<u8>)>::open(dir.path(), "session", 1).unwrap();
-        assert!(
-            report.damage.is_empty() && report.source != Source::Previous,
-            "round {round}: {report}"
-        );
+        assert!(report.damage.is_empty() && report.source != Source::Previous, "round {round}: {report}");
         let numbers: Vec<u64> = records.iter().map(|(n, _)| *n).collect();
-        assert!(
-            numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
-            "round {round}: {numbers:?}"
-        );
-        assert!(
-            numbers.last() >= last_safe.as_ref(),
-            "round {round}: {last_safe:?} was safe, {numbers:?} are there"
-        );
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "round {round}: {numbers:?}");
+        assert!(numbers.last() >= last_safe.as_ref(), "round {round}: {last_safe:?} was safe, {numbers:?} are there");
         // At most the one that was being appended is there beyond what was told.
         assert!(numbers.last().map_or(0, |n| n + 1) <= last_safe.map_or(0, |n| n + 1) + 1);
     }
@@ -333,27 +258,12 @@ fn a_full_disk_is_an_error_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" child --exact --nocapture";
     let exe = std::env::current_exe().unwrap();
-    let output = child_command("sh", dir.path())
-        .args(["-c", script])
-        .arg(exe)
-        .output()
-        .unwrap();
+    let output = child_command("sh", dir.path()).args(["-c", script]).arg(exe).output().unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
-    let failed = lines
-        .lines()
-        .find(|line| line.starts_with("failed "))
-        .unwrap_or_else(|| panic!("{lines}"));
-    assert!(
-        failed.starts_with("failed 1 cannot append to") && failed.contains("File too large"),
-        "{failed}"
-    );
+    let failed = lines.lines().find(|line| line.starts_with("failed ")).unwrap_or_else(|| panic!("{lines}"));
+    assert!(failed.starts_with("failed 1 cannot append to") && failed.contains("File too large"), "{failed}");
 
-    let last_safe = lines
-        .lines()
-        .filter_map(|line| line.strip_prefix("safe "))
-        .next_back()
-        .unwrap()
-        .parse::<u64>();
+    let last_safe = lines.lines().filter_map(|line| line.strip_prefix("safe ")).next_back().unwrap().parse::<u64>();
     let Opened { records, report, .. } = Journal::<(u64, Vec<u8>)>::open(dir.path(), "session", 1).unwrap();
     assert!(report.is_clean(), "the half-written record was taken back: {report}");
     assert_eq!(records.last(), Some(&(last_safe.unwrap() + 1, vec![])));

@@ -18,10 +18,7 @@ enum Event {
 
 fn event(n: u64) -> Event {
     match n % 3 {
-        0 => Event::Started {
-            input: format!("cam{n}"),
-            at_ns: n.wrapping_mul(1_000_000_007),
-        },
+        0 => Event::Started { input: format!("cam{n}"), at_ns: n.wrapping_mul(1_000_000_007) },
         1 => Event::Bytes(vec![n as u8; n as usize % 40]),
         _ => Event::Stopped,
     }
@@ -45,12 +42,7 @@ fn state_of(dir: &Path) -> State {
     fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                fs::read(entry.path()).unwrap(),
-            )
-        })
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect()
 }
 
@@ -83,11 +75,7 @@ fn goes_on(dir: &Path, mut records: Vec<Event>, mut journal: Journal<Event>) {
     records.push(extra);
     let again = open(dir);
     assert_eq!(again.records, records);
-    assert!(
-        again.report.damage.is_empty() && again.report.torn_tail_bytes == 0,
-        "{}",
-        again.report
-    );
+    assert!(again.report.damage.is_empty() && again.report.torn_tail_bytes == 0, "{}", again.report);
 }
 
 #[test]
@@ -95,11 +83,7 @@ fn what_was_appended_is_there() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(open(dir.path()).report.source, Source::New);
     for n in 0..20 {
-        let Opened {
-            mut journal,
-            records,
-            report,
-        } = open(dir.path());
+        let Opened { mut journal, records, report } = open(dir.path());
         assert_eq!((records, report.is_clean()), (events(n), true));
         journal.append(&event(n)).unwrap();
     }
@@ -114,26 +98,14 @@ fn cut_at_every_byte() {
         let dir = dir_of(&with(&State::new(), CURRENT, whole[..cut].to_vec()));
         let expected = ends.iter().rposition(|end| *end <= cut).unwrap_or(0);
         let only_read = read::<Event>(dir.path(), "session", 1).unwrap();
-        assert_eq!(
-            fs::read(dir.path().join(CURRENT)).unwrap(),
-            whole[..cut],
-            "reading changes nothing"
-        );
+        assert_eq!(fs::read(dir.path().join(CURRENT)).unwrap(), whole[..cut], "reading changes nothing");
 
-        let Opened {
-            journal,
-            records: found,
-            report,
-        } = open(dir.path());
+        let Opened { journal, records: found, report } = open(dir.path());
         assert_eq!(found, records[..expected], "cut at {cut}");
         assert_eq!(only_read.records, found);
         assert_eq!(report.is_clean(), ends.contains(&cut), "cut at {cut}: {report}");
         if cut >= ends[0] {
-            assert_eq!(
-                report.torn_tail_bytes as usize,
-                cut - ends[expected],
-                "a torn tail is not damage: {report}"
-            );
+            assert_eq!(report.torn_tail_bytes as usize, cut - ends[expected], "a torn tail is not damage: {report}");
             assert!(report.damage.is_empty() && report.set_aside.is_empty());
         }
         goes_on(dir.path(), found, journal);
@@ -146,11 +118,7 @@ fn a_tail_of_zeros_is_torn() {
     let mut bytes = written(&records)[CURRENT].clone();
     bytes.resize(bytes.len() + 9_000, 0);
     let dir = dir_of(&with(&State::new(), CURRENT, bytes));
-    let Opened {
-        journal,
-        records: found,
-        report,
-    } = open(dir.path());
+    let Opened { journal, records: found, report } = open(dir.path());
     assert_eq!((&found, report.torn_tail_bytes), (&records, 9_000));
     assert!(report.damage.is_empty());
     goes_on(dir.path(), found, journal);
@@ -165,20 +133,12 @@ fn flip_any_bit() {
         let mut bytes = whole.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let dir = dir_of(&with(&State::new(), CURRENT, bytes.clone()));
-        let Opened {
-            journal,
-            records: found,
-            report,
-        } = open(dir.path());
+        let Opened { journal, records: found, report } = open(dir.path());
         // One copy of the header may go without any loss; in a record, those before it stay.
         let expected = ends.iter().rposition(|end| *end <= bit / 8).unwrap_or(12);
         assert_eq!(found, records[..expected], "bit {bit}");
         assert_eq!(report.damage.len(), 1, "bit {bit}: {report}");
-        assert_eq!(
-            fs::read(&report.set_aside[0]).unwrap(),
-            bytes,
-            "the damaged file is kept as it was"
-        );
+        assert_eq!(fs::read(&report.set_aside[0]).unwrap(), bytes, "the damaged file is kept as it was");
         if bit % 8 == 0 {
             goes_on(dir.path(), found, journal);
         }
@@ -200,21 +160,13 @@ fn records_cannot_be_left_out_repeated_swapped_or_taken_from_elsewhere() {
         ("left out", tampered(&[mine(0), mine(1), mine(3), mine(4)]), 2),
         ("repeated", tampered(&[mine(0), mine(1), mine(1), mine(2)]), 2),
         ("swapped", tampered(&[mine(0), mine(2), mine(1), mine(3)]), 1),
-        (
-            "from another journal",
-            tampered(&[mine(0), mine(1), mine(2), record(&other, 3)]),
-            3,
-        ),
+        ("from another journal", tampered(&[mine(0), mine(1), mine(2), record(&other, 3)]), 3),
     ] {
         let dir = dir_of(&with(&State::new(), CURRENT, bytes));
         let opened = open(dir.path());
         assert_eq!(opened.records, records[..expected], "{name}");
         assert_eq!(opened.report.damage.len(), 1, "{name}");
-        assert_eq!(
-            opened.report.damage[0].offset_bytes as usize,
-            start + expected * size,
-            "{name}"
-        );
+        assert_eq!(opened.report.damage[0].offset_bytes as usize, start + expected * size, "{name}");
     }
 }
 
@@ -240,9 +192,8 @@ fn a_crash_anywhere_in_a_compaction_leaves_the_old_state_or_the_new() {
     assert_eq!(after[PREVIOUS], before[CURRENT], "the generation before is kept");
     assert_eq!(after.len(), 2, "nothing else is left behind");
     let (tmp, link) = ("session.journal.tmp", "session.journal.prev-tmp");
-    let mut old_states: Vec<State> = (0..=after[CURRENT].len())
-        .map(|bytes| with(&before, tmp, after[CURRENT][..bytes].to_vec()))
-        .collect();
+    let mut old_states: Vec<State> =
+        (0..=after[CURRENT].len()).map(|bytes| with(&before, tmp, after[CURRENT][..bytes].to_vec())).collect();
     let written = with(&before, tmp, after[CURRENT].clone());
     let linked = with(&written, link, before[CURRENT].clone());
     let replaced = with(&written, PREVIOUS, before[CURRENT].clone());
@@ -250,11 +201,7 @@ fn a_crash_anywhere_in_a_compaction_leaves_the_old_state_or_the_new() {
     old_states.extend([before, linked, replaced, replaced_but_both_names]);
     for (state, expected) in old_states.iter().map(|state| (state, &old)).chain([(&after, &new)]) {
         let dir = dir_of(state);
-        let Opened {
-            mut journal,
-            records,
-            report,
-        } = open(dir.path());
+        let Opened { mut journal, records, report } = open(dir.path());
         assert!(report.is_clean(), "{report}");
         assert_eq!(&records, expected);
         // What was left behind is in nobody's way.
@@ -281,10 +228,7 @@ fn a_crash_while_setting_aside_leaves_one_corrupt_file() {
     let mut second = fs::read(dir.path().join(CURRENT)).unwrap();
     second[200] ^= 1;
     fs::write(dir.path().join(CURRENT), &second).unwrap();
-    assert_eq!(
-        open(dir.path()).report.set_aside,
-        [dir.path().join("session.journal.corrupt-2")]
-    );
+    assert_eq!(open(dir.path()).report.set_aside, [dir.path().join("session.journal.corrupt-2")]);
     assert_eq!(fs::read(dir.path().join("session.journal.corrupt-1")).unwrap(), bytes);
 }
 
@@ -296,17 +240,9 @@ fn the_generation_before_is_used_where_it_gives_more() {
         let mut damaged = after.clone();
         damaged.get_mut(CURRENT).unwrap()[bit / 8] ^= 1 << (bit % 8);
         let dir = dir_of(&damaged);
-        let Opened {
-            journal,
-            records,
-            report,
-        } = open(dir.path());
+        let Opened { journal, records, report } = open(dir.path());
         // Half of a compacted state is no state: all of the one before is worth more.
-        let (expected, source) = if bit / 8 < base {
-            (&new, Source::Current)
-        } else {
-            (&old, Source::Previous)
-        };
+        let (expected, source) = if bit / 8 < base { (&new, Source::Current) } else { (&old, Source::Previous) };
         assert_eq!((&records, report.source), (expected, source), "bit {bit}: {report}");
         assert!(report.complete && !report.is_clean() && report.set_aside.len() == 1);
         if bit % 64 == 0 {
@@ -334,15 +270,8 @@ fn a_missing_journal_is_made_from_the_generation_before() {
     let (_, mut after, old, _) = around_a_compaction();
     after.remove(CURRENT);
     let dir = dir_of(&after);
-    let Opened {
-        journal,
-        records,
-        report,
-    } = open(dir.path());
-    assert_eq!(
-        (&records, report.source, report.is_clean()),
-        (&old, Source::Previous, false)
-    );
+    let Opened { journal, records, report } = open(dir.path());
+    assert_eq!((&records, report.source, report.is_clean()), (&old, Source::Previous, false));
     goes_on(dir.path(), records, journal);
 }
 
@@ -353,19 +282,13 @@ fn half_a_state_says_so_until_the_next_compaction() {
     let last = after[CURRENT].len() - 1;
     after.get_mut(CURRENT).unwrap()[last] ^= 1;
     let dir = dir_of(&after);
-    let Opened {
-        mut journal,
-        records,
-        report,
-    } = open(dir.path());
+    let Opened { mut journal, records, report } = open(dir.path());
     assert_eq!((&records[..], report.complete), (&new[..2], false));
     for _ in 0..5 {
         journal.append(&event(1)).unwrap();
     }
     drop(journal);
-    let Opened {
-        mut journal, report, ..
-    } = open(dir.path());
+    let Opened { mut journal, report, .. } = open(dir.path());
     assert!(!report.complete && !report.is_clean(), "{report}");
     journal.compact([event(1)]).unwrap();
     drop(journal);
@@ -437,21 +360,15 @@ proptest! {
 
 /// Nothing, noise, or a real file with some bytes changed.
 fn garbage() -> impl Strategy<Value = Option<Vec<u8>>> {
-    let damaged = (
-        0..8u64,
-        proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-    )
-        .prop_map(|(records, changes)| {
+    let damaged = (0..8u64, proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)).prop_map(
+        |(records, changes)| {
             let mut bytes = written(&events(records))[CURRENT].clone();
             for (at, value) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = value;
             }
             Some(bytes)
-        });
-    prop_oneof![
-        Just(None),
-        proptest::collection::vec(any::<u8>(), 0..600).prop_map(Some),
-        damaged
-    ]
+        },
+    );
+    prop_oneof![Just(None), proptest::collection::vec(any::<u8>(), 0..600).prop_map(Some), damaged]
 }

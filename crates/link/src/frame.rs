@@ -90,10 +90,7 @@ pub fn decode<T: DeserializeOwned>(datagram: &[u8]) -> Result<T, WireError> {
             Ok(_) | Err(_) => Err(WireError::Malformed { length }),
         },
         REFUSAL => match body {
-            [lo, hi, ..] => Err(WireError::RefusedByPeer {
-                theirs: u16::from_le_bytes([*lo, *hi]),
-                ours: VERSION,
-            }),
+            [lo, hi, ..] => Err(WireError::RefusedByPeer { theirs: u16::from_le_bytes([*lo, *hi]), ours: VERSION }),
             _ => Err(WireError::Malformed { length }),
         },
         theirs => Err(WireError::Version { theirs, ours: VERSION }),

@@ -13,10 +13,7 @@
 //! Postcard is not self-describing: any change of a type here changes the bytes, so it raises [`VERSION`]. The golden bytes in
 //! `tests/golden.rs` hold us to that.
 #![no_std]
-#![allow(
-    clippy::large_enum_variant,
-    reason = "no heap here: a message lives in one fixed buffer"
-)]
+#![allow(clippy::large_enum_variant, reason = "no heap here: a message lives in one fixed buffer")]
 
 mod frame;
 mod messages;

@@ -38,26 +38,14 @@ fn start() -> ToCapture {
 /// Every field at its longest: what `MAX_FRAME_BYTES` must hold.
 fn longest_status() -> FromCapture {
     let text: Text = clip(&"x".repeat(1_000));
-    let drop = DropCount {
-        reason: DropReason::Corrupt,
-        frames: u64::MAX,
-    };
+    let drop = DropCount { reason: DropReason::Corrupt, frames: u64::MAX };
     FromCapture::Status(Status {
         mono_ns: u64::MAX,
         phase: Phase::Stopping,
         session: Some(clip(&text)),
-        source: SourceState::Waiting {
-            attempts: u32::MAX,
-            retry_ms: u32::MAX,
-            error: text.clone(),
-        },
+        source: SourceState::Waiting { attempts: u32::MAX, retry_ms: u32::MAX, error: text.clone() },
         encoder: clip(&text),
-        counts: Counts {
-            source: u64::MAX,
-            encoded: u64::MAX,
-            muxed: u64::MAX,
-            safe: u64::MAX,
-        },
+        counts: Counts { source: u64::MAX, encoded: u64::MAX, muxed: u64::MAX, safe: u64::MAX },
         drops: Vec::from_slice(&[drop; 8]).unwrap(),
         safe_bytes: u64::MAX,
         safe_until_mono_ns: u64::MAX,
@@ -81,18 +69,9 @@ fn golden_requests() {
         bytes(&start()),
         b"HF\x01\x00\x01\x07\x02s1\x09d/s1/cam0\xac\x02\x01\x01\x00\xe8\x07\x03\xab\x02\x00\x05"
     );
-    let stop = ToCapture::Stop(Stop {
-        request: 1,
-        session: id("s1"),
-        reason: StopReason::StorageCritical,
-        trace: 0,
-    });
+    let stop = ToCapture::Stop(Stop { request: 1, session: id("s1"), reason: StopReason::StorageCritical, trace: 0 });
     assert_eq!(bytes(&stop), b"HF\x01\x00\x02\x01\x02s1\x01\x00");
-    let mark = ToCapture::Mark(Mark {
-        mono_ns: 1,
-        wall_ns: -1,
-        text: clip("goal"),
-    });
+    let mark = ToCapture::Mark(Mark { mono_ns: 1, wall_ns: -1, text: clip("goal") });
     assert_eq!(bytes(&mark), b"HF\x01\x00\x03\x01\x01\x04goal");
     assert_eq!(bytes(&ToCapture::Shutdown), b"HF\x01\x00\x04");
     assert_eq!(bytes(&ToCapture::Arm(true)), b"HF\x01\x00\x05\x01");
@@ -125,22 +104,13 @@ fn a_peer_of_another_version_gets_a_clear_refusal() {
     let mut frame = bytes(&ToCapture::Hello);
     frame[2] = 9;
     let error = decode::<ToCapture>(&frame).unwrap_err();
-    assert_eq!(
-        error,
-        WireError::Version {
-            theirs: 9,
-            ours: VERSION
-        }
-    );
+    assert_eq!(error, WireError::Version { theirs: 9, ours: VERSION });
     assert!(error.to_string().contains("version 9"), "{error}");
     // And what we answer is understood, in every version to come, as this.
     assert_eq!(encode_refusal(), *b"HF\x00\x00\x01\x00");
     assert_eq!(
         decode::<FromCapture>(&encode_refusal()).unwrap_err(),
-        WireError::RefusedByPeer {
-            theirs: VERSION,
-            ours: VERSION
-        }
+        WireError::RefusedByPeer { theirs: VERSION, ours: VERSION }
     );
 }
 
@@ -148,14 +118,8 @@ fn a_peer_of_another_version_gets_a_clear_refusal() {
 fn trailing_bytes_and_strangers_are_refused() {
     let mut frame = bytes(&ToCapture::Hello);
     frame.push(0);
-    assert_eq!(
-        decode::<ToCapture>(&frame).unwrap_err(),
-        WireError::Malformed { length: 6 }
-    );
-    assert_eq!(
-        decode::<ToCapture>(b"GET / HTTP/1.1").unwrap_err(),
-        WireError::Foreign { length: 14 }
-    );
+    assert_eq!(decode::<ToCapture>(&frame).unwrap_err(), WireError::Malformed { length: 6 });
+    assert_eq!(decode::<ToCapture>(b"GET / HTTP/1.1").unwrap_err(), WireError::Foreign { length: 14 });
     assert_eq!(decode::<ToCapture>(b"").unwrap_err(), WireError::Foreign { length: 0 });
 }
 

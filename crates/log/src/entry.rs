@@ -27,23 +27,14 @@ impl Entry {
         let mut said = Said::default();
         event.record(&mut said);
         let metadata = event.metadata();
-        let field = |wanted: &str| {
-            said.fields
-                .iter()
-                .find(|(name, _)| *name == wanted)
-                .map(|(_, value)| value.clone())
-        };
+        let field = |wanted: &str| said.fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
         Self {
             level: *metadata.level(),
             line: said.line(),
             session: field("session"),
             input: field("input"),
             trace: field("trace"),
-            origin: format!(
-                "{}:{}",
-                metadata.file().unwrap_or_default(),
-                metadata.line().unwrap_or_default()
-            ),
+            origin: format!("{}:{}", metadata.file().unwrap_or_default(), metadata.line().unwrap_or_default()),
         }
     }
 }
@@ -100,31 +91,18 @@ mod tests {
     use super::{LINE_LIMIT_BYTES, Said};
 
     fn said(message: &str, fields: &[(&'static str, &str)]) -> String {
-        let fields = fields
-            .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()))
-            .collect();
-        Said {
-            message: message.to_owned(),
-            fields,
-        }
-        .line()
+        let fields = fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Said { message: message.to_owned(), fields }.line()
     }
 
     #[test]
     fn a_line_tells_all_and_nothing_twice() {
-        assert_eq!(
-            said("state", &[("from", "idle"), ("to", "starting")]),
-            "state from=idle to=starting"
-        );
+        assert_eq!(said("state", &[("from", "idle"), ("to", "starting")]), "state from=idle to=starting");
         assert_eq!(
             said("the source failed", &[("error", "no route to host")]),
             "the source failed error=\"no route to host\""
         );
-        assert_eq!(
-            said("input cam0 is gone", &[("input", "cam0"), ("label", "")]),
-            "input cam0 is gone"
-        );
+        assert_eq!(said("input cam0 is gone", &[("input", "cam0"), ("label", "")]), "input cam0 is gone");
         assert_eq!(said("", &[("frames", "7")]), "frames=7");
     }
 

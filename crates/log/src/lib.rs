@@ -41,9 +41,7 @@ pub fn begin(default: &str) -> Flush {
             flush
         }
         None => {
-            let lines = fmt::layer()
-                .with_writer(io::stderr)
-                .with_ansi(io::stderr().is_terminal());
+            let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
             registry.with(lines.with_target(false)).init();
             Flush::nothing()
         }
@@ -54,9 +52,7 @@ pub fn begin(default: &str) -> Flush {
 fn journal() -> Option<(queue::Queue, Flush)> {
     // Set for descendants too, whose standard error may go elsewhere: device and inode tell.
     let stream = std::env::var("JOURNAL_STREAM").ok()?;
-    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned().ok()?)
-        .metadata()
-        .ok()?;
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
     if stream != format!("{}:{}", stderr.dev(), stderr.ino()) {
         return None;
     }
@@ -68,24 +64,15 @@ fn journal() -> Option<(queue::Queue, Flush)> {
         debug: Priority::Debug,
         trace: Priority::Debug,
     };
-    let layer = tracing_journald::layer()
-        .ok()?
-        .with_field_prefix(Some(PREFIX.to_owned()))
-        .with_priority_mappings(priorities);
+    let layer =
+        tracing_journald::layer().ok()?.with_field_prefix(Some(PREFIX.to_owned())).with_priority_mappings(priorities);
     let journald = Dispatch::new(registry().with(layer));
     queue::Queue::new(move |entry| tracing::dispatcher::with_default(&journald, || say(entry))).ok()
 }
 
 /// Says an entry again. The level of an event is part of the program's text, hence one line for each.
 fn say(entry: &Entry) {
-    let Entry {
-        level,
-        line,
-        session,
-        input,
-        trace,
-        origin,
-    } = entry;
+    let Entry { level, line, session, input, trace, origin } = entry;
     let (session, input, trace) = (session.as_deref(), input.as_deref(), trace.as_deref());
     match *level {
         Level::ERROR => tracing::error!(session, input, trace, origin, "{line}"),

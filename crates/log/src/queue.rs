@@ -70,16 +70,8 @@ impl Queue {
         let (items, waiting) = sync_channel(CAPACITY);
         let lost = Arc::new(AtomicU64::new(0));
         let theirs = Arc::clone(&lost);
-        std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || hand_on(&waiting, &theirs, sink))?;
-        Ok((
-            Self {
-                items: items.clone(),
-                lost,
-            },
-            Flush(Some(items)),
-        ))
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || hand_on(&waiting, &theirs, sink))?;
+        Ok((Self { items: items.clone(), lost }, Flush(Some(items))))
     }
 }
 

@@ -110,23 +110,12 @@ impl Client {
         if url.scheme() != "rtsp" {
             return Err(bad("it does not begin with rtsp://"));
         }
-        let host = url
-            .host_str()
-            .filter(|host| !host.is_empty())
-            .ok_or_else(|| bad("it has no host"))?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| bad("it has no host"))?;
         let host = host.trim_matches(['[', ']']).to_owned();
         let port = url.port().unwrap_or(DEFAULT_PORT);
         let resolved = (host.as_str(), port).to_socket_addrs();
-        let addresses: Vec<_> = resolved
-            .map_err(|source| Error::Resolve {
-                host: host.clone(),
-                source,
-            })?
-            .collect();
-        let mut failed = Error::Resolve {
-            host,
-            source: ErrorKind::NotFound.into(),
-        };
+        let addresses: Vec<_> = resolved.map_err(|source| Error::Resolve { host: host.clone(), source })?.collect();
+        let mut failed = Error::Resolve { host, source: ErrorKind::NotFound.into() };
         for address in addresses {
             match TcpStream::connect_timeout(&address, options.connect_timeout) {
                 Ok(stream) => return Self::over(stream, address, url, options),
@@ -213,35 +202,22 @@ impl Client {
         let rtp = u8::try_from(track * 2).unwrap_or(u8::MAX - 1);
         let transport = format!("RTP/AVP/TCP;unicast;interleaved={rtp}-{}", rtp + 1);
         let response = self.exchange(&Method::Setup, control, &[(TRANSPORT, transport)])?;
-        let unusable = |why: &str| Error::BadAnswer {
-            method: "SETUP",
-            why: why.to_owned(),
-        };
+        let unusable = |why: &str| Error::BadAnswer { method: "SETUP", why: why.to_owned() };
         let session = response.header(&SESSION).map_or("", |value| value.as_str());
         let mut parts = session.split(';').map(str::trim);
         let id = parts.next().filter(|id| !id.is_empty());
-        let id = id
-            .or(self.requests.session())
-            .ok_or_else(|| unusable("it names no session"))?;
+        let id = id.or(self.requests.session()).ok_or_else(|| unusable("it names no session"))?;
         let id = id.to_owned();
         let timeout = parts.find_map(|part| part.strip_prefix("timeout=")?.trim().parse::<u64>().ok());
-        let timeout = timeout
-            .filter(|seconds| *seconds > 0)
-            .map_or(DEFAULT_SESSION_TIMEOUT, Duration::from_secs);
+        let timeout = timeout.filter(|seconds| *seconds > 0).map_or(DEFAULT_SESSION_TIMEOUT, Duration::from_secs);
         self.alive_every = (timeout / 2).clamp(Duration::from_secs(1), DEFAULT_SESSION_TIMEOUT);
         self.requests.set_session(id);
 
         let agreed = response.header(&TRANSPORT).map_or("", |value| value.as_str());
-        let channels = match agreed
-            .split(';')
-            .find_map(|part| part.trim().strip_prefix("interleaved="))
-        {
+        let channels = match agreed.split(';').find_map(|part| part.trim().strip_prefix("interleaved=")) {
             Some(channels) => {
                 let mut numbers = channels.split('-').map(|number| number.trim().parse::<u8>().ok());
-                let first = numbers
-                    .next()
-                    .flatten()
-                    .ok_or_else(|| unusable("it names no channel"))?;
+                let first = numbers.next().flatten().ok_or_else(|| unusable("it names no channel"))?;
                 (first, numbers.next().flatten().unwrap_or(first.wrapping_add(1)))
             }
             None if agreed.to_ascii_uppercase().contains("TCP") || agreed.is_empty() => (rtp, rtp + 1),
@@ -306,11 +282,7 @@ impl Client {
         }
         if self.read()? == 0 {
             let after = self.options.silence_timeout;
-            return if self.heard.elapsed() > after {
-                Err(Error::Silent { after })
-            } else {
-                Ok(())
-            };
+            return if self.heard.elapsed() > after { Err(Error::Silent { after }) } else { Ok(()) };
         }
         self.heard = Instant::now();
         self.dispatch(take)?;
@@ -321,11 +293,7 @@ impl Client {
     fn dispatch(&mut self, take: &mut dyn FnMut(Packet<'_>)) -> Result<bool, Error> {
         let mut any = false;
         loop {
-            match self
-                .wire
-                .next()
-                .map_err(|garbage| Error::Garbage { bytes: garbage.0 })?
-            {
+            match self.wire.next().map_err(|garbage| Error::Garbage { bytes: garbage.0 })? {
                 None => return Ok(any),
                 Some(Event::Data { channel, payload }) => hand_on(&self.channels, channel, payload, take),
                 Some(Event::Request(request)) => answer(&mut self.stream, &request)?,
@@ -384,11 +352,7 @@ impl Client {
         let after = self.options.answer_timeout;
         let deadline = Instant::now() + after;
         loop {
-            while let Some(event) = self
-                .wire
-                .next()
-                .map_err(|garbage| Error::Garbage { bytes: garbage.0 })?
-            {
+            while let Some(event) = self.wire.next().map_err(|garbage| Error::Garbage { bytes: garbage.0 })? {
                 match event {
                     // Cameras that don't number their answers give them in order.
                     Event::Response(response) if sequence(&response).is_none_or(|given| given == number) => {
@@ -421,10 +385,7 @@ impl Client {
                 Ok(bytes)
             }
             Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) =>
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
             {
                 Ok(0)
             }
@@ -438,9 +399,7 @@ impl Client {
 }
 
 fn hand_on(channels: &[(u8, u8)], channel: u8, bytes: &[u8], take: &mut dyn FnMut(Packet<'_>)) {
-    let found = channels
-        .iter()
-        .position(|(rtp, rtcp)| *rtp == channel || *rtcp == channel);
+    let found = channels.iter().position(|(rtp, rtcp)| *rtp == channel || *rtcp == channel);
     if let Some(track) = found {
         let control = channels.get(track).is_some_and(|(rtp, _)| *rtp != channel);
         take(Packet { track, control, bytes });
@@ -471,20 +430,16 @@ fn judge(method: &Method, response: Response<Vec<u8>>) -> Result<Response<Vec<u8
     let status = u16::from(response.status());
     Err(match status {
         200..=299 => return Ok(response),
-        300..=399 => Error::Redirected {
-            location: response.header(&LOCATION).map_or("", |value| value.as_str()).to_owned(),
-        },
+        300..=399 => {
+            Error::Redirected { location: response.header(&LOCATION).map_or("", |value| value.as_str()).to_owned() }
+        }
         401 => Error::WrongPassword,
         403 => Error::Forbidden,
         404 | 410 => Error::NotFound { status },
         453 | 503 => Error::Full { status },
         454 => Error::SessionLost,
         461 => Error::NoTcp,
-        _ => Error::Refused {
-            method: name(method),
-            status,
-            reason: response.reason_phrase().to_owned(),
-        },
+        _ => Error::Refused { method: name(method), status, reason: response.reason_phrase().to_owned() },
     })
 }
 

@@ -37,13 +37,7 @@ impl Requests {
     /// For one connection.
     #[must_use]
     pub fn new(user_agent: &str, credentials: Option<Credentials>) -> Self {
-        Self {
-            user_agent: user_agent.to_owned(),
-            credentials,
-            proof: None,
-            sequence: 0,
-            session: None,
-        }
+        Self { user_agent: user_agent.to_owned(), credentials, proof: None, sequence: 0, session: None }
     }
 
     /// Belongs to this session from now on.
@@ -132,10 +126,7 @@ mod tests {
 
     #[test]
     fn proves_who_we_are() {
-        let known = Credentials {
-            user: "admin".into(),
-            password: "secret".into(),
-        };
+        let known = Credentials { user: "admin".into(), password: "secret".into() };
         assert!(!format!("{known:?}").contains("secret"));
         let mut requests = Requests::new("test", Some(known));
         assert!(!ask(&mut requests).contains("Authorization"));
@@ -144,14 +135,9 @@ mod tests {
         requests.challenged(&refusal(both)).unwrap();
         let text = ask(&mut requests);
         // md5(md5(admin:cam:secret):abc:md5(DESCRIBE:rtsp://cam.lan/stream))
-        assert!(
-            text.contains("Authorization: Digest") && text.contains("uri=\"rtsp://cam.lan/stream\""),
-            "{text}"
-        );
+        assert!(text.contains("Authorization: Digest") && text.contains("uri=\"rtsp://cam.lan/stream\""), "{text}");
         assert!(text.contains("CSeq: 2"), "{text}");
-        requests
-            .challenged(&refusal("WWW-Authenticate: Basic realm=\"cam\""))
-            .unwrap();
+        requests.challenged(&refusal("WWW-Authenticate: Basic realm=\"cam\"")).unwrap();
         assert!(ask(&mut requests).contains("Authorization: Basic YWRtaW46c2VjcmV0"));
         let strange = requests.challenged(&refusal("WWW-Authenticate: Negotiate"));
         assert!(matches!(strange, Err(Error::UnknownAuthentication { .. })));

@@ -95,10 +95,7 @@ mod tests {
         bytes.extend([0x80, 200, 0, 6, 0, 0, 0, 9, 0, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 7]);
         bytes.extend([0; 8]);
         let report = SenderReport::find(&bytes).unwrap();
-        assert_eq!(
-            (report.source, report.timestamp, report.ntp_ns()),
-            (9, 7, 2_500_000_000)
-        );
+        assert_eq!((report.source, report.timestamp, report.ntp_ns()), (9, 7, 2_500_000_000));
     }
 
     proptest! {

@@ -119,11 +119,7 @@ impl Sequence {
     #[must_use]
     pub fn highest(&self) -> u32 {
         let last = self.next.unwrap_or(0).wrapping_sub(1);
-        let cycles = if last == u16::MAX {
-            self.cycles.wrapping_sub(1)
-        } else {
-            self.cycles
-        };
+        let cycles = if last == u16::MAX { self.cycles.wrapping_sub(1) } else { self.cycles };
         u32::from(cycles) << 16 | u32::from(last)
     }
 }
@@ -145,9 +141,7 @@ impl Unwrap {
     /// The same, without being counted as the last.
     #[must_use]
     pub fn peek(&self, timestamp: u32) -> i64 {
-        self.last.map_or(0, |(last, ticks)| {
-            ticks + i64::from(timestamp.wrapping_sub(last).cast_signed())
-        })
+        self.last.map_or(0, |(last, ticks)| ticks + i64::from(timestamp.wrapping_sub(last).cast_signed()))
     }
 }
 
@@ -165,10 +159,7 @@ mod tests {
         bytes.extend([0, 0, 3]); // three bytes of padding
         let packet = Packet::parse(&bytes).unwrap();
         assert!(packet.marker);
-        assert_eq!(
-            (packet.payload_type, packet.sequence, packet.timestamp),
-            (96, 0x0102, 0x0304_0506)
-        );
+        assert_eq!((packet.payload_type, packet.sequence, packet.timestamp), (96, 0x0102, 0x0304_0506));
         assert_eq!((packet.source, packet.payload), (0x0708_090a, b"payload".as_slice()));
         assert_eq!(Packet::parse(&bytes[..20]), None);
         bytes[0] = 0x40;

@@ -51,10 +51,7 @@ impl Stream {
 pub fn parse(description: &[u8], base: &Url) -> Result<Presentation, Error> {
     // Some cameras end it with a zero byte.
     let description = description.trim_ascii_end();
-    let end = description
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(description.len());
+    let end = description.iter().position(|byte| *byte == 0).unwrap_or(description.len());
     let session = sdp_types::Session::parse(description.get(..end).unwrap_or_default());
     let session = session.map_err(|error| Error::BadDescription { why: error.to_string() })?;
     let control = session.get_first_attribute_value("control").flatten();
@@ -62,10 +59,7 @@ pub fn parse(description: &[u8], base: &Url) -> Result<Presentation, Error> {
     let whole = whole.unwrap_or_else(|| base.clone());
     let streams = session.medias.iter().take(MAX_STREAMS);
     let streams = streams.filter_map(|media| stream(media, base, &whole)).collect();
-    Ok(Presentation {
-        control: whole,
-        streams,
-    })
+    Ok(Presentation { control: whole, streams })
 }
 
 fn stream(media: &sdp_types::Media, base: &Url, whole: &Url) -> Option<Stream> {
@@ -151,10 +145,7 @@ mod tests {
         assert_eq!(resolved("rtsp://a/s", "*"), "rtsp://a/s");
         assert_eq!(resolved("rtsp://a/s", "track1"), "rtsp://a/s/track1");
         assert_eq!(resolved("rtsp://a/s/", "track1"), "rtsp://a/s/track1");
-        assert_eq!(
-            resolved("rtsp://a/s?x=1&y=2", "trackID=0"),
-            "rtsp://a/s?x=1&y=2/trackID=0"
-        );
+        assert_eq!(resolved("rtsp://a/s?x=1&y=2", "trackID=0"), "rtsp://a/s?x=1&y=2/trackID=0");
         assert_eq!(resolved("rtsp://a:5/s/t", "/u/v"), "rtsp://a:5/u/v");
         assert_eq!(resolved("rtsp://a/s", "rtsp://10.0.0.1/t"), "rtsp://10.0.0.1/t");
     }
@@ -178,10 +169,7 @@ mod tests {
         assert_eq!(video.parameter("sprop-parameter-sets"), Some("Z0IAH5Y=,aM4="));
         assert_eq!(video.control.as_str(), "rtsp://a/s/trackID=1");
         let sound = &offer.streams[1];
-        assert_eq!(
-            (sound.clock_rate_hz, sound.channels, sound.parameter("sizelength")),
-            (48_000, 2, Some("13"))
-        );
+        assert_eq!((sound.clock_rate_hz, sound.channels, sound.parameter("sizelength")), (48_000, 2, Some("13")));
         assert_eq!(offer.streams[3].control.as_str(), "rtsp://a/s");
     }
 

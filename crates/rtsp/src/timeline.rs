@@ -53,10 +53,7 @@ impl Line {
     /// For a clock of so many ticks per second.
     #[must_use]
     pub fn new(clock_rate_hz: u32) -> Self {
-        Self {
-            ticks_per_s: i64::from(clock_rate_hz.max(1)),
-            ..Self::default()
-        }
+        Self { ticks_per_s: i64::from(clock_rate_hz.max(1)), ..Self::default() }
     }
 
     /// The stream's time in nanoseconds.
@@ -145,11 +142,7 @@ impl Anchor {
         self.last_arrival_ns = arrival_ns;
         let settling = arrival_ns - self.begun_ns < SETTLING_NS;
         let far = (self.target_ns - self.offset_ns).abs() > FAR_NS;
-        let ppm = if settling || far || self.follows {
-            SETTLING_PPM
-        } else {
-            SLEW_PPM
-        };
+        let ppm = if settling || far || self.follows { SETTLING_PPM } else { SLEW_PPM };
         let most_ns = passed_ns * ppm / 1_000_000;
         self.offset_ns += (self.target_ns - self.offset_ns).clamp(-most_ns, most_ns);
     }
@@ -197,10 +190,7 @@ mod tests {
             assert!((33_300..33_370).contains(&distance_us), "{distance_us} µs at {n}");
             last = at;
         }
-        assert!(
-            last.abs_diff(arrival(2999, 0)) < MS,
-            "it lies where the least delay says"
-        );
+        assert!(last.abs_diff(arrival(2999, 0)) < MS, "it lies where the least delay says");
     }
 
     #[test]
@@ -224,11 +214,7 @@ mod tests {
             assert!(at > last, "{n}");
             last = at;
         }
-        assert!(
-            last.abs_diff(arrival(4499, 0)) < 60 * MS,
-            "{}",
-            last.abs_diff(arrival(4499, 0)) / MS
-        );
+        assert!(last.abs_diff(arrival(4499, 0)) < 60 * MS, "{}", last.abs_diff(arrival(4499, 0)) / MS);
     }
 
     #[test]
@@ -247,11 +233,7 @@ mod tests {
     fn a_stall_of_the_network_moves_nothing() {
         let mut line = Line::new(90_000);
         for n in 0..600_i64 {
-            let delay_ms = if (300..450).contains(&n) {
-                (450 - n.unsigned_abs()) * 33
-            } else {
-                0
-            };
+            let delay_ms = if (300..450).contains(&n) { (450 - n.unsigned_abs()) * 33 } else { 0 };
             let at = line.place(n * FRAME_TICKS, arrival(n, delay_ms));
             assert!(at.abs_diff(arrival(n, 0)) < 2 * MS, "{n}");
         }

@@ -59,10 +59,7 @@ impl Track {
             self.foreign_packets += 1;
             return;
         };
-        let new_source = self
-            .source
-            .replace(packet.source)
-            .is_some_and(|old| old != packet.source);
+        let new_source = self.source.replace(packet.source).is_some_and(|old| old != packet.source);
         let order = if new_source {
             self.sequence = Sequence::default();
             self.sequence.take(packet.sequence);
@@ -139,12 +136,7 @@ impl Track {
 
 fn placed(line: &mut Line, piece: Piece) -> Placed {
     match piece {
-        Piece::Unit(unit) => Placed::Unit {
-            at_ns: line.place(unit.ticks, unit.came_ns),
-            data: unit.data,
-        },
-        Piece::Broken { ticks, came_ns } => Placed::Broken {
-            at_ns: line.place(ticks, came_ns),
-        },
+        Piece::Unit(unit) => Placed::Unit { at_ns: line.place(unit.ticks, unit.came_ns), data: unit.data },
+        Piece::Broken { ticks, came_ns } => Placed::Broken { at_ns: line.place(ticks, came_ns) },
     }
 }

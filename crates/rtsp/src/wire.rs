@@ -106,10 +106,7 @@ impl Wire {
     ///
     /// # Errors
     /// Nothing but garbage for too long.
-    #[allow(
-        clippy::should_implement_trait,
-        reason = "the event borrows from us, which no Iterator can"
-    )]
+    #[allow(clippy::should_implement_trait, reason = "the event borrows from us, which no Iterator can")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, Garbage> {
         loop {
             match self.step() {
@@ -194,23 +191,13 @@ impl Wire {
 fn message(waiting: &[u8]) -> Step {
     let head = waiting.get(..waiting.len().min(MAX_HEAD_BYTES)).unwrap_or_default();
     if !head.windows(4).any(|window| window == b"\r\n\r\n") {
-        return if head.len() == MAX_HEAD_BYTES {
-            Step::Skip
-        } else {
-            Step::More
-        };
+        return if head.len() == MAX_HEAD_BYTES { Step::Skip } else { Step::More };
     }
     match Message::<Vec<u8>>::parse(waiting) {
         Ok((message, length)) => Step::Message(Box::new(message), length),
         Err(ParseError::Incomplete(missing)) => {
-            let whole = missing
-                .map_or(0, std::num::NonZeroUsize::get)
-                .saturating_add(waiting.len());
-            if whole > MAX_MESSAGE_BYTES {
-                Step::Skip
-            } else {
-                Step::More
-            }
+            let whole = missing.map_or(0, std::num::NonZeroUsize::get).saturating_add(waiting.len());
+            if whole > MAX_MESSAGE_BYTES { Step::Skip } else { Step::More }
         }
         Err(ParseError::Error) => Step::Skip,
     }
@@ -265,11 +252,7 @@ mod tests {
         bytes.extend(packet(9, 0));
         for piece in [1, 2, 3, 7, 1000] {
             let events = feed(&mut Wire::default(), &bytes, piece);
-            assert_eq!(
-                events,
-                ["0:20", "200 3", "1:8", "Options", "9:0"],
-                "in pieces of {piece}"
-            );
+            assert_eq!(events, ["0:20", "200 3", "1:8", "Options", "9:0"], "in pieces of {piece}");
         }
     }
 

@@ -17,9 +17,7 @@ struct Camera {
 impl Camera {
     /// `None` (told on stderr) where the program cannot be built.
     fn start(arguments: &[&str]) -> Option<Self> {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "-q", "-p", "holdfast-simcam"])
-            .status();
+        let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "holdfast-simcam"]).status();
         // This test lies in target/<profile>/deps.
         let test = std::env::current_exe().unwrap();
         let program: PathBuf = test.ancestors().nth(2).unwrap().with_file_name("debug/holdfast-simcam");
@@ -34,9 +32,7 @@ impl Camera {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
         let url = ready["url"].as_str().unwrap().to_owned();
         Some(Self { child, url })
@@ -53,10 +49,7 @@ impl Drop for Camera {
 fn options(known: Option<(&str, &str)>) -> Options {
     Options {
         user_agent: "test".into(),
-        credentials: known.map(|(user, password)| Credentials {
-            user: user.into(),
-            password: password.into(),
-        }),
+        credentials: known.map(|(user, password)| Credentials { user: user.into(), password: password.into() }),
         connect_timeout: Duration::from_secs(5),
         answer_timeout: Duration::from_secs(10),
         silence_timeout: Duration::from_secs(10),
@@ -87,10 +80,7 @@ fn frames(url: &str, known: Option<(&str, &str)>, count: usize) -> Vec<Vec<Frame
 }
 
 fn distances_ms(frames: &[Frame]) -> Vec<u64> {
-    frames
-        .windows(2)
-        .map(|pair| (pair[1].at_ns - pair[0].at_ns) / 1_000_000)
-        .collect()
+    frames.windows(2).map(|pair| (pair[1].at_ns - pair[0].at_ns) / 1_000_000).collect()
 }
 
 #[test]
@@ -107,21 +97,11 @@ fn plays_every_codec_with_the_cameras_times() {
         let tracks = frames(&camera.url, None, 40);
         assert_eq!(tracks.len(), if audio == "none" { 1 } else { 2 });
         let first = &tracks[0][0].data;
-        assert!(
-            first.starts_with(&[0, 0, 0, 1]) && key.contains(&first[4]),
-            "{video}: {:02x?}",
-            &first[..8]
-        );
+        assert!(first.starts_with(&[0, 0, 0, 1]) && key.contains(&first[4]), "{video}: {:02x?}", &first[..8]);
         let distances = distances_ms(&tracks[0]);
-        assert!(
-            distances.iter().all(|ms| (31..=36).contains(ms)),
-            "{video}: {distances:?}"
-        );
+        assert!(distances.iter().all(|ms| (31..=36).contains(ms)), "{video}: {distances:?}");
         assert!(tracks[1..].iter().flatten().all(|frame| !frame.data.is_empty()));
-        let strange = tracks[1..]
-            .iter()
-            .flat_map(|frames| distances_ms(frames))
-            .find(|ms| *ms > 140);
+        let strange = tracks[1..].iter().flat_map(|frames| distances_ms(frames)).find(|ms| *ms > 140);
         assert_eq!(strange, None, "{audio}");
     }
 }

@@ -34,11 +34,7 @@ fn camera(answers: &[&str], closes: bool) -> (String, JoinHandle<Vec<String>>) {
                 continue;
             }
             let Some(request) = request(&mut socket) else { break };
-            let number = request
-                .lines()
-                .find_map(|line| line.strip_prefix("CSeq: "))
-                .unwrap()
-                .to_owned();
+            let number = request.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap().to_owned();
             asked.push(request);
             socket.write_all(&bytes(&answer.replace("{n}", &number))).unwrap();
         }
@@ -59,9 +55,8 @@ fn bytes(answer: &str) -> Vec<u8> {
             continue;
         };
         let (channel, hex) = packet.trim().split_once(' ').unwrap();
-        let payload: Vec<u8> = (0..hex.len() / 2)
-            .map(|n| u8::from_str_radix(&hex[n * 2..n * 2 + 2], 16).unwrap())
-            .collect();
+        let payload: Vec<u8> =
+            (0..hex.len() / 2).map(|n| u8::from_str_radix(&hex[n * 2..n * 2 + 2], 16).unwrap()).collect();
         bytes.extend([b'$', channel.parse().unwrap(), 0, u8::try_from(payload.len()).unwrap()]);
         bytes.extend(payload);
     }
@@ -102,10 +97,7 @@ fn plays_a_camera_that_does_everything_in_its_own_way() {
     // Packets overtake the answer, some on channels that nobody has asked for; then it asks something itself.
     let play = "$4 80e00001000000000000000965aa\n$9 80e0\nRTSP/1.0 200 OK\nSession: 77\n\n\
                 OPTIONS rtsp://x/y RTSP/1.0\nCSeq: 5\n\n$4 80e0000200000bb80000000941bb\n";
-    let (url, thread) = camera(
-        &["RTSP/1.0 405 No\nCSeq: {n}\n\n", &description("t=1"), setup, play],
-        false,
-    );
+    let (url, thread) = camera(&["RTSP/1.0 405 No\nCSeq: {n}\n\n", &description("t=1"), setup, play], false);
     let (client, presentation) = open(&url, &options(), &mut |_| {}).unwrap();
     let mut player = Player::play(client, &presentation, &[0]).unwrap();
     let mut frames = Vec::new();
@@ -113,9 +105,7 @@ fn plays_a_camera_that_does_everything_in_its_own_way() {
     let silent = loop {
         let now = || 1_000_000_000_000;
         let received = player.receive(&now, &mut |output| {
-            let Output::Frame(frame) = output else {
-                panic!("{output:?}")
-            };
+            let Output::Frame(frame) = output else { panic!("{output:?}") };
             frames.push((frame.data, frame.at_ns));
         });
         if let Err(error) = received {
@@ -127,11 +117,7 @@ fn plays_a_camera_that_does_everything_in_its_own_way() {
     player.teardown();
     let data: Vec<_> = frames.iter().map(|(data, _)| data.as_slice()).collect();
     assert_eq!(data, [[0, 0, 0, 1, 0x65, 0xaa], [0, 0, 0, 1, 0x41, 0xbb]]);
-    assert_eq!(
-        frames[1].1 - frames[0].1,
-        33_333_333,
-        "the camera's distance, not that of arrival"
-    );
+    assert_eq!(frames[1].1 - frames[0].1, 33_333_333, "the camera's distance, not that of arrival");
 
     let asked = thread.join().unwrap();
     let lines: Vec<_> = asked.iter().map(|request| request.lines().next().unwrap()).collect();
@@ -139,11 +125,7 @@ fn plays_a_camera_that_does_everything_in_its_own_way() {
     assert_eq!(lines[3], format!("PLAY {url} RTSP/1.0"));
     assert!(asked[3].contains("Session: 77\r\n"), "{}", asked[3]);
     assert!(lines[4].starts_with("RTSP/1.0 200"), "its own question is answered");
-    assert_eq!(
-        lines[5],
-        format!("OPTIONS {url} RTSP/1.0"),
-        "a sign of life after half of its timeout"
-    );
+    assert_eq!(lines[5], format!("OPTIONS {url} RTSP/1.0"), "a sign of life after half of its timeout");
     assert_eq!(lines[6], format!("TEARDOWN {url} RTSP/1.0"));
 }
 
@@ -155,19 +137,7 @@ fn follows_a_redirection_and_not_for_ever() {
     assert!(presentation.control.as_str().ends_with("/other"));
     client.teardown();
     assert!(thread.join().unwrap()[3].starts_with("DESCRIBE"));
-    let round = [
-        OK,
-        on,
-        "next connection",
-        OK,
-        on,
-        "next connection",
-        OK,
-        on,
-        "next connection",
-        OK,
-        on,
-    ];
+    let round = [OK, on, "next connection", OK, on, "next connection", OK, on, "next connection", OK, on];
     let (error, _) = refusal(&round, true);
     assert!(matches!(error, Error::Redirected { .. }), "{error}");
     let (error, _) = refusal(&[OK, "RTSP/1.0 301 Moved\nCSeq: {n}\nLocation: http://x/\n\n"], true);
@@ -196,13 +166,7 @@ fn refusals_are_told_apart() {
 fn a_password_is_tried_once() {
     let challenge = "RTSP/1.0 401 No\nCSeq: {n}\nWWW-Authenticate: Basic realm=\"cam\"\n\n";
     let (url, thread) = camera(&[OK, challenge, challenge], true);
-    let known = Options {
-        credentials: Some(Credentials {
-            user: "a".into(),
-            password: "b".into(),
-        }),
-        ..options()
-    };
+    let known = Options { credentials: Some(Credentials { user: "a".into(), password: "b".into() }), ..options() };
     let error = open(&url, &known, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::WrongPassword), "{error}");
     assert!(thread.join().unwrap()[2].contains("Authorization: Basic YTpi"));
@@ -214,10 +178,7 @@ fn what_is_no_camera_is_told() {
     let http = "HTTP/1.1 400 Bad Request\nContent-Length: 3\n\nno\n";
     assert!(matches!(refusal(&[http], true).0, Error::NotRtsp { .. }));
     assert!(matches!(refusal(&[http], false).0, Error::NotRtsp { .. }));
-    assert!(
-        matches!(refusal(&[], true).0, Error::NotRtsp { .. }),
-        "it hangs up at once"
-    );
+    assert!(matches!(refusal(&[], true).0, Error::NotRtsp { .. }), "it hangs up at once");
     let (mute, _) = refusal(&[""], false);
     assert!(matches!(mute, Error::NoAnswer { method: "OPTIONS", .. }), "{mute}");
     for url in ["nonsense", "http://a/b", "rtsp:///b"] {

@@ -69,11 +69,7 @@ pub(crate) fn peek_header(data: &[u8]) -> Option<BoxHeader> {
         1 => (16, u64::from_be_bytes(*data.get(8..16)?.first_chunk()?)),
         _ => (HEADER_BYTES, u64::from(size)),
     };
-    (bytes >= header_bytes).then_some(BoxHeader {
-        kind,
-        header_bytes,
-        bytes,
-    })
+    (bytes >= header_bytes).then_some(BoxHeader { kind, header_bytes, bytes })
 }
 
 /// A place in the bytes of a file; every error it makes says where.
@@ -156,19 +152,12 @@ impl<'a> Cursor<'a> {
         };
         let offset = self.offset + header.header_bytes;
         let whole = self.take(bytes, &name)?;
-        Ok(Some((
-            header.kind,
-            Cursor {
-                data: &whole[header_bytes..],
-                offset,
-            },
-        )))
+        Ok(Some((header.kind, Cursor { data: &whole[header_bytes..], offset })))
     }
 
     /// The content of the first box of that type in here.
     pub(crate) fn child(&self, kind: FourCc) -> Parsed<Cursor<'a>> {
-        self.find(kind)?
-            .ok_or_else(|| Bad::new(self.offset, format!("box {} is missing", printable(kind))))
+        self.find(kind)?.ok_or_else(|| Bad::new(self.offset, format!("box {} is missing", printable(kind))))
     }
 
     /// Like [`Cursor::child`] for a box that may be absent.
@@ -212,9 +201,7 @@ mod tests {
     fn sizes_that_lie_are_refused() {
         assert!(peek_header(&[0, 0, 0, 7, b'f', b'r', b'e', b'e']).is_none());
         assert!(peek_header(&[0, 0, 0, 0, b'f', b'r', b'e', b'e']).is_none());
-        let large = [
-            0, 0, 0, 1, b'm', b'd', b'a', b't', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        ];
+        let large = [0, 0, 0, 1, b'm', b'd', b'a', b't', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(peek_header(&large).unwrap().bytes, u64::MAX);
         assert!(Cursor::new(&large, 0).next_box().is_err());
     }

@@ -16,8 +16,7 @@ const IOV_MAX: usize = 1024;
 /// The directory cannot be opened or synced.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     let file = File::open(dir).map_err(|error| Error::io(dir, 0, "open the directory", error))?;
-    file.sync_all()
-        .map_err(|error| Error::io(dir, 0, "sync the directory", error))
+    file.sync_all().map_err(|error| Error::io(dir, 0, "sync the directory", error))
 }
 
 /// Makes the directory that a path stands in durable.
@@ -131,9 +130,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let file = File::create(&path).unwrap();
-        let parts: Vec<Vec<u8>> = (0..3000_u32)
-            .map(|n| n.to_be_bytes()[..(n % 5) as usize].to_vec())
-            .collect();
+        let parts: Vec<Vec<u8>> = (0..3000_u32).map(|n| n.to_be_bytes()[..(n % 5) as usize].to_vec()).collect();
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         write_all_at(&file, &path, 3, &mut slices).unwrap();
         assert_eq!(std::fs::read(&path).unwrap()[3..], parts.concat());

@@ -108,20 +108,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: &Path, offset: u64, what: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            offset,
-            what,
-            source: source.into(),
-        }
+        Self::Io { path: path.to_owned(), offset, what, source: source.into() }
     }
 
     pub(crate) fn bad(path: &Path, bad: Bad) -> Self {
-        Self::Malformed {
-            path: path.to_owned(),
-            offset: bad.offset,
-            what: bad.what,
-        }
+        Self::Malformed { path: path.to_owned(), offset: bad.offset, what: bad.what }
     }
 
     /// True if the storage refused (and not the format or the caller): disk full, I/O error, permission.
@@ -180,10 +171,7 @@ pub(crate) struct Bad {
 
 impl Bad {
     pub(crate) fn new(offset: u64, what: impl Into<String>) -> Self {
-        Self {
-            offset,
-            what: what.into(),
-        }
+        Self { offset, what: what.into() }
     }
 }
 

@@ -27,12 +27,8 @@ impl Finish<'_> {
         let length = self.offset + tail.len() as u64;
         durable::write_all_at(self.file, self.part, self.offset, &mut [IoSlice::new(&tail)])?;
         // Also gives back what was allocated ahead, and cuts off what an older file left.
-        self.file
-            .set_len(length)
-            .map_err(|error| Error::io(self.part, length, "set the length", error))?;
-        self.file
-            .sync_all()
-            .map_err(|error| Error::io(self.part, length, "sync", error))?;
+        self.file.set_len(length).map_err(|error| Error::io(self.part, length, "set the length", error))?;
+        self.file.sync_all().map_err(|error| Error::io(self.part, length, "sync", error))?;
         durable::rename_new(self.part, self.path)?;
         Ok((digest, length))
     }

@@ -150,9 +150,8 @@ pub enum DropReason {
 }
 
 /// Type of the identity's `uuid` box.
-pub(crate) const IDENTITY_UUID: [u8; 16] = [
-    0xb6, 0xc0, 0x70, 0x17, 0x1c, 0xea, 0x43, 0x3d, 0x84, 0x55, 0x81, 0x9a, 0xd7, 0x53, 0x5c, 0xb4,
-];
+pub(crate) const IDENTITY_UUID: [u8; 16] =
+    [0xb6, 0xc0, 0x70, 0x17, 0x1c, 0xea, 0x43, 0x3d, 0x84, 0x55, 0x81, 0x9a, 0xd7, 0x53, 0x5c, 0xb4];
 
 const VERSION: u8 = 1;
 const DOMAIN: &[u8] = b"holdfast identity v1";
@@ -188,11 +187,7 @@ impl Identity {
         let offset = content.offset();
         let json = content.take(length as usize, "identity").map_err(bad)?;
         let digest = content.array::<32>("identity digest").map_err(bad)?;
-        let malformed = |what: String| Error::Malformed {
-            path: path.to_owned(),
-            offset,
-            what,
-        };
+        let malformed = |what: String| Error::Malformed { path: path.to_owned(), offset, what };
         if check(json) != digest {
             return Err(malformed("the identity does not match its digest".into()));
         }
@@ -210,21 +205,9 @@ mod tests {
 
     #[test]
     fn causes_and_reasons_of_newer_versions_still_read() {
-        assert_eq!(
-            serde_json::from_str::<GapCause>("\"disk-stall\"").unwrap(),
-            GapCause::DiskStall
-        );
-        assert_eq!(
-            serde_json::from_str::<GapCause>("\"eclipse\"").unwrap(),
-            GapCause::Unknown
-        );
-        assert_eq!(
-            serde_json::from_str::<GapCause>("\"unknown\"").unwrap(),
-            GapCause::Unknown
-        );
-        assert_eq!(
-            serde_json::from_str::<DropReason>("\"mice\"").unwrap(),
-            DropReason::Other
-        );
+        assert_eq!(serde_json::from_str::<GapCause>("\"disk-stall\"").unwrap(), GapCause::DiskStall);
+        assert_eq!(serde_json::from_str::<GapCause>("\"eclipse\"").unwrap(), GapCause::Unknown);
+        assert_eq!(serde_json::from_str::<GapCause>("\"unknown\"").unwrap(), GapCause::Unknown);
+        assert_eq!(serde_json::from_str::<DropReason>("\"mice\"").unwrap(), DropReason::Other);
     }
 }

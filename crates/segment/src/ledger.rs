@@ -15,9 +15,8 @@ use crate::types::{Digest, FileId};
 use serde::{Deserialize, Serialize};
 
 /// Type of the ledger's `uuid` box.
-pub(crate) const LEDGER_UUID: [u8; 16] = [
-    0xc4, 0x5d, 0x64, 0x94, 0xff, 0x54, 0x4c, 0xc5, 0xa1, 0xab, 0x05, 0x32, 0xc1, 0x77, 0xb2, 0x5d,
-];
+pub(crate) const LEDGER_UUID: [u8; 16] =
+    [0xc4, 0x5d, 0x64, 0x94, 0xff, 0x54, 0x4c, 0xc5, 0xa1, 0xab, 0x05, 0x32, 0xc1, 0x77, 0xb2, 0x5d];
 
 /// No ledger is longer.
 pub(crate) const MAX_LEDGER_BYTES: u64 = 64 * 1024 * 1024;
@@ -115,10 +114,7 @@ impl Ledger {
     /// Frames of all tracks.
     #[must_use]
     pub fn frames(&self) -> u64 {
-        self.tracks
-            .iter()
-            .map(|track| track.frames)
-            .fold(0, u64::saturating_add)
+        self.tracks.iter().map(|track| track.frames).fold(0, u64::saturating_add)
     }
 
     /// Bytes of coded media of all tracks.
@@ -151,13 +147,7 @@ impl Ledger {
 }
 
 fn digest(content: &[u8]) -> Digest {
-    Digest(
-        *blake3::Hasher::new()
-            .update(DOMAIN)
-            .update(content)
-            .finalize()
-            .as_bytes(),
-    )
+    Digest(*blake3::Hasher::new().update(DOMAIN).update(content).finalize().as_bytes())
 }
 
 /// A ledger and what ties it into its file.
@@ -191,11 +181,7 @@ impl LedgerBox {
             && place == offset
             && chunks == ledger.chunks
             && content.rest().is_empty();
-        belongs.then_some(Self {
-            ledger,
-            previous_chain,
-            digest,
-        })
+        belongs.then_some(Self { ledger, previous_chain, digest })
     }
 }
 
@@ -208,10 +194,7 @@ mod tests {
         let ledger = Ledger {
             reason: CloseReason::Rotation,
             chunks: 4,
-            tracks: vec![TrackLedger {
-                frames: 3,
-                ..Default::default()
-            }],
+            tracks: vec![TrackLedger { frames: 3, ..Default::default() }],
             duration_ns: 5,
             gaps: vec![],
             marks: vec![],

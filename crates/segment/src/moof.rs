@@ -35,9 +35,7 @@ pub(crate) fn put_moof(out: &mut Vec<u8>, sequence: u64, samples: &[Sample]) {
     let mut offset_places = Vec::new();
     put_box(out, *b"moof", |out| {
         // §8.8.5: 32 bits that players do not look at; the seal has the full number.
-        put_full_box(out, *b"mfhd", 0, 0, |out| {
-            put_u32(out, u32::try_from(sequence & 0xffff_ffff).unwrap_or(0))
-        });
+        put_full_box(out, *b"mfhd", 0, 0, |out| put_u32(out, u32::try_from(sequence & 0xffff_ffff).unwrap_or(0)));
         for run in runs() {
             put_box(out, *b"traf", |out| offset_places.push(put_traf(out, run)));
         }
@@ -54,18 +52,12 @@ pub(crate) fn put_moof(out: &mut Vec<u8>, sequence: u64, samples: &[Sample]) {
 fn put_traf(out: &mut Vec<u8>, samples: &[Sample]) -> usize {
     let all_sync = samples.iter().all(|sample| sample.sync);
     let cts = samples.iter().any(|sample| cts_offset(sample) != 0);
-    put_full_box(
-        out,
-        *b"tfhd",
-        0,
-        TFHD_BASE_IS_MOOF | if all_sync { TFHD_FLAGS } else { 0 },
-        |out| {
-            put_u32(out, track_id(samples[0].track));
-            if all_sync {
-                put_u32(out, SAMPLE_SYNC);
-            }
-        },
-    );
+    put_full_box(out, *b"tfhd", 0, TFHD_BASE_IS_MOOF | if all_sync { TFHD_FLAGS } else { 0 }, |out| {
+        put_u32(out, track_id(samples[0].track));
+        if all_sync {
+            put_u32(out, SAMPLE_SYNC);
+        }
+    });
     put_full_box(out, *b"tfdt", 1, 0, |out| put_u64(out, samples[0].dts));
     let flags = TRUN_DATA_OFFSET
         | TRUN_DURATION
@@ -74,10 +66,7 @@ fn put_traf(out: &mut Vec<u8>, samples: &[Sample]) -> usize {
         | if cts { TRUN_CTS } else { 0 };
     let mut place = 0;
     put_full_box(out, *b"trun", 1, flags, |out| {
-        put_u32(
-            out,
-            u32::try_from(samples.len()).expect("a chunk below 2 GiB has fewer samples"),
-        );
+        put_u32(out, u32::try_from(samples.len()).expect("a chunk below 2 GiB has fewer samples"));
         place = out.len();
         put_u32(out, 0);
         for sample in samples {
@@ -115,12 +104,7 @@ pub(crate) fn parse_chunk(data: &[u8], offset: u64, end: u64, tracks: usize) -> 
     if &mdat.array::<4>("mdat")? != b"mdat" || cursor.offset() + mdat_bytes != end {
         return cursor.bad("an mdat box to the end of the chunk was expected");
     }
-    let mut place = Place {
-        moof: offset,
-        next: cursor.offset() + HEADER_BYTES,
-        end,
-        tracks,
-    };
+    let mut place = Place { moof: offset, next: cursor.offset() + HEADER_BYTES, end, tracks };
     let mut samples = Vec::new();
     while let Some((kind, content)) = moof.next_box()? {
         if &kind == b"traf" {
@@ -168,11 +152,7 @@ fn parse_traf(mut traf: Cursor<'_>, place: &mut Place, samples: &mut Vec<Sample>
     };
     let mut tfdt = traf.child(*b"tfdt")?;
     let (version, _) = tfdt.version_flags("tfdt")?;
-    let mut dts = if version == 0 {
-        u64::from(tfdt.u32("tfdt")?)
-    } else {
-        tfdt.u64("tfdt")?
-    };
+    let mut dts = if version == 0 { u64::from(tfdt.u32("tfdt")?) } else { tfdt.u64("tfdt")? };
     while let Some((kind, trun)) = traf.next_box()? {
         if &kind == b"trun" {
             dts = parse_trun(trun, place, &defaults, track, dts, samples)?;
@@ -198,9 +178,7 @@ fn parse_trun(
             None => return trun.bad("data offset before the file"),
         }
     }
-    let mut first_flags = (flags & TRUN_FIRST_FLAGS != 0)
-        .then(|| trun.u32("first sample flags"))
-        .transpose()?;
+    let mut first_flags = (flags & TRUN_FIRST_FLAGS != 0).then(|| trun.u32("first sample flags")).transpose()?;
     if flags & (TRUN_DURATION | TRUN_SIZE | TRUN_FLAGS | TRUN_CTS) == 0 && count > 0 {
         // Such samples would take no bytes here: a lying count could ask for any amount of memory.
         return trun.bad("samples without fields of their own");
@@ -216,34 +194,18 @@ fn parse_trun(
         let sample_flags = field(TRUN_FLAGS, defaults.flags.or(first_flags), "sample flags")?;
         let sample_flags = first_flags.take().unwrap_or(sample_flags);
         let cts = field(TRUN_CTS, Some(0), "composition offset")?.to_be_bytes();
-        let cts = if version == 0 {
-            i64::from(u32::from_be_bytes(cts))
-        } else {
-            i64::from(i32::from_be_bytes(cts))
-        };
+        let cts = if version == 0 { i64::from(u32::from_be_bytes(cts)) } else { i64::from(i32::from_be_bytes(cts)) };
         let end = place.next.saturating_add(u64::from(size));
-        let (Some(pts), Some(next_dts)) = (
-            i64::try_from(dts).ok().and_then(|dts| dts.checked_add(cts)),
-            dts.checked_add(u64::from(duration)),
-        ) else {
+        let (Some(pts), Some(next_dts)) =
+            (i64::try_from(dts).ok().and_then(|dts| dts.checked_add(cts)), dts.checked_add(u64::from(duration)))
+        else {
             return trun.bad("a time out of range");
         };
         if end > place.end || place.next < place.moof {
-            return trun.bad(format!(
-                "sample at {} with {size} bytes lies outside of its chunk",
-                place.next
-            ));
+            return trun.bad(format!("sample at {} with {size} bytes lies outside of its chunk", place.next));
         }
         let sync = sample_flags & SAMPLE_IS_NON_SYNC == 0;
-        samples.push(Sample {
-            track,
-            offset: place.next,
-            size,
-            dts,
-            pts,
-            duration,
-            sync,
-        });
+        samples.push(Sample { track, offset: place.next, size, dts, pts, duration, sync });
         (place.next, dts) = (end, next_dts);
     }
     Ok(dts)
@@ -254,15 +216,7 @@ mod tests {
     use super::*;
 
     fn sample(track: usize, dts: u64, duration: u32, size: u32, cts: i64, sync: bool) -> Sample {
-        Sample {
-            track,
-            offset: 0,
-            size,
-            dts,
-            pts: i64::try_from(dts).unwrap() + cts,
-            duration,
-            sync,
-        }
+        Sample { track, offset: 0, size, dts, pts: i64::try_from(dts).unwrap() + cts, duration, sync }
     }
 
     fn chunk(samples: &[Sample]) -> (Vec<u8>, u64) {
@@ -288,12 +242,7 @@ mod tests {
             sample.offset = end - 41 + offset;
         }
         assert_eq!(parse_chunk(&bytes, 1000, end, 2).unwrap(), samples);
-        assert!(
-            parse_chunk(&bytes, 1000, end, 1)
-                .unwrap_err()
-                .what
-                .contains("track id 2")
-        );
+        assert!(parse_chunk(&bytes, 1000, end, 1).unwrap_err().what.contains("track id 2"));
         assert!(parse_chunk(&bytes, 1000, end + 1, 2).is_err());
         for length in 0..bytes.len() {
             assert!(parse_chunk(&bytes[..length], 1000, end, 2).is_err());
@@ -305,17 +254,11 @@ mod tests {
         let mut out = Vec::new();
         put_box(&mut out, *b"moof", |out| {
             put_box(out, *b"traf", |out| {
-                put_full_box(
-                    out,
-                    *b"tfhd",
-                    0,
-                    TFHD_BASE_IS_MOOF | TFHD_DURATION | TFHD_FLAGS,
-                    |out| {
-                        put_u32(out, 1);
-                        put_u32(out, 512);
-                        put_u32(out, SAMPLE_DELTA);
-                    },
-                );
+                put_full_box(out, *b"tfhd", 0, TFHD_BASE_IS_MOOF | TFHD_DURATION | TFHD_FLAGS, |out| {
+                    put_u32(out, 1);
+                    put_u32(out, 512);
+                    put_u32(out, SAMPLE_DELTA);
+                });
                 put_full_box(out, *b"tfdt", 0, 0, |out| put_u32(out, 99));
                 put_full_box(out, *b"trun", 0, TRUN_FIRST_FLAGS | TRUN_SIZE | TRUN_CTS, |out| {
                     put_u32(out, 2);
@@ -329,10 +272,7 @@ mod tests {
         put_u32(&mut out, 15);
         out.extend(b"mdat");
         let samples = parse_chunk(&out, 0, out.len() as u64 + 7, 1).unwrap();
-        assert_eq!(
-            (samples[0].dts, samples[0].pts, samples[0].sync),
-            (99, 99 + 0xffff_ffff, true)
-        );
+        assert_eq!((samples[0].dts, samples[0].pts, samples[0].sync), (99, 99 + 0xffff_ffff, true));
         assert_eq!((samples[1].dts, samples[1].pts, samples[1].sync), (611, 612, false));
         assert_eq!(samples[1].offset, out.len() as u64 + 3);
     }
@@ -342,25 +282,14 @@ mod tests {
         let mut out = Vec::new();
         put_box(&mut out, *b"moof", |out| {
             put_box(out, *b"traf", |out| {
-                put_full_box(
-                    out,
-                    *b"tfhd",
-                    0,
-                    TFHD_BASE_IS_MOOF | TFHD_DURATION | TFHD_SIZE | TFHD_FLAGS,
-                    |out| {
-                        out.extend([0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0]);
-                    },
-                );
+                put_full_box(out, *b"tfhd", 0, TFHD_BASE_IS_MOOF | TFHD_DURATION | TFHD_SIZE | TFHD_FLAGS, |out| {
+                    out.extend([0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0]);
+                });
                 put_full_box(out, *b"tfdt", 0, 0, |out| put_u32(out, 0));
                 put_full_box(out, *b"trun", 0, 0, |out| put_u32(out, u32::MAX));
             });
         });
         out.extend([0, 0, 0, 8, b'm', b'd', b'a', b't']);
-        assert!(
-            parse_chunk(&out, 0, out.len() as u64, 1)
-                .unwrap_err()
-                .what
-                .contains("without fields")
-        );
+        assert!(parse_chunk(&out, 0, out.len() as u64, 1).unwrap_err().what.contains("without fields"));
     }
 }

@@ -85,11 +85,8 @@ fn put_trak(out: &mut Vec<u8>, index: usize, track: &Track) {
             put_u16(out, 0x55c4); // language "und"
             put_u16(out, 0);
         });
-        let (handler, name): (FourCc, &[u8]) = if track.codec.is_video() {
-            (*b"vide", b"video\0")
-        } else {
-            (*b"soun", b"audio\0")
-        };
+        let (handler, name): (FourCc, &[u8]) =
+            if track.codec.is_video() { (*b"vide", b"video\0") } else { (*b"soun", b"audio\0") };
         put_full_box(out, *b"hdlr", 0, 0, |out| {
             put_u32(out, 0);
             out.extend(handler);

@@ -54,26 +54,17 @@ mod tests {
         let tracks = vec![
             Track {
                 codec: Codec::H264 { avcc: vec![1; 30] },
-                media: Media::Video {
-                    width: 640,
-                    height: 360,
-                },
+                media: Media::Video { width: 640, height: 360 },
                 timescale: 90_000,
             },
             Track {
                 codec: Codec::Aac { asc: vec![0x12, 0x10] },
-                media: Media::Audio {
-                    channels: 2,
-                    sample_rate: 44_100,
-                },
+                media: Media::Audio { channels: 2, sample_rate: 44_100 },
                 timescale: 44_100,
             },
         ];
         let mut out = Vec::new();
         put_moov(&mut out, &tracks);
-        assert_eq!(
-            parse_moov(Cursor::new(&out, 0).child(*b"moov").unwrap()).unwrap(),
-            tracks
-        );
+        assert_eq!(parse_moov(Cursor::new(&out, 0).child(*b"moov").unwrap()).unwrap(), tracks);
     }
 }

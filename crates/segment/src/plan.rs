@@ -41,10 +41,7 @@ pub(crate) fn plan<'a, D: AsRef<[u8]>>(
         what,
     };
     if frames.is_empty() || frames.len() > MAX_FRAMES {
-        return Err(bad(
-            0,
-            format!("{} frames in a chunk; 1 to {MAX_FRAMES} can be written", frames.len()),
-        ));
+        return Err(bad(0, format!("{} frames in a chunk; 1 to {MAX_FRAMES} can be written", frames.len())));
     }
     if let Some(at) = frames.iter().position(|frame| frame.track >= tracks.len()) {
         return Err(bad(at, format!("there are only {} tracks", tracks.len())));
@@ -65,11 +62,7 @@ pub(crate) fn plan<'a, D: AsRef<[u8]>>(
         last_dts_ns: last_dts_ns.to_vec(),
     };
     for (index, track) in tracks.iter().enumerate() {
-        let mut of_track = frames
-            .iter()
-            .enumerate()
-            .filter(|(_, frame)| frame.track == index)
-            .peekable();
+        let mut of_track = frames.iter().enumerate().filter(|(_, frame)| frame.track == index).peekable();
         while let Some((at, frame)) = of_track.next() {
             let next = of_track.peek().map(|(_, next)| next.dts_ns);
             plan.add(frame, next, track.timescale).map_err(|what| bad(at, what))?;
@@ -87,10 +80,7 @@ impl<'a> Plan<'a> {
     ) -> std::result::Result<(), String> {
         let last = &mut self.last_dts_ns[frame.track];
         if let Some(last) = last.filter(|last| *last > frame.dts_ns) {
-            return Err(format!(
-                "decode time {} ns is before the frame before it, {last} ns",
-                frame.dts_ns
-            ));
+            return Err(format!("decode time {} ns is before the frame before it, {last} ns", frame.dts_ns));
         }
         *last = Some(frame.dts_ns);
         // Each time is converted from the file's start, so that rounding never adds up.
@@ -99,10 +89,7 @@ impl<'a> Plan<'a> {
         let (dts, pts) = (ticks(frame.dts_ns), ticks(frame.pts_ns));
         let end = ticks(next_dts_ns.unwrap_or(frame.dts_ns.saturating_add(frame.duration_ns)));
         if dts < 0 {
-            return Err(format!(
-                "decode time {} ns is before the file's start, {base_ns} ns",
-                frame.dts_ns
-            ));
+            return Err(format!("decode time {} ns is before the file's start, {base_ns} ns", frame.dts_ns));
         }
         if i32::try_from(pts - dts).is_err() {
             return Err(format!(
@@ -115,24 +102,11 @@ impl<'a> Plan<'a> {
         let duration = duration.map_err(|_| format!("it would last {} ticks, more than 32 bits", end - dts))?;
         let data = frame.data.as_ref();
         self.media_bytes += data.len() as u64;
-        let size = u32::try_from(data.len())
-            .ok()
-            .filter(|_| self.media_bytes <= MAX_MEDIA_BYTES);
+        let size = u32::try_from(data.len()).ok().filter(|_| self.media_bytes <= MAX_MEDIA_BYTES);
         let size = size.ok_or_else(|| format!("the chunk has more than {MAX_MEDIA_BYTES} bytes"))?;
         let out_of_range = |_| format!("decode time {} ns is out of range", frame.dts_ns);
-        let (dts, pts) = (
-            u64::try_from(dts).map_err(out_of_range)?,
-            i64::try_from(pts).map_err(out_of_range)?,
-        );
-        self.samples.push(Sample {
-            track: frame.track,
-            offset: 0,
-            size,
-            dts,
-            pts,
-            duration,
-            sync: frame.sync,
-        });
+        let (dts, pts) = (u64::try_from(dts).map_err(out_of_range)?, i64::try_from(pts).map_err(out_of_range)?);
+        self.samples.push(Sample { track: frame.track, offset: 0, size, dts, pts, duration, sync: frame.sync });
         self.data.push(data);
         self.frames_per_track[frame.track] += 1;
         Ok(())

@@ -109,11 +109,7 @@ impl Reader {
     /// not closed, every chunk's digest is checked, and the walk ends before the first that is not whole.
     #[must_use]
     pub fn chunks(&self) -> Chunks<'_> {
-        Chunks {
-            reader: self,
-            scan: Scan::new(&self.source, &self.head, self.ledger.is_some()),
-            done: false,
-        }
+        Chunks { reader: self, scan: Scan::new(&self.source, &self.head, self.ledger.is_some()), done: false }
     }
 
     /// Reads the bytes of a sample into `out`, in place of what it held.
@@ -141,26 +137,17 @@ fn find_ledger(source: &Source, head: &Head) -> Result<Option<LedgerBox>> {
     let Some(mfra_bytes) = parse_mfro(&source.read_up_to(tail_offset, MFRO_BYTES)?) else {
         return Ok(None);
     };
-    let Some(end) = source
-        .len()
-        .checked_sub(mfra_bytes)
-        .filter(|end| *end >= head.bytes + 4)
-    else {
+    let Some(end) = source.len().checked_sub(mfra_bytes).filter(|end| *end >= head.bytes + 4) else {
         return Ok(None);
     };
     let size = source.read(end - 4, 4)?;
     let size = u64::from(u32::from_be_bytes([size[0], size[1], size[2], size[3]]));
-    let Some(offset) = end
-        .checked_sub(size)
-        .filter(|offset| *offset >= head.bytes && size <= MAX_LEDGER_BYTES)
-    else {
+    let Some(offset) = end.checked_sub(size).filter(|offset| *offset >= head.bytes && size <= MAX_LEDGER_BYTES) else {
         return Ok(None);
     };
     let data = source.read(offset, size)?;
     let whole = peek_uuid(&data, &LEDGER_UUID) == Some(size);
-    Ok(whole
-        .then(|| LedgerBox::parse(&data, offset, head.identity.file_id))
-        .flatten())
+    Ok(whole.then(|| LedgerBox::parse(&data, offset, head.identity.file_id)).flatten())
 }
 
 /// Iterator over the chunks of a file.

@@ -76,11 +76,7 @@ impl fmt::Display for Recovered {
             Outcome::Cut(cut) => {
                 write!(f, "{path}: recovered with {frames} safe frames")?;
                 if cut.frames > 0 {
-                    write!(
-                        f,
-                        "; a torn chunk of {} frames that were not safe yet was cut",
-                        cut.frames
-                    )?;
+                    write!(f, "; a torn chunk of {} frames that were not safe yet was cut", cut.frames)?;
                 }
                 match self.ledger.as_ref().map_or(0, |ledger| ledger.holes.len()) {
                     0 => Ok(()),
@@ -89,11 +85,7 @@ impl fmt::Display for Recovered {
             }
             Outcome::Closed => write!(f, "{path}: was complete with {frames} frames, only its name was not"),
             Outcome::Empty => write!(f, "{path}: nothing in it was ever safe; set aside"),
-            Outcome::Recycled => write!(
-                f,
-                "{}: never written; its blocks are in the pool again",
-                self.from.display()
-            ),
+            Outcome::Recycled => write!(f, "{}: never written; its blocks are in the pool again", self.from.display()),
             Outcome::Unrecoverable { why } => write!(f, "{path}: set aside, its head cannot be read: {why}"),
         }
     }
@@ -107,11 +99,7 @@ impl fmt::Display for Recovered {
 /// unharmed in every case.
 pub fn recover(part: &Path, pool: Option<&Pool>) -> Result<Recovered> {
     let path = final_name(part)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(part)
-        .map_err(|e| Error::io(part, 0, "open", e))?;
+    let file = OpenOptions::new().read(true).write(true).open(part).map_err(|e| Error::io(part, 0, "open", e))?;
     match durable::try_lock(&file) {
         Ok(true) => (),
         Ok(false) => return Err(Error::Busy { path: part.to_owned() }),
@@ -131,12 +119,7 @@ pub fn recover(part: &Path, pool: Option<&Pool>) -> Result<Recovered> {
             if is_blank(&source)? {
                 return set_aside(part, "empty", Outcome::Empty, None);
             }
-            return set_aside(
-                part,
-                "unrecoverable",
-                Outcome::Unrecoverable { why: error.to_string() },
-                None,
-            );
+            return set_aside(part, "unrecoverable", Outcome::Unrecoverable { why: error.to_string() }, None);
         }
         Err(error) => return Err(error),
     };
@@ -175,22 +158,12 @@ fn final_name(part: &Path) -> Result<PathBuf> {
     let suffix = crate::PART_SUFFIX.trim_start_matches('.');
     match part.extension() {
         Some(extension) if extension == suffix => Ok(part.with_extension("")),
-        _ => Err(Error::NotASegment {
-            path: part.to_owned(),
-            what: "recovery is for *.part files".into(),
-        }),
+        _ => Err(Error::NotASegment { path: part.to_owned(), what: "recovery is for *.part files".into() }),
     }
 }
 
 fn plain(part: &Path, path: PathBuf, outcome: Outcome, identity: Option<Identity>) -> Recovered {
-    Recovered {
-        from: part.to_owned(),
-        path,
-        outcome,
-        identity,
-        ledger: None,
-        digest: None,
-    }
+    Recovered { from: part.to_owned(), path, outcome, identity, ledger: None, digest: None }
 }
 
 /// Renames `x.mp4.part` to `x.mp4.<suffix>`, with a number if there is one already.
@@ -198,11 +171,7 @@ fn set_aside(part: &Path, suffix: &str, outcome: Outcome, identity: Option<Ident
     let stem = final_name(part)?.into_os_string();
     for attempt in 0_u32.. {
         let mut name = stem.clone();
-        name.push(if attempt == 0 {
-            format!(".{suffix}")
-        } else {
-            format!(".{attempt}.{suffix}")
-        });
+        name.push(if attempt == 0 { format!(".{suffix}") } else { format!(".{attempt}.{suffix}") });
         let path = PathBuf::from(name);
         match durable::rename_new(part, &path) {
             Ok(()) => return Ok(plain(part, path, outcome, identity)),
@@ -296,10 +265,7 @@ impl Survey {
         let hole = match doubt {
             Doubt::Hole(hole) => hole,
             Doubt::Chunk(found) => {
-                let hole = Hole {
-                    offset: found.seal.offset,
-                    bytes: found.end - found.seal.offset,
-                };
+                let hole = Hole { offset: found.seal.offset, bytes: found.end - found.seal.offset };
                 match load_chunk(source, head, &found) {
                     // Its structure is sound: most of it will play.
                     Ok(chunk) => {
@@ -329,11 +295,7 @@ impl Survey {
 }
 
 fn close(source: &Source, head: Head, mut survey: Survey, part: &Path, path: PathBuf) -> Result<Recovered> {
-    let cut = Cut {
-        offset: survey.end,
-        bytes: source.len() - survey.end,
-        frames: survey.cut_frames,
-    };
+    let cut = Cut { offset: survey.end, bytes: source.len() - survey.end, frames: survey.cut_frames };
     let outcome = match survey.ledger.take() {
         // The ledger was written by somebody who knew more: keep it as it is.
         Some(ledger) => {
@@ -357,12 +319,7 @@ fn close(source: &Source, head: Head, mut survey: Survey, part: &Path, path: Pat
         }
         durable::write_all_at(source.file(), part, gap.offset, &mut [IoSlice::new(&header)])?;
     }
-    let finish = Finish {
-        file: source.file(),
-        part,
-        path: &path,
-        offset: survey.end,
-    };
+    let finish = Finish { file: source.file(), part, path: &path, offset: survey.end };
     let (digest, _) = finish.run(head.identity.file_id, survey.chain, &survey.tally)?;
     Ok(Recovered {
         from: part.to_owned(),

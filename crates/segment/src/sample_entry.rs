@@ -11,10 +11,7 @@ const MAX_CONFIG_BYTES: usize = 64 * 1024;
 pub(crate) fn check(track: &Track) -> Result<(), String> {
     let config = track.codec.config();
     if config.len() > MAX_CONFIG_BYTES {
-        return Err(format!(
-            "{} bytes of codec configuration, at most {MAX_CONFIG_BYTES}",
-            config.len()
-        ));
+        return Err(format!("{} bytes of codec configuration, at most {MAX_CONFIG_BYTES}", config.len()));
     }
     let least = match track.codec {
         Codec::H264 { .. } => 7,
@@ -25,20 +22,14 @@ pub(crate) fn check(track: &Track) -> Result<(), String> {
     };
     if config.len() < least {
         let name = track.codec.name();
-        return Err(format!(
-            "{name} needs a configuration record of at least {least} bytes, got {}",
-            config.len()
-        ));
+        return Err(format!("{name} needs a configuration record of at least {least} bytes, got {}", config.len()));
     }
     match track.media {
         Media::Video { width, height } if !track.codec.is_video() || width == 0 || height == 0 => {
             Err(format!("{} with pictures of {width}×{height}", track.codec.name()))
         }
         Media::Audio { channels, sample_rate } if track.codec.is_video() || channels == 0 || sample_rate == 0 => {
-            Err(format!(
-                "{} with {channels} audio channels at {sample_rate} Hz",
-                track.codec.name()
-            ))
+            Err(format!("{} with {channels} audio channels at {sample_rate} Hz", track.codec.name()))
         }
         _ if track.timescale == 0 => Err("timescale 0".into()),
         _ => Ok(()),
@@ -139,49 +130,25 @@ pub(crate) fn parse_stsd(mut stsd: Cursor<'_>, timescale: u32) -> Parsed<Track> 
     let (codec, media) = match &kind {
         b"avc1" | b"avc3" => {
             let media = visual(&mut entry)?;
-            (
-                Codec::H264 {
-                    avcc: entry.child(*b"avcC")?.rest().to_vec(),
-                },
-                media,
-            )
+            (Codec::H264 { avcc: entry.child(*b"avcC")?.rest().to_vec() }, media)
         }
         b"hvc1" | b"hev1" => {
             let media = visual(&mut entry)?;
-            (
-                Codec::H265 {
-                    hvcc: entry.child(*b"hvcC")?.rest().to_vec(),
-                },
-                media,
-            )
+            (Codec::H265 { hvcc: entry.child(*b"hvcC")?.rest().to_vec() }, media)
         }
         b"mp4a" => {
             let media = audio(&mut entry, timescale)?;
-            (
-                Codec::Aac {
-                    asc: parse_esds(entry.child(*b"esds")?)?,
-                },
-                media,
-            )
+            (Codec::Aac { asc: parse_esds(entry.child(*b"esds")?)? }, media)
         }
         b"Opus" => {
             let media = audio(&mut entry, timescale)?;
-            (
-                Codec::Opus {
-                    dops: entry.child(*b"dOps")?.rest().to_vec(),
-                },
-                media,
-            )
+            (Codec::Opus { dops: entry.child(*b"dOps")?.rest().to_vec() }, media)
         }
         b"alaw" => (Codec::Pcma, audio(&mut entry, timescale)?),
         b"ulaw" => (Codec::Pcmu, audio(&mut entry, timescale)?),
         _ => return entry.bad(format!("unknown sample entry {}", printable(kind))),
     };
-    let track = Track {
-        codec,
-        media,
-        timescale,
-    };
+    let track = Track { codec, media, timescale };
     match check(&track) {
         Ok(()) => Ok(track),
         Err(what) => entry.bad(what),
@@ -237,35 +204,16 @@ mod tests {
     use super::*;
 
     fn track(codec: Codec, media: Media, timescale: u32) -> Track {
-        Track {
-            codec,
-            media,
-            timescale,
-        }
+        Track { codec, media, timescale }
     }
 
     #[test]
     fn every_codec_reads_back() {
-        let video = Media::Video {
-            width: 1920,
-            height: 1080,
-        };
+        let video = Media::Video { width: 1920, height: 1080 };
         let audio = |channels, sample_rate| Media::Audio { channels, sample_rate };
         for track in [
-            track(
-                Codec::H264 {
-                    avcc: (0..40).collect(),
-                },
-                video,
-                90_000,
-            ),
-            track(
-                Codec::H265 {
-                    hvcc: (0..200).collect(),
-                },
-                video,
-                90_000,
-            ),
+            track(Codec::H264 { avcc: (0..40).collect() }, video, 90_000),
+            track(Codec::H265 { hvcc: (0..200).collect() }, video, 90_000),
             track(Codec::Aac { asc: vec![0x11, 0x90] }, audio(2, 48_000), 48_000),
             track(Codec::Aac { asc: vec![7; 300] }, audio(2, 96_000), 96_000),
             track(Codec::Opus { dops: vec![0; 11] }, audio(2, 48_000), 48_000),
@@ -287,17 +235,7 @@ mod tests {
         assert!(check(&track(Codec::H264 { avcc: vec![] }, video, 90_000)).is_err());
         assert!(check(&track(Codec::H264 { avcc: vec![0; 7] }, video, 0)).is_err());
         assert!(check(&track(Codec::Pcma, video, 8000)).is_err());
-        assert!(
-            check(&track(
-                Codec::Pcma,
-                Media::Audio {
-                    channels: 0,
-                    sample_rate: 8000
-                },
-                8000
-            ))
-            .is_err()
-        );
+        assert!(check(&track(Codec::Pcma, Media::Audio { channels: 0, sample_rate: 8000 }, 8000)).is_err());
         assert!(check(&track(Codec::H265 { hvcc: vec![0; 70_000] }, video, 90_000)).is_err());
     }
 }

@@ -36,20 +36,13 @@ pub(crate) struct Head {
 /// Reads `ftyp`, identity and `moov`.
 pub(crate) fn read_head(source: &Source) -> Result<Head> {
     if source.len() == 0 {
-        return Err(Error::Empty {
-            path: source.path().to_owned(),
-        });
+        return Err(Error::Empty { path: source.path().to_owned() });
     }
     let start = source.read_up_to(0, FIRST_READ_BYTES)?;
     if recycle::is_marked(&start) {
-        return Err(Error::Recycled {
-            path: source.path().to_owned(),
-        });
+        return Err(Error::Recycled { path: source.path().to_owned() });
     }
-    let not_a_segment = |what: String| Error::NotASegment {
-        path: source.path().to_owned(),
-        what,
-    };
+    let not_a_segment = |what: String| Error::NotASegment { path: source.path().to_owned(), what };
     let mut ends = [0_u64; 3];
     let mut offset = 0;
     for (end, kind) in ends.iter_mut().zip([*b"ftyp", *b"uuid", *b"moov"]) {
@@ -57,10 +50,7 @@ pub(crate) fn read_head(source: &Source) -> Result<Head> {
         let header = header.ok_or_else(|| not_a_segment(format!("no {} box at byte {offset}", printable(kind))))?;
         if header.kind != kind {
             let found = printable(header.kind);
-            return Err(not_a_segment(format!(
-                "{found} where {} was expected, at byte {offset}",
-                printable(kind)
-            )));
+            return Err(not_a_segment(format!("{found} where {} was expected, at byte {offset}", printable(kind))));
         }
         offset = offset.saturating_add(header.bytes);
         *end = offset;
@@ -71,25 +61,15 @@ pub(crate) fn read_head(source: &Source) -> Result<Head> {
     let bytes = source.read(0, offset)?;
     let mut cursor = Cursor::new(&bytes, 0);
     let bad = |bad| Error::bad(source.path(), bad);
-    let mut content = || {
-        cursor
-            .next_box()
-            .map_err(bad)?
-            .map(|(_, content)| content)
-            .ok_or_else(|| not_a_segment("".into()))
-    };
+    let mut content =
+        || cursor.next_box().map_err(bad)?.map(|(_, content)| content).ok_or_else(|| not_a_segment("".into()));
     let (_, mut identity, moov) = (content()?, content()?, content()?);
     if identity.array::<16>("box type").map_err(bad)? != IDENTITY_UUID {
         return Err(not_a_segment("the second box is not an identity".into()));
     }
     let identity = Identity::parse(source.path(), identity)?;
     let tracks = parse_moov(moov).map_err(bad)?;
-    Ok(Head {
-        identity,
-        tracks,
-        chain: chain_start(&bytes),
-        bytes: offset,
-    })
+    Ok(Head { identity, tracks, chain: chain_start(&bytes), bytes: offset })
 }
 
 /// A chunk whose seal is whole and belongs here.
@@ -110,7 +90,10 @@ pub(crate) enum Item {
     /// A seal whose chunk would reach beyond the end of the file.
     Torn(Found),
     /// Bytes that are nothing, with something of ours behind them.
-    Hole { offset: u64, bytes: u64 },
+    Hole {
+        offset: u64,
+        bytes: u64,
+    },
     Ledger {
         offset: u64,
         ledger: LedgerBox,
@@ -132,15 +115,7 @@ pub(crate) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(source: &'a Source, head: &'a Head, search: bool) -> Self {
-        Self {
-            source,
-            head,
-            search,
-            offset: head.bytes,
-            chain: head.chain,
-            sequence: 0,
-            done: false,
-        }
+        Self { source, head, search, offset: head.bytes, chain: head.chain, sequence: 0, done: false }
     }
 
     /// The next thing that belongs to the file; `None` when nothing more does.
@@ -154,10 +129,7 @@ impl<'a> Scan<'a> {
         if self.search
             && let Some(offset) = self.search_from(self.offset + 1)?
         {
-            let hole = Item::Hole {
-                offset: self.offset,
-                bytes: offset - self.offset,
-            };
+            let hole = Item::Hole { offset: self.offset, bytes: offset - self.offset };
             self.offset = offset;
             return Ok(Some(hole));
         }
@@ -202,31 +174,15 @@ impl<'a> Scan<'a> {
             }
             let payload_offset = offset + bytes;
             let end = payload_offset.saturating_add(seal.payload_bytes);
-            let found = Found {
-                seal,
-                payload_offset,
-                end,
-                chained: false,
-            };
-            let item = if end <= self.source.len() {
-                Item::Chunk(found)
-            } else {
-                Item::Torn(found)
-            };
+            let found = Found { seal, payload_offset, end, chained: false };
+            let item = if end <= self.source.len() { Item::Chunk(found) } else { Item::Torn(found) };
             return Ok(Some((item, chain)));
         }
         if let Some(bytes) = peek_uuid(&data, &LEDGER_UUID).filter(|bytes| *bytes <= MAX_LEDGER_BYTES) {
             data = self.source.read_up_to(offset, bytes)?;
             return Ok(LedgerBox::parse(&data, offset, file_id).map(|ledger| {
                 let digest = ledger.digest;
-                (
-                    Item::Ledger {
-                        offset,
-                        ledger,
-                        chained: false,
-                    },
-                    digest,
-                )
+                (Item::Ledger { offset, ledger, chained: false }, digest)
             }));
         }
         Ok(None)
@@ -242,9 +198,7 @@ impl<'a> Scan<'a> {
             let mut at = 0;
             while let Some(found) = data[at..].iter().position(|byte| *byte == id[0]) {
                 let place = at + found;
-                let candidate = (offset + place as u64)
-                    .checked_sub(FILE_ID_AT as u64)
-                    .filter(|place| *place >= start);
+                let candidate = (offset + place as u64).checked_sub(FILE_ID_AT as u64).filter(|place| *place >= start);
                 if data[place..].starts_with(&id)
                     && let Some(candidate) = candidate
                     && self.item_at(candidate)?.is_some()

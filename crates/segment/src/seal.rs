@@ -17,9 +17,8 @@ use crate::types::{Digest, FileId};
 use serde::{Deserialize, Serialize};
 
 /// Type of the seal's `uuid` box.
-pub(crate) const SEAL_UUID: [u8; 16] = [
-    0xc4, 0xfd, 0x13, 0x21, 0xda, 0xfa, 0x4f, 0x33, 0xa3, 0x66, 0x9b, 0xbd, 0xe9, 0x9b, 0xe8, 0xfc,
-];
+pub(crate) const SEAL_UUID: [u8; 16] =
+    [0xc4, 0xfd, 0x13, 0x21, 0xda, 0xfa, 0x4f, 0x33, 0xa3, 0x66, 0x9b, 0xbd, 0xe9, 0x9b, 0xe8, 0xfc];
 
 /// Version 1, no flags.
 pub(crate) const VERSION_FLAGS: [u8; 4] = [1, 0, 0, 0];
@@ -38,13 +37,7 @@ const SEAL_DOMAIN: &[u8] = b"holdfast seal v1";
 
 /// The chain value that the head of a file starts with.
 pub(crate) fn chain_start(header: &[u8]) -> Digest {
-    Digest(
-        *blake3::Hasher::new()
-            .update(HEADER_DOMAIN)
-            .update(header)
-            .finalize()
-            .as_bytes(),
-    )
+    Digest(*blake3::Hasher::new().update(HEADER_DOMAIN).update(header).finalize().as_bytes())
 }
 
 /// What happened since the chunk before; kept in the seal so that a crash does not lose it.
@@ -130,13 +123,7 @@ impl Seal {
     }
 
     fn chain(content: &[u8]) -> Digest {
-        Digest(
-            *blake3::Hasher::new()
-                .update(SEAL_DOMAIN)
-                .update(content)
-                .finalize()
-                .as_bytes(),
-        )
+        Digest(*blake3::Hasher::new().update(SEAL_DOMAIN).update(content).finalize().as_bytes())
     }
 
     /// Reads a whole seal box that stands at `offset` of file `file_id`; `None` if it is anything else or damaged in
@@ -165,16 +152,7 @@ impl Seal {
         let frames = (0..tracks).map(|_| content.u32("").ok()).collect::<Option<Vec<_>>>()?;
         let notes = content.u32("").ok()?;
         let notes = content.take(usize::try_from(notes).ok()?, "").ok()?.to_vec();
-        let seal = Self {
-            file_id,
-            offset,
-            sequence,
-            previous_chain,
-            payload_bytes,
-            payload_digest,
-            frames,
-            notes,
-        };
+        let seal = Self { file_id, offset, sequence, previous_chain, payload_bytes, payload_digest, frames, notes };
         content.rest().is_empty().then_some(seal)
     }
 }
@@ -227,22 +205,9 @@ mod tests {
 
     #[test]
     fn notes_that_do_not_fit_wait() {
-        let gap = Gap {
-            cause: GapCause::SourceLost,
-            start_mono_ns: 1,
-            duration_ns: 2,
-            frames_lost: 3,
-        };
-        let mark = Mark {
-            mono_ns: 1,
-            wall_ns: 2,
-            text: "x".repeat(1000),
-        };
-        let notes = Notes {
-            gaps: vec![gap; 100],
-            marks: vec![mark; 1000],
-            counts: Some(Counts::default()),
-        };
+        let gap = Gap { cause: GapCause::SourceLost, start_mono_ns: 1, duration_ns: 2, frames_lost: 3 };
+        let mark = Mark { mono_ns: 1, wall_ns: 2, text: "x".repeat(1000) };
+        let notes = Notes { gaps: vec![gap; 100], marks: vec![mark; 1000], counts: Some(Counts::default()) };
         let (json, gaps, marks) = notes.to_json();
         assert!(json.len() <= MAX_NOTES_BYTES && gaps > 0 && marks > 0 && marks < 1000);
         let read: Notes = serde_json::from_slice(&json).unwrap();

@@ -22,16 +22,9 @@ impl Source {
     pub(crate) fn new(file: File, path: &Path) -> Result<Self> {
         let meta = file.metadata().map_err(|error| Error::io(path, 0, "look at", error))?;
         if !meta.is_file() {
-            return Err(Error::NotASegment {
-                path: path.to_owned(),
-                what: "not a regular file".into(),
-            });
+            return Err(Error::NotASegment { path: path.to_owned(), what: "not a regular file".into() });
         }
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            len: meta.len(),
-        })
+        Ok(Self { file, path: path.to_owned(), len: meta.len() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -47,11 +40,7 @@ impl Source {
     }
 
     pub(crate) fn malformed<T>(&self, offset: u64, what: impl Into<String>) -> Result<T> {
-        Err(Error::Malformed {
-            path: self.path.clone(),
-            offset,
-            what: what.into(),
-        })
+        Err(Error::Malformed { path: self.path.clone(), offset, what: what.into() })
     }
 
     /// Exactly these bytes.
@@ -69,9 +58,7 @@ impl Source {
         };
         out.clear();
         out.resize(length, 0);
-        self.file
-            .read_exact_at(out, offset)
-            .map_err(|error| Error::io(&self.path, offset, "read", error))
+        self.file.read_exact_at(out, offset).map_err(|error| Error::io(&self.path, offset, "read", error))
     }
 
     /// These bytes, or fewer at the end of the file.

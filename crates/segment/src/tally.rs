@@ -52,12 +52,7 @@ impl Tally {
                 || self.ledger.tracks[sample.track].sync_frames < self.ledger.tracks[sample.track].frames;
             if sample.sync && sample.track == self.index_track && first {
                 let time = u64::try_from(sample.pts.max(0)).unwrap_or(0);
-                self.index.push(Entry {
-                    time,
-                    moof_offset,
-                    traf: place.traf,
-                    sample: place.sample,
-                });
+                self.index.push(Entry { time, moof_offset, traf: place.traf, sample: place.sample });
             }
         }
         self.note(notes);
@@ -125,10 +120,7 @@ impl Places {
     fn next(&mut self, track: usize) -> Place {
         if self.track != Some(track) {
             self.track = Some(track);
-            self.place = Place {
-                traf: self.place.traf + 1,
-                sample: 0,
-            };
+            self.place = Place { traf: self.place.traf + 1, sample: 0 };
         }
         self.place.sample += 1;
         self.place

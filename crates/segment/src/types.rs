@@ -208,11 +208,7 @@ impl FileId {
         let mut bytes = [0; 16];
         let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
         // Requests of up to 256 bytes are never cut short, says getrandom(2).
-        if filled == bytes.len() {
-            Ok(Self(bytes))
-        } else {
-            Err(std::io::ErrorKind::UnexpectedEof.into())
-        }
+        if filled == bytes.len() { Ok(Self(bytes)) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
     }
 }
 
@@ -252,10 +248,7 @@ mod tests {
     fn ids_read_back() {
         let id = FileId::random().unwrap();
         assert_eq!(id.to_string().parse::<FileId>().unwrap(), id);
-        assert_eq!(
-            "295aa16c-1f64-4987-a4f8-84f201720465".parse::<BootId>().unwrap().0[..2],
-            [0x29, 0x5a]
-        );
+        assert_eq!("295aa16c-1f64-4987-a4f8-84f201720465".parse::<BootId>().unwrap().0[..2], [0x29, 0x5a]);
         assert!("29".parse::<BootId>().is_err());
         assert!("295aa16c1f644987a4f884f20172046500".parse::<BootId>().is_err());
         assert!("zz5aa16c1f644987a4f884f201720465".parse::<BootId>().is_err());

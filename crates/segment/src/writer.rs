@@ -36,11 +36,7 @@ pub struct WriteOptions {
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        Self {
-            preallocate_bytes: 64 * 1024 * 1024,
-            recycle: None,
-            sync: true,
-        }
+        Self { preallocate_bytes: 64 * 1024 * 1024, recycle: None, sync: true }
     }
 }
 
@@ -217,10 +213,7 @@ impl Writer {
     /// dropped what it could not write.
     pub fn append<D: AsRef<[u8]>>(&mut self, frames: &[Frame<D>]) -> Result<Safe> {
         if self.poisoned {
-            return Err(Error::Poisoned {
-                path: self.part.clone(),
-                safe_bytes: self.length,
-            });
+            return Err(Error::Poisoned { path: self.part.clone(), safe_bytes: self.length });
         }
         let base_ns = self.chain.map(|_| self.identity.start_mono_ns);
         let plan = plan(&self.part, &self.tracks, &self.last_dts_ns, base_ns, frames)?;
@@ -258,10 +251,7 @@ impl Writer {
         let sequence = self.tally.ledger().chunks + 1;
         put_moof(&mut self.payload, sequence, &plan.samples);
         let mdat_bytes = plan.media_bytes + 8;
-        put_u32(
-            &mut self.payload,
-            u32::try_from(mdat_bytes).expect("the plan is below 2 GiB"),
-        );
+        put_u32(&mut self.payload, u32::try_from(mdat_bytes).expect("the plan is below 2 GiB"));
         self.payload.extend(b"mdat");
         let mut digest = blake3::Hasher::new();
         digest.update(&self.payload);
@@ -290,12 +280,7 @@ impl Writer {
         let chain = seal.put(&mut self.front);
         let moof_offset = self.length + self.front.len() as u64;
         self.front.extend(&self.payload);
-        Front {
-            chain,
-            moof_offset,
-            gaps,
-            marks,
-        }
+        Front { chain, moof_offset, gaps, marks }
     }
 
     /// Writes and syncs; nothing of the writer's books changes. Returns how long each took.
@@ -314,10 +299,7 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<()> {
-        let synced = self
-            .file
-            .sync_data()
-            .map_err(|error| Error::io(&self.part, self.length, "sync", error));
+        let synced = self.file.sync_data().map_err(|error| Error::io(&self.part, self.length, "sync", error));
         // The name must be as durable as the bytes before the first of them are called safe.
         let synced = match self.name_is_durable {
             true => synced,
@@ -360,12 +342,7 @@ impl Writer {
         let pending = std::mem::take(&mut self.pending);
         self.tally.note(pending);
         self.tally.ledger_mut().reason = reason;
-        let finish = Finish {
-            file: &self.file,
-            part: &self.part,
-            path: &self.path,
-            offset: self.length,
-        };
+        let finish = Finish { file: &self.file, part: &self.part, path: &self.path, offset: self.length };
         let (digest, file_bytes) = finish.run(self.identity.file_id, chain, &self.tally)?;
         Ok(Closed {
             file_id: self.identity.file_id,

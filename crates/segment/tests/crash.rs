@@ -16,14 +16,9 @@ const NAME: &str = "000001_20261121T071503Z.mp4";
 /// A recording that is not closed: its bytes, and where each chunk ends.
 fn recording(identity: Identity, chunks: u64, fill: u8) -> (Vec<u8>, Vec<usize>) {
     let dir = scratch();
-    let options = WriteOptions {
-        sync: false,
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { sync: false, ..WriteOptions::default() };
     let mut writer = Writer::create(dir.path(), NAME, identity, tracks(), &options).unwrap();
-    let ends = (0..chunks)
-        .map(|n| writer.append(&chunk(n, fill)).unwrap().file_bytes.try_into().unwrap())
-        .collect();
+    let ends = (0..chunks).map(|n| writer.append(&chunk(n, fill)).unwrap().file_bytes.try_into().unwrap()).collect();
     (std::fs::read(writer.part_path()).unwrap(), ends)
 }
 
@@ -65,10 +60,7 @@ fn recovers_to(bytes: &[u8], chunks: u64, fill: u8) {
         assert_eq!(report.closed, Some(CloseReason::Recovered));
         assert_eq!(report.digest, recovered.digest);
     } else {
-        assert!(
-            matches!(recovered.outcome, Outcome::Empty | Outcome::Unrecoverable { .. }),
-            "{recovered}"
-        );
+        assert!(matches!(recovered.outcome, Outcome::Empty | Outcome::Unrecoverable { .. }), "{recovered}");
         assert_eq!(std::fs::read(&recovered.path).unwrap(), bytes);
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -99,13 +91,8 @@ fn what_was_cut_stands_in_the_ledger() {
     let (bytes, ends) = recording(identity(1), 4, 1);
     let dir = scratch();
     let recovered = recover::recover(&part(dir.path(), &bytes[..ends[3] - 1]), None).unwrap();
-    let Outcome::Cut(cut) = recovered.outcome else {
-        panic!("{recovered}")
-    };
-    assert_eq!(
-        (cut.offset, cut.bytes),
-        (ends[2] as u64, (ends[3] - 1 - ends[2]) as u64)
-    );
+    let Outcome::Cut(cut) = recovered.outcome else { panic!("{recovered}") };
+    assert_eq!((cut.offset, cut.bytes), (ends[2] as u64, (ends[3] - 1 - ends[2]) as u64));
     assert_eq!(cut.frames, 15);
     assert_eq!(recovered.ledger.unwrap().cut, Some(cut));
     assert_eq!(Reader::open(&recovered.path).unwrap().ledger().unwrap().cut, Some(cut));
@@ -127,14 +114,7 @@ fn old_footage_that_begins_exactly_where_the_new_ends_never_passes() {
     recovers_to(&torn, 3, 0x22);
     // Nor when the reader looks at it before recovery does.
     let dir = scratch();
-    assert_eq!(
-        Reader::open(&part(dir.path(), &torn))
-            .unwrap()
-            .chunks()
-            .map(Result::unwrap)
-            .count(),
-        3
-    );
+    assert_eq!(Reader::open(&part(dir.path(), &torn)).unwrap().chunks().map(Result::unwrap).count(), 3);
     // Nor when a whole old file with its ledger and index stands there.
     let mut writer = Writer::create(dir.path(), "old.mp4", identity(1), tracks(), &WriteOptions::default()).unwrap();
     (0..8).for_each(|n| drop(writer.append(&chunk(n, 0x11))));
@@ -169,11 +149,7 @@ fn a_file_that_was_complete_but_for_its_name_keeps_its_ledger() {
     let dir = scratch();
     let mut writer = Writer::create(dir.path(), NAME, identity(1), tracks(), &WriteOptions::default()).unwrap();
     writer.append(&chunk(0, 9)).unwrap();
-    writer.note_mark(Mark {
-        mono_ns: 1,
-        wall_ns: 1,
-        text: "after the last chunk".into(),
-    });
+    writer.note_mark(Mark { mono_ns: 1, wall_ns: 1, text: "after the last chunk".into() });
     let closed = writer.close(CloseReason::Stop).unwrap();
     let bytes = std::fs::read(&closed.path).unwrap();
     std::fs::remove_file(&closed.path).unwrap();
@@ -223,20 +199,14 @@ fn parts_without_footage_are_set_aside_or_given_back() {
     // Taken from the pool, and the power went.
     let closed = part(dir.path(), &bytes);
     pool.retire(&closed).unwrap();
-    let options = WriteOptions {
-        recycle: Some(pool.clone()),
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { recycle: Some(pool.clone()), ..WriteOptions::default() };
     let writer = Writer::create(dir.path(), NAME, identity(1), tracks(), &options).unwrap();
     assert!(writer.is_recycled() && pool.files().unwrap().is_empty());
     let taken = writer.part_path().to_owned();
     assert!(matches!(recover::recover(&taken, Some(&pool)), Err(Error::Busy { .. })));
     drop(writer);
     assert_eq!(recover::scan_tree(dir.path()).unwrap(), std::slice::from_ref(&taken));
-    assert_eq!(
-        recover::recover(&taken, Some(&pool)).unwrap().outcome,
-        Outcome::Recycled
-    );
+    assert_eq!(recover::recover(&taken, Some(&pool)).unwrap().outcome, Outcome::Recycled);
     assert_eq!(pool.files().unwrap().len(), 1);
     // Taken, and nothing came: closing gives it back too.
     let writer = Writer::create(dir.path(), NAME, identity(1), tracks(), &options).unwrap();
@@ -256,10 +226,7 @@ fn a_retirement_that_was_cut_short_is_finished() {
     std::fs::write(pool.join("bb.blocks"), &bytes).unwrap();
     let pool = Pool::open(&pool).unwrap();
     assert_eq!(pool.files().unwrap().len(), 2);
-    let options = WriteOptions {
-        recycle: Some(pool.clone()),
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { recycle: Some(pool.clone()), ..WriteOptions::default() };
     let create = |name| Writer::create(dir.path(), name, identity(1), tracks(), &options).unwrap();
     let writers = [create("a.mp4"), create("b.mp4")];
     assert_eq!(writers.each_ref().map(Writer::is_recycled), [true, false]);
@@ -347,11 +314,7 @@ fn record_until_killed() {
         return;
     };
     let pool = Pool::open(&Path::new(&dir).join("pool")).unwrap();
-    let options = WriteOptions {
-        recycle: Some(pool),
-        preallocate_bytes: 1 << 20,
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { recycle: Some(pool), preallocate_bytes: 1 << 20, ..WriteOptions::default() };
     let mut writer = Writer::create(Path::new(&dir), NAME, identity(1), tracks(), &options).unwrap();
     for n in 0..1_000_000 {
         let safe = writer.append(&chunk(n, 0x77)).unwrap();
@@ -396,15 +359,10 @@ fn a_recorder_killed_at_any_moment_leaves_all_that_it_called_safe() {
             hear(line);
         }
 
-        let [part] = &recover::scan_tree(dir.path()).unwrap()[..] else {
-            panic!("one file was left open")
-        };
+        let [part] = &recover::scan_tree(dir.path()).unwrap()[..] else { panic!("one file was left open") };
         let recovered = recover::recover(part, Some(&pool)).unwrap();
         let chunks = recovered.ledger.as_ref().unwrap().chunks;
-        assert!(
-            chunks == safe || chunks == safe + 1,
-            "{safe} chunks were called safe, {chunks} are there"
-        );
+        assert!(chunks == safe || chunks == safe + 1, "{safe} chunks were called safe, {chunks} are there");
         holds(&recovered.path, chunks, 0x77);
         assert!(verify::verify_file(&recovered.path).is_ok());
         // Every other round overwrites the blocks of the one before.

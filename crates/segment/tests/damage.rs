@@ -12,25 +12,13 @@ use proptest::prelude::*;
 /// A closed file with all that can be in one.
 fn closed(chunks: u64) -> Vec<u8> {
     let dir = scratch();
-    let options = WriteOptions {
-        sync: false,
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { sync: false, ..WriteOptions::default() };
     let mut writer = Writer::create(dir.path(), "x.mp4", identity(1), tracks(), &options).unwrap();
     for n in 0..chunks {
-        writer.note_mark(Mark {
-            mono_ns: n,
-            wall_ns: 0,
-            text: "here".into(),
-        });
+        writer.note_mark(Mark { mono_ns: n, wall_ns: 0, text: "here".into() });
         writer.append(&chunk(n, 5)).unwrap();
     }
-    let gap = Gap {
-        cause: GapCause::SourceLost,
-        start_mono_ns: 1,
-        duration_ns: 1,
-        frames_lost: 1,
-    };
+    let gap = Gap { cause: GapCause::SourceLost, start_mono_ns: 1, duration_ns: 1, frames_lost: 1 };
     writer.note_gap(gap);
     std::fs::read(writer.close(CloseReason::Rotation).unwrap().path).unwrap()
 }
@@ -49,12 +37,7 @@ fn a_sound_file_has_no_findings_and_one_changed_byte_anywhere_is_found() {
         std::fs::write(&path, &damaged).unwrap();
         let report = verify::verify_file(&path);
         assert!(!report.findings.is_empty(), "byte {at}");
-        assert!(
-            report
-                .findings
-                .iter()
-                .all(|finding| finding.path == path && !finding.remedy.is_empty())
-        );
+        assert!(report.findings.iter().all(|finding| finding.path == path && !finding.remedy.is_empty()));
         damaged[at] = bytes[at];
     }
 }
@@ -65,10 +48,7 @@ fn a_file_of_another_program_is_told_apart() {
     let path = dir.path().join("x.mp4");
     std::fs::write(&path, b"\0\0\0\x10ftypisom\0\0\0\0\0\0\0\x08moov").unwrap();
     let report = verify::verify_file(&path);
-    assert!(
-        !report.is_ok() && report.findings[0].what.contains("not a Holdfast segment"),
-        "{report}"
-    );
+    assert!(!report.is_ok() && report.findings[0].what.contains("not a Holdfast segment"), "{report}");
     let report = verify::verify_file(dir.path());
     assert!(report.findings[0].what.contains("not a regular file"), "{report}");
     let report = verify::verify_file(&dir.path().join("none.mp4"));
@@ -79,9 +59,7 @@ fn a_file_of_another_program_is_told_apart() {
 #[test]
 fn neighbouring_holes_stay_the_same_hole() {
     let mut bytes = closed(3);
-    let seals: Vec<usize> = (0..bytes.len())
-        .filter(|at| bytes[*at..].starts_with(&[0xc4, 0xfd, 0x13, 0x21]))
-        .collect();
+    let seals: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&[0xc4, 0xfd, 0x13, 0x21])).collect();
     bytes[seals[0]] ^= 1;
     let moof = (seals[1]..).find(|at| bytes[*at..].starts_with(b"moof")).unwrap();
     bytes[moof] ^= 1;
@@ -102,15 +80,7 @@ enum Spoil {
 fn spoil() -> impl Strategy<Value = Spoil> {
     let at = any::<prop::sample::Index>;
     // Numbers that parsers stumble over.
-    let word = prop_oneof![
-        Just(0),
-        Just(1),
-        Just(7),
-        Just(8),
-        Just(u32::MAX),
-        Just(1 << 31),
-        0..100_000_u32
-    ];
+    let word = prop_oneof![Just(0), Just(1), Just(7), Just(8), Just(u32::MAX), Just(1 << 31), 0..100_000_u32];
     prop_oneof![
         4 => (at(), any::<u8>()).prop_map(|(at, byte)| Spoil::Set(at, byte)),
         4 => (at(), word).prop_map(|(at, word)| Spoil::Word(at, word)),

@@ -21,11 +21,7 @@ fn in_shell(program: &str, args: &[&str], script: &str, test: &str) -> bool {
         .env(DIR, dir.path())
         .output();
     let Ok(output) = output else { return false };
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // The setting up may not be allowed here; a test that ran tells.
     if !text.contains("running 1 test") {
         return false;
@@ -36,10 +32,7 @@ fn in_shell(program: &str, args: &[&str], script: &str, test: &str) -> bool {
 
 /// Records until the disk refuses, with whole seconds in a chunk so that one is larger than a page.
 fn fill(dir: &Path) -> (Writer, Error, u64) {
-    let options = WriteOptions {
-        preallocate_bytes: 256 * 1024,
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { preallocate_bytes: 256 * 1024, ..WriteOptions::default() };
     let mut writer = Writer::create(dir, "x.mp4", identity(1), tracks(), &options).unwrap();
     for n in 0..100_000 {
         let mut frames = chunk(n, 3);
@@ -53,10 +46,7 @@ fn fill(dir: &Path) -> (Writer, Error, u64) {
 
 /// What must hold after the disk refused chunk number `safe` (from 0).
 fn check(mut writer: Writer, error: &Error, safe: u64) {
-    assert!(
-        error.is_io() && error.to_string().contains("x.mp4.part: cannot write at byte"),
-        "{error}"
-    );
+    assert!(error.is_io() && error.to_string().contains("x.mp4.part: cannot write at byte"), "{error}");
     assert!(error.offset() >= writer.file_bytes() && safe > 3);
     assert_eq!((writer.ledger().chunks, writer.ledger().frames()), (safe, safe * 15));
     // It still refuses, and that changes nothing.
@@ -71,10 +61,7 @@ fn check(mut writer: Writer, error: &Error, safe: u64) {
         Ok(closed) => closed.path,
         Err(error) => {
             assert!(error.is_io(), "{error}");
-            assert_eq!(
-                Reader::open(&part).unwrap().chunks().map(Result::unwrap).count() as u64,
-                safe
-            );
+            assert_eq!(Reader::open(&part).unwrap().chunks().map(Result::unwrap).count() as u64, safe);
             // Somebody makes room; here the rest of the test's process has it.
             let elsewhere = tempfile::tempdir().unwrap().keep();
             let moved = elsewhere.join("x.mp4.part");

@@ -1,10 +1,5 @@
 //! Export: segments become one ordinary MP4 with every frame, at its time, whatever happened while they were recorded.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::cast_possible_truncation,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "tests")]
 
 mod common;
 
@@ -19,25 +14,12 @@ use holdfast_segment::{CloseReason, Frame, Gap, GapCause, Identity, Mark, Track,
 type Chunks = Vec<Vec<Frame<Vec<u8>>>>;
 
 const X264: &[&str] = &["-c:v", "libx264", "-preset", "veryfast", "-bf", "2"];
-const X265: &[&str] = &[
-    "-c:v",
-    "libx265",
-    "-preset",
-    "ultrafast",
-    "-tag:v",
-    "hvc1",
-    "-x265-params",
-    "log-level=error",
-];
+const X265: &[&str] = &["-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-x265-params", "log-level=error"];
 const AAC: &[&str] = &["-c:a", "aac", "-ac", "2", "-ar", "48000"];
 
 fn writer(dir: &Path, identity: Identity, tracks: &[Track]) -> Writer {
     let name = format!("{:06}_20261121T071503Z.mp4", identity.sequence);
-    let options = WriteOptions {
-        preallocate_bytes: 0,
-        recycle: None,
-        sync: false,
-    };
+    let options = WriteOptions { preallocate_bytes: 0, recycle: None, sync: false };
     Writer::create(dir, &name, identity, tracks.to_vec(), &options).unwrap()
 }
 
@@ -67,29 +49,15 @@ fn export(dir: &Path, options: &Options) -> (Export, PathBuf) {
     let export = Export::plan(&find_segments(dir).unwrap(), options).unwrap();
     let out = dir.parent().unwrap().join("out.mp4");
     let done = export.write(&out, go_on).unwrap();
-    assert_eq!(
-        done,
-        Exported {
-            bytes: std::fs::metadata(&out).unwrap().len(),
-            resumed_bytes: 0
-        }
-    );
+    assert_eq!(done, Exported { bytes: std::fs::metadata(&out).unwrap().len(), resumed_bytes: 0 });
     assert_eq!(done.bytes, export.summary().bytes);
     (export, out)
 }
 
 /// `(pts, dts)` of every packet of a stream in seconds, by ffprobe.
 fn times(path: &Path, stream: &str) -> Vec<(f64, f64)> {
-    let args = [
-        "-v",
-        "error",
-        "-select_streams",
-        stream,
-        "-show_entries",
-        "packet=pts_time,dts_time",
-        "-of",
-        "csv=p=0",
-    ];
+    let args =
+        ["-v", "error", "-select_streams", stream, "-show_entries", "packet=pts_time,dts_time", "-of", "csv=p=0"];
     let lines = run("ffprobe", &[&args[..], &[path.to_str().unwrap()]].concat());
     lines
         .lines()
@@ -141,10 +109,7 @@ fn pictures_and_sound_arrive_whole_and_in_time() {
             assert_eq!(ours.len(), source.len(), "{stream}");
             let shift = times(&out, "v")[0].0 - times(&footage.source, "v")[0].0;
             for (ours, source) in ours.iter().zip(&source) {
-                assert!(
-                    (ours.0 - source.0 - shift).abs() < 0.0005,
-                    "{stream}: {ours:?} {source:?} {shift}"
-                );
+                assert!((ours.0 - source.0 - shift).abs() < 0.0005, "{stream}: {ours:?} {source:?} {shift}");
             }
         }
         media::gstreamer(&out);
@@ -179,16 +144,10 @@ fn every_codec_that_cameras_have_is_carried() {
             let close = |a: f64, b: f64| (a - b - shift).abs() < 0.0005;
             // Sound that stands in large blocks is cut into smaller packets by some readers: the ends count.
             let (first, last) = (ours[0].0, ours[ours.len() - 1].0);
-            assert!(
-                close(first, source[0].0) && close(last, source[source.len() - 1].0),
-                "{audio:?} {n}"
-            );
+            assert!(close(first, source[0].0) && close(last, source[source.len() - 1].0), "{audio:?} {n}");
         }
         if !video.is_empty() {
-            assert!(
-                media::decoded(&out, "v") == media::decoded(&footage.source, "v"),
-                "{audio:?}"
-            );
+            assert!(media::decoded(&out, "v") == media::decoded(&footage.source, "v"), "{audio:?}");
         }
         media::gstreamer(&out);
     }
@@ -209,19 +168,8 @@ fn a_gap_is_kept_or_cut() {
         duration_ns: 5 * SECOND_NS,
         frames_lost: 7,
     };
-    let mut writer = writer(
-        &dir,
-        Identity {
-            gap_before: Some(gap),
-            ..identity(2)
-        },
-        &footage.tracks,
-    );
-    writer.note_mark(Mark {
-        mono_ns: START_NS + 6_500_000_000,
-        wall_ns: 0,
-        text: "goes on — weiter".into(),
-    });
+    let mut writer = writer(&dir, Identity { gap_before: Some(gap), ..identity(2) }, &footage.tracks);
+    writer.note_mark(Mark { mono_ns: START_NS + 6_500_000_000, wall_ns: 0, text: "goes on — weiter".into() });
     for chunk in later(&second.to_vec(), 5 * SECOND_NS) {
         writer.append(&chunk).unwrap();
     }
@@ -256,11 +204,7 @@ fn a_gap_is_kept_or_cut() {
         media::gstreamer(&out);
         // Sound and pictures go on together behind the gap.
         let after = |times: &[(f64, f64)]| {
-            times
-                .iter()
-                .map(|time| time.0)
-                .find(|at| *at > gap.at_ns as f64 / 1e9 + 0.1)
-                .unwrap()
+            times.iter().map(|time| time.0).find(|at| *at > gap.at_ns as f64 / 1e9 + 0.1).unwrap()
         };
         let kept = gap.kept_ns as f64 / 1e9;
         let (video, audio) = (after(&video), after(&times(&out, "a")));
@@ -319,12 +263,7 @@ fn recovered_and_open_segments_are_taken_as_far_as_they_are_safe() {
     let part = first.part_path().to_owned();
     drop(first);
     let length = std::fs::metadata(&part).unwrap().len();
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(&part)
-        .unwrap()
-        .set_len(length - 10)
-        .unwrap();
+    std::fs::OpenOptions::new().write(true).open(&part).unwrap().set_len(length - 10).unwrap();
     recover::recover(&part, None).unwrap();
     // The second is being written: two chunks are safe, a third is torn.
     let mut second = writer(&dir, identity(2), &footage.tracks);
@@ -333,18 +272,10 @@ fn recovered_and_open_segments_are_taken_as_far_as_they_are_safe() {
     second.append(&chunks[4]).unwrap();
     let part = second.part_path().to_owned();
     let length = std::fs::metadata(&part).unwrap().len();
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(&part)
-        .unwrap()
-        .set_len(length - 1)
-        .unwrap();
+    std::fs::OpenOptions::new().write(true).open(&part).unwrap().set_len(length - 1).unwrap();
 
     let (export, out) = export(&dir, &Options::default());
-    let frames: usize = [0, 2, 3]
-        .iter()
-        .map(|n| chunks[*n].iter().filter(|frame| frame.track == 0).count())
-        .sum();
+    let frames: usize = [0, 2, 3].iter().map(|n| chunks[*n].iter().filter(|frame| frame.track == 0).count()).sum();
     assert_eq!(export.summary().tracks[0].frames, frames as u64);
     assert_eq!(times(&out, "v").len(), frames);
     drop(second);
@@ -362,37 +293,16 @@ fn a_reboot_stands_on_one_timeline() {
         .iter()
         .map(|chunk| {
             let moved = |ns: u64| ns - START_NS + SECOND_NS;
-            chunk
-                .iter()
-                .cloned()
-                .map(|f| Frame {
-                    dts_ns: moved(f.dts_ns),
-                    pts_ns: moved(f.pts_ns),
-                    ..f
-                })
-                .collect()
+            chunk.iter().cloned().map(|f| Frame { dts_ns: moved(f.dts_ns), pts_ns: moved(f.pts_ns), ..f }).collect()
         })
         .collect();
-    let second = Identity {
-        boot_id: boot,
-        start_mono_ns: SECOND_NS,
-        start_wall_ns,
-        ..identity(2)
-    };
+    let second = Identity { boot_id: boot, start_mono_ns: SECOND_NS, start_wall_ns, ..identity(2) };
     segment(&dir, second, &tracks(), &early);
     let export = Export::plan(&find_segments(&dir).unwrap(), &Options::default()).unwrap();
     let summary = export.summary();
     assert_eq!(summary.gaps.len(), 1, "{:?}", summary.gaps);
-    assert!(
-        summary.gaps[0].missing_ns.abs_diff(10 * SECOND_NS) < SECOND_NS / 10,
-        "{:?}",
-        summary.gaps
-    );
-    assert!(
-        summary.duration_ns.abs_diff(12 * SECOND_NS) < SECOND_NS / 10,
-        "{}",
-        summary.duration_ns
-    );
+    assert!(summary.gaps[0].missing_ns.abs_diff(10 * SECOND_NS) < SECOND_NS / 10, "{:?}", summary.gaps);
+    assert!(summary.duration_ns.abs_diff(12 * SECOND_NS) < SECOND_NS / 10, "{}", summary.duration_ns);
 }
 
 #[test]
@@ -401,16 +311,9 @@ fn footage_that_overlaps_is_kept_behind_what_is_there() {
     let chunks: Chunks = (0..5).map(|n| chunk(n, 1)).collect();
     segment(&dir, identity(1), &tracks(), &chunks);
     segment(&dir, identity(2), &tracks(), &chunks);
-    let summary = Export::plan(&find_segments(&dir).unwrap(), &Options::default())
-        .unwrap()
-        .summary()
-        .clone();
+    let summary = Export::plan(&find_segments(&dir).unwrap(), &Options::default()).unwrap().summary().clone();
     assert_eq!(summary.tracks[0].frames, 50);
-    assert!(
-        summary.duration_ns.abs_diff(2 * SECOND_NS) < SECOND_NS / 10,
-        "{}",
-        summary.duration_ns
-    );
+    assert!(summary.duration_ns.abs_diff(2 * SECOND_NS) < SECOND_NS / 10, "{}", summary.duration_ns);
 }
 
 /// Chunks with much in them, for the copy alone.
@@ -446,11 +349,7 @@ fn an_interrupted_export_goes_on_and_ends_the_same() {
     let part = base.path().join("out.mp4.part");
     let stop_at = |bytes| {
         move |progress: Progress| {
-            if progress.done_bytes >= bytes {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            if progress.done_bytes >= bytes { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     };
     let error = plan().write(&out, stop_at(40 << 20)).unwrap_err();
@@ -463,10 +362,7 @@ fn an_interrupted_export_goes_on_and_ends_the_same() {
     drop(file);
     let done = plan().write(&out, go_on).unwrap();
     assert!(done.resumed_bytes > 10 << 20, "{done:?}");
-    assert!(
-        std::fs::read(&whole).unwrap() == std::fs::read(&out).unwrap(),
-        "the files differ"
-    );
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&out).unwrap(), "the files differ");
     assert!(!part.exists());
 
     // The result is never overwritten, nor a `.part` of something else trusted.
@@ -474,10 +370,7 @@ fn an_interrupted_export_goes_on_and_ends_the_same() {
     std::fs::remove_file(&out).unwrap();
     std::fs::write(&part, vec![0; 80 << 20]).unwrap();
     assert_eq!(plan().write(&out, go_on).unwrap().resumed_bytes, 0);
-    assert!(
-        std::fs::read(&whole).unwrap() == std::fs::read(&out).unwrap(),
-        "the files differ"
-    );
+    assert!(std::fs::read(&whole).unwrap() == std::fs::read(&out).unwrap(), "the files differ");
 }
 
 #[test]
@@ -503,15 +396,7 @@ fn what_does_not_belong_together_is_refused() {
     ));
     let chunks: Chunks = vec![chunk(0, 1)];
     segment(&dir, identity(1), &tracks(), &chunks);
-    segment(
-        &dir,
-        Identity {
-            input: "cam1".into(),
-            ..identity(2)
-        },
-        &tracks(),
-        &chunks,
-    );
+    segment(&dir, Identity { input: "cam1".into(), ..identity(2) }, &tracks(), &chunks);
     let error = Export::plan(&find_segments(&dir).unwrap(), &Options::default()).unwrap_err();
     assert!(matches!(error, ExportError::Mixed { .. }), "{error}");
     assert!(error.to_string().contains("cam1"), "{error}");

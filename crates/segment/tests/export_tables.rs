@@ -37,11 +37,7 @@ fn boxes<'a>(data: &'a [u8], kind: &[u8; 4]) -> Vec<&'a [u8]> {
     let mut at = 0;
     while at + 8 <= data.len() {
         let size = number(data, at) as usize;
-        assert!(
-            size >= 8 && at + size <= data.len(),
-            "box of {size} bytes at {at} of {}",
-            data.len()
-        );
+        assert!(size >= 8 && at + size <= data.len(), "box of {size} bytes at {at} of {}", data.len());
         if &data[at + 4..at + 8] == kind {
             found.push(&data[at + 8..at + size]);
         }
@@ -57,9 +53,7 @@ fn only<'a>(data: &'a [u8], path: &[&[u8; 4]]) -> &'a [u8] {
 /// Pairs `(count, value)` of stts and ctts, written out.
 fn runs(table: &[u8]) -> Vec<i64> {
     let pairs = (0..number(table, 4) as usize).map(|n| (number(table, 8 + 8 * n), number(table, 12 + 8 * n)));
-    pairs
-        .flat_map(|(count, value)| std::iter::repeat_n(i64::from(value), count as usize))
-        .collect()
+    pairs.flat_map(|(count, value)| std::iter::repeat_n(i64::from(value), count as usize)).collect()
 }
 
 /// All samples of a track, by its tables alone.
@@ -72,16 +66,11 @@ fn samples(file: &[u8], trak: &[u8]) -> Vec<Seen> {
         same => vec![same as usize; count],
     };
     let deltas = runs(only(stbl, &[b"stts"]));
-    let offsets = boxes(stbl, b"ctts")
-        .first()
-        .map_or_else(|| vec![0; count], |table| runs(table));
+    let offsets = boxes(stbl, b"ctts").first().map_or_else(|| vec![0; count], |table| runs(table));
     assert_eq!((deltas.len(), offsets.len()), (count, count));
     let stss = boxes(stbl, b"stss");
-    let syncs: Option<Vec<usize>> = stss.first().map(|table| {
-        (0..number(table, 4) as usize)
-            .map(|n| number(table, 8 + 4 * n) as usize)
-            .collect()
-    });
+    let syncs: Option<Vec<usize>> =
+        stss.first().map(|table| (0..number(table, 4) as usize).map(|n| number(table, 8 + 4 * n) as usize).collect());
     let (lead, begin) = edits(trak);
 
     let stco = only(stbl, &[b"stco"]);
@@ -144,18 +133,8 @@ struct Shape {
 
 fn shape() -> impl Strategy<Value = Shape> {
     let chunk = (1_u8..8, 0_u8..3, 0_u8..6);
-    (
-        0_u64..3000,
-        proptest::collection::vec(chunk, 1..5),
-        0_u32..90_000,
-        any::<bool>(),
-    )
-        .prop_map(|(pause_ms, chunks, skew_us, still_open)| Shape {
-            pause_ms,
-            chunks,
-            skew_us,
-            still_open,
-        })
+    (0_u64..3000, proptest::collection::vec(chunk, 1..5), 0_u32..90_000, any::<bool>())
+        .prop_map(|(pause_ms, chunks, skew_us, still_open)| Shape { pause_ms, chunks, skew_us, still_open })
 }
 
 const PICTURE_NS: u64 = 33_333_333;
@@ -167,11 +146,7 @@ fn record(dir: &Path, shapes: &[Shape]) -> Vec<Frame<Vec<u8>>> {
     let mut now_ns = START_NS;
     for (sequence, shape) in (1..).zip(shapes) {
         now_ns += shape.pause_ms * 1_000_000;
-        let options = WriteOptions {
-            preallocate_bytes: 0,
-            recycle: None,
-            sync: false,
-        };
+        let options = WriteOptions { preallocate_bytes: 0, recycle: None, sync: false };
         let name = format!("{sequence:06}_20261121T071503Z.mp4");
         let mut writer = Writer::create(dir, &name, identity(sequence), tracks(), &options).unwrap();
         let mut sound_ns = now_ns + u64::from(shape.skew_us) * 1000;

@@ -10,30 +10,15 @@ use std::path::{Path, PathBuf};
 
 const H264: &[&str] = &["-c:v", "libx264", "-preset", "ultrafast"];
 const H264_B_FRAMES: &[&str] = &["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-b_strategy", "0"];
-const H265: &[&str] = &[
-    "-c:v",
-    "libx265",
-    "-preset",
-    "ultrafast",
-    "-tag:v",
-    "hvc1",
-    "-x265-params",
-    "log-level=0",
-];
+const H265: &[&str] = &["-c:v", "libx265", "-preset", "ultrafast", "-tag:v", "hvc1", "-x265-params", "log-level=0"];
 const AAC: &[&str] = &["-c:a", "aac", "-ac", "2", "-ar", "48000"];
 const OPUS: &[&str] = &["-c:a", "libopus", "-ar", "48000"];
 const PCMA: &[&str] = &["-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1"];
 const PCMU: &[&str] = &["-c:a", "pcm_mulaw", "-ar", "8000", "-ac", "1"];
 
 fn write(dir: &Path, footage: &Footage) -> Writer {
-    let mut writer = Writer::create(
-        dir,
-        "x.mp4",
-        identity(1),
-        footage.tracks.clone(),
-        &WriteOptions::default(),
-    )
-    .unwrap();
+    let mut writer =
+        Writer::create(dir, "x.mp4", identity(1), footage.tracks.clone(), &WriteOptions::default()).unwrap();
     for chunk in footage.chunks() {
         writer.append(&chunk).unwrap();
     }
@@ -67,13 +52,7 @@ fn same(path: &Path, footage: &Footage) {
         let kind = if track.codec.is_video() { "v" } else { "a" };
         if track.codec.is_video() || matches!(track.codec, Codec::Pcma | Codec::Pcmu) {
             assert_eq!(frames[index], footage.count(index));
-            assert_eq!(
-                decoded(path, kind),
-                decoded(&footage.source, kind),
-                "{} of {}",
-                kind,
-                path.display()
-            );
+            assert_eq!(decoded(path, kind), decoded(&footage.source, kind), "{} of {}", kind, path.display());
         } else {
             // The source's edit list hides a packet of priming that stands in both files.
             assert!(frames[index].abs_diff(footage.count(index)) <= 1);
@@ -146,16 +125,7 @@ fn a_file_cut_anywhere_plays_up_to_there_and_recovers() {
 fn gstreamer_takes(path: &Path) {
     if common::media::have("gst-launch-1.0") {
         let location = format!("location={}", path.display());
-        let args = [
-            "-q",
-            "filesrc",
-            &location,
-            "!",
-            "qtdemux",
-            "!",
-            "fakesink",
-            "num-buffers=20",
-        ];
+        let args = ["-q", "filesrc", &location, "!", "qtdemux", "!", "fakesink", "num-buffers=20"];
         common::media::run("gst-launch-1.0", &args);
     }
 }

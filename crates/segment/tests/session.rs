@@ -13,10 +13,7 @@ use std::path::Path;
 /// Records chunks of a fifth of a second as segment `sequence`, moved in time; the first picture becomes a keyframe.
 fn record(dir: &Path, identity: Identity, chunks: std::ops::Range<u64>, moved_ns: u64) -> Closed {
     let name = format!("{:06}.mp4", identity.sequence);
-    let options = WriteOptions {
-        sync: false,
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { sync: false, ..WriteOptions::default() };
     let mut writer = Writer::create(dir, &name, identity, tracks(), &options).unwrap();
     for n in chunks {
         let mut frames = chunk(n, 1);
@@ -31,29 +28,15 @@ fn record(dir: &Path, identity: Identity, chunks: std::ops::Range<u64>, moved_ns
 }
 
 fn after(closed: &Closed, sequence: u64) -> Identity {
-    let previous = Previous {
-        sequence: sequence - 1,
-        file_id: closed.file_id,
-        digest: Some(closed.digest),
-    };
-    Identity {
-        previous: Some(previous),
-        ..identity(sequence)
-    }
+    let previous = Previous { sequence: sequence - 1, file_id: closed.file_id, digest: Some(closed.digest) };
+    Identity { previous: Some(previous), ..identity(sequence) }
 }
 
 /// Verifies; the findings from `least` on, as text.
 fn findings(dir: &Path, least: Severity) -> Vec<String> {
     let report = verify_session(dir).unwrap();
-    assert_eq!(
-        report.is_ok(),
-        report.findings().all(|finding| finding.severity < Severity::Error)
-    );
-    report
-        .findings()
-        .filter(|finding| finding.severity >= least)
-        .map(|finding| finding.what.clone())
-        .collect()
+    assert_eq!(report.is_ok(), report.findings().all(|finding| finding.severity < Severity::Error));
+    report.findings().filter(|finding| finding.severity >= least).map(|finding| finding.what.clone()).collect()
 }
 
 fn only(dir: &Path, least: Severity, words: &str) {
@@ -84,37 +67,22 @@ fn a_gap_between_files_needs_a_reason_on_record() {
     let one = record(dir.path(), identity(1), 0..10, 0);
     let mut second = after(&one, 2);
     record(dir.path(), second.clone(), 10..15, 3 * SECOND_NS);
-    only(
-        dir.path(),
-        Severity::Note,
-        "3000 ms are missing before it and no gap is on record",
-    );
+    only(dir.path(), Severity::Note, "3000 ms are missing before it and no gap is on record");
     std::fs::remove_file(dir.path().join("000002.mp4")).unwrap();
 
     let start_mono_ns = START_NS + 2 * SECOND_NS;
-    let gap = Gap {
-        cause: GapCause::CaptureDied,
-        start_mono_ns,
-        duration_ns: 3 * SECOND_NS,
-        frames_lost: 75,
-    };
+    let gap = Gap { cause: GapCause::CaptureDied, start_mono_ns, duration_ns: 3 * SECOND_NS, frames_lost: 75 };
     second.gap_before = Some(gap.clone());
     second.file_id = FileId::random().unwrap();
     record(dir.path(), second.clone(), 10..15, 3 * SECOND_NS);
     only(dir.path(), Severity::Note, "3000 ms are missing before it: CaptureDied");
     let report = verify_session(dir.path()).unwrap();
     assert!(report.is_ok());
-    assert_eq!(
-        (report.inputs[0].gap_ns, report.inputs[0].frames_lost),
-        (3 * SECOND_NS, 75)
-    );
+    assert_eq!((report.inputs[0].gap_ns, report.inputs[0].frames_lost), (3 * SECOND_NS, 75));
     std::fs::remove_file(dir.path().join("000002.mp4")).unwrap();
 
     // A gap that is much too short explains nothing.
-    second.gap_before = Some(Gap {
-        duration_ns: SECOND_NS,
-        ..gap
-    });
+    second.gap_before = Some(Gap { duration_ns: SECOND_NS, ..gap });
     record(dir.path(), second, 10..15, 3 * SECOND_NS);
     only(dir.path(), Severity::Note, "no gap is on record");
 }
@@ -123,23 +91,11 @@ fn a_gap_between_files_needs_a_reason_on_record() {
 fn a_reboot_needs_a_gap_on_record() {
     let dir = scratch();
     let one = record(dir.path(), identity(1), 0..10, 0);
-    let mut second = Identity {
-        boot_id: BootId([1; 16]),
-        ..after(&one, 2)
-    };
+    let mut second = Identity { boot_id: BootId([1; 16]), ..after(&one, 2) };
     record(dir.path(), second.clone(), 0..5, 0);
-    only(
-        dir.path(),
-        Severity::Note,
-        "restarted before it and no gap is on record",
-    );
+    only(dir.path(), Severity::Note, "restarted before it and no gap is on record");
     std::fs::remove_file(dir.path().join("000002.mp4")).unwrap();
-    second.gap_before = Some(Gap {
-        cause: GapCause::Reboot,
-        start_mono_ns: 0,
-        duration_ns: 1,
-        frames_lost: 0,
-    });
+    second.gap_before = Some(Gap { cause: GapCause::Reboot, start_mono_ns: 0, duration_ns: 1, frames_lost: 0 });
     record(dir.path(), second, 0..5, 0);
     only(dir.path(), Severity::Note, "restarted before it: Reboot");
 }
@@ -162,11 +118,7 @@ fn missing_doubled_and_exchanged_files_are_found() {
     let other = record(dir.path(), after(&one, 2), 10..20, 0);
     only(dir.path(), Severity::Note, "names another file");
     std::fs::copy(dir.path().join("gone"), dir.path().join("copy.mp4")).unwrap();
-    assert!(
-        findings(dir.path(), Severity::Error)
-            .iter()
-            .any(|what| what.contains("has the same place 2"))
-    );
+    assert!(findings(dir.path(), Severity::Error).iter().any(|what| what.contains("has the same place 2")));
     std::fs::remove_file(dir.path().join("copy.mp4")).unwrap();
     std::fs::rename(dir.path().join("gone"), &other.path).unwrap();
 
@@ -178,27 +130,12 @@ fn missing_doubled_and_exchanged_files_are_found() {
     only(dir.path(), Severity::Note, "which has");
     std::fs::remove_file(&three.path).unwrap();
 
-    let third = Identity {
-        previous: None,
-        ..identity(3)
-    };
+    let third = Identity { previous: None, ..identity(3) };
     record(dir.path(), third.clone(), 20..30, 0);
     only(dir.path(), Severity::Note, "does not name");
     std::fs::remove_file(&three.path).unwrap();
-    record(
-        dir.path(),
-        Identity {
-            previous: after(&two, 3).previous,
-            ..third
-        },
-        15..30,
-        0,
-    );
-    only(
-        dir.path(),
-        Severity::Note,
-        "begins 1000 ms before the one before it ends",
-    );
+    record(dir.path(), Identity { previous: after(&two, 3).previous, ..third }, 15..30, 0);
+    only(dir.path(), Severity::Note, "begins 1000 ms before the one before it ends");
 }
 
 #[test]
@@ -225,12 +162,7 @@ fn a_leap_in_time_inside_a_file_needs_a_reason_on_record() {
             // Told late: at the end of the file.
             let start_mono_ns = START_NS + 600_000_000;
             let cause = GapCause::SourceLost;
-            writer.note_gap(Gap {
-                cause,
-                start_mono_ns,
-                duration_ns: 2 * SECOND_NS,
-                frames_lost: 0,
-            });
+            writer.note_gap(Gap { cause, start_mono_ns, duration_ns: 2 * SECOND_NS, frames_lost: 0 });
         }
         writer.close(CloseReason::Stop).unwrap();
         verify_session(dir.path()).unwrap()
@@ -239,21 +171,9 @@ fn a_leap_in_time_inside_a_file_needs_a_reason_on_record() {
         let report = step(false, inside_chunk);
         assert!(!report.is_ok(), "{report}");
         // Picture and sound.
-        assert_eq!(
-            report
-                .findings()
-                .filter(|finding| finding.what.contains("no gap is on record"))
-                .count(),
-            2
-        );
+        assert_eq!(report.findings().filter(|finding| finding.what.contains("no gap is on record")).count(), 2);
         let report = step(true, inside_chunk);
         assert!(report.is_ok(), "{report}");
-        assert_eq!(
-            report
-                .findings()
-                .filter(|finding| finding.what.contains("SourceLost"))
-                .count(),
-            2
-        );
+        assert_eq!(report.findings().filter(|finding| finding.what.contains("SourceLost")).count(), 2);
     }
 }

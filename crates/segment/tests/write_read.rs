@@ -11,33 +11,19 @@ use holdfast_segment::{
 const NAME: &str = "000001_20261121T071503Z.mp4";
 
 fn gap() -> Gap {
-    Gap {
-        cause: GapCause::SourceLost,
-        start_mono_ns: START_NS,
-        duration_ns: 5,
-        frames_lost: 2,
-    }
+    Gap { cause: GapCause::SourceLost, start_mono_ns: START_NS, duration_ns: 5, frames_lost: 2 }
 }
 
 #[test]
 fn frames_marks_gaps_and_counts_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::create(dir.path(), NAME, identity(1), tracks(), &WriteOptions::default()).unwrap();
-    let counts = Counts {
-        source: 20,
-        safe: 18,
-        dropped: vec![(DropReason::QueueFull, 2)],
-        ..Counts::default()
-    };
+    let counts = Counts { source: 20, safe: 18, dropped: vec![(DropReason::QueueFull, 2)], ..Counts::default() };
     let mut file_bytes = 0;
     for n in 0..6 {
         if n == 3 {
             writer.note_gap(gap());
-            writer.note_mark(Mark {
-                mono_ns: 1,
-                wall_ns: 2,
-                text: "ä".repeat(1000),
-            });
+            writer.note_mark(Mark { mono_ns: 1, wall_ns: 2, text: "ä".repeat(1000) });
             writer.note_counts(counts.clone());
         }
         let safe = writer.append(&chunk(n, 7)).unwrap();
@@ -45,11 +31,7 @@ fn frames_marks_gaps_and_counts_read_back() {
         assert!(safe.file_bytes > file_bytes + safe.bytes);
         file_bytes = safe.file_bytes;
     }
-    writer.note_mark(Mark {
-        mono_ns: 3,
-        wall_ns: 4,
-        text: "end".into(),
-    });
+    writer.note_mark(Mark { mono_ns: 3, wall_ns: 4, text: "end".into() });
     let closed = writer.close(CloseReason::Rotation).unwrap();
     assert_eq!(closed.path, dir.path().join(NAME));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -58,15 +40,7 @@ fn frames_marks_gaps_and_counts_read_back() {
     assert_eq!(reader.tracks(), tracks());
     assert_eq!(reader.ledger(), Some(&closed.ledger));
     assert_eq!(reader.digest(), Some(closed.digest));
-    assert_eq!(
-        closed
-            .ledger
-            .tracks
-            .iter()
-            .map(|track| track.frames)
-            .collect::<Vec<_>>(),
-        [30, 60]
-    );
+    assert_eq!(closed.ledger.tracks.iter().map(|track| track.frames).collect::<Vec<_>>(), [30, 60]);
     assert_eq!(closed.ledger.tracks[0].sync_frames, 2);
     assert_eq!(closed.ledger.duration_ns, 6 * SECOND_NS / 5);
     assert_eq!(closed.ledger.counts, counts);
@@ -105,10 +79,7 @@ fn the_start_is_the_smallest_time_of_the_first_chunk_and_the_wall_clock_moves_al
     let mut writer = Writer::create(dir.path(), NAME, given, tracks(), &WriteOptions::default()).unwrap();
     let mut frames = chunk(0, 0);
     // Sound may begin before the picture: one base for both keeps them together.
-    frames
-        .iter_mut()
-        .filter(|frame| frame.track == 0)
-        .for_each(|frame| frame.dts_ns += 7);
+    frames.iter_mut().filter(|frame| frame.track == 0).for_each(|frame| frame.dts_ns += 7);
     writer.append(&frames).unwrap();
     assert_eq!(writer.identity().start_mono_ns, START_NS);
     let closed = writer.close(CloseReason::Stop).unwrap();
@@ -152,18 +123,11 @@ fn times_never_drift_and_gaps_between_chunks_stay() {
     let reader = Reader::open(&closed.path).unwrap();
     let samples: Vec<_> = reader.chunks().flat_map(|chunk| chunk.unwrap().samples).collect();
     for (n, sample) in (0..).zip(&samples) {
-        assert_eq!(
-            i128::from(sample.dts),
-            ns_to_ticks(i128::from(time(n) - START_NS), 90_000)
-        );
+        assert_eq!(i128::from(sample.dts), ns_to_ticks(i128::from(time(n) - START_NS), 90_000));
     }
     let end = |n: usize| samples[n].dts + u64::from(samples[n].duration);
     assert_eq!(samples[50].dts - end(49), 270_000);
-    assert!(
-        (0..199)
-            .filter(|n| *n != 49)
-            .all(|n| samples[n + 1].dts.abs_diff(end(n)) <= 1)
-    );
+    assert!((0..199).filter(|n| *n != 49).all(|n| samples[n + 1].dts.abs_diff(end(n)) <= 1));
 }
 
 #[test]
@@ -174,10 +138,7 @@ fn what_cannot_be_written_is_refused_before_anything_is() {
     assert!(matches!(create("a.mp4"), Err(Error::Exists { .. })));
     let refused = |writer: &mut Writer, frames: &[holdfast_segment::Frame<Vec<u8>>], why: &str| {
         let error = writer.append(frames).unwrap_err();
-        assert!(
-            error.to_string().contains(why) && error.to_string().contains("a.mp4"),
-            "{error}"
-        );
+        assert!(error.to_string().contains(why) && error.to_string().contains("a.mp4"), "{error}");
     };
     refused(&mut writer, &[], "0 frames");
     refused(&mut writer, &chunk(1, 0), "keyframe");
@@ -197,10 +158,7 @@ fn what_cannot_be_written_is_refused_before_anything_is() {
     writer.close(CloseReason::Stop).unwrap();
     assert!(matches!(create("a.mp4"), Err(Error::Exists { .. })));
 
-    assert!(matches!(
-        create("b.mp4").unwrap().close(CloseReason::Stop),
-        Err(Error::Empty { .. })
-    ));
+    assert!(matches!(create("b.mp4").unwrap().close(CloseReason::Stop), Err(Error::Empty { .. })));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     let none = Writer::create(dir.path(), "c.mp4", identity(1), vec![], &WriteOptions::default());
     assert!(matches!(none, Err(Error::BadTrack { .. })));
@@ -210,10 +168,7 @@ fn what_cannot_be_written_is_refused_before_anything_is() {
 fn a_recycled_file_holds_the_new_footage_only() {
     let dir = tempfile::tempdir().unwrap();
     let pool = Pool::open(&dir.path().join(".holdfast/recycle")).unwrap();
-    let options = WriteOptions {
-        recycle: Some(pool.clone()),
-        ..WriteOptions::default()
-    };
+    let options = WriteOptions { recycle: Some(pool.clone()), ..WriteOptions::default() };
     let record = |name: &str, chunks: u64, fill| {
         let mut writer = Writer::create(dir.path(), name, identity(1), tracks(), &options).unwrap();
         for n in 0..chunks {
@@ -226,9 +181,7 @@ fn a_recycled_file_holds_the_new_footage_only() {
     let old = writer.close(CloseReason::Stop).unwrap();
     pool.retire(&old.path).unwrap();
     assert!(!old.path.exists());
-    let [(blocks, bytes)] = &pool.files().unwrap()[..] else {
-        panic!("one file in the pool")
-    };
+    let [(blocks, bytes)] = &pool.files().unwrap()[..] else { panic!("one file in the pool") };
     assert_eq!(*bytes, old.file_bytes);
     assert!(matches!(Reader::open(blocks), Err(Error::Recycled { .. })));
 
@@ -236,14 +189,7 @@ fn a_recycled_file_holds_the_new_footage_only() {
     assert!(recycled);
     assert_eq!(writer.part_path().metadata().unwrap().len(), old.file_bytes);
     // The old chunks stand right behind the new ones.
-    assert_eq!(
-        Reader::open(writer.part_path())
-            .unwrap()
-            .chunks()
-            .map(Result::unwrap)
-            .count(),
-        5
-    );
+    assert_eq!(Reader::open(writer.part_path()).unwrap().chunks().map(Result::unwrap).count(), 5);
     let new = writer.close(CloseReason::Stop).unwrap();
     assert_eq!(new.path.metadata().unwrap().len(), new.file_bytes);
     assert!(new.file_bytes < old.file_bytes);

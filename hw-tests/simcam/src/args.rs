@@ -101,19 +101,11 @@ pub enum Sound {
 }
 
 fn absolute(path: &str) -> Result<String, String> {
-    if path.starts_with('/') {
-        Ok(path.to_owned())
-    } else {
-        Err("a path begins with /".to_owned())
-    }
+    if path.starts_with('/') { Ok(path.to_owned()) } else { Err("a path begins with /".to_owned()) }
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {
-    let parse = |text: &str| {
-        text.parse()
-            .ok()
-            .filter(|pixels| (16..=7680).contains(pixels) && pixels % 2 == 0)
-    };
+    let parse = |text: &str| text.parse().ok().filter(|pixels| (16..=7680).contains(pixels) && pixels % 2 == 0);
     text.split_once('x')
         .and_then(|(width, height)| Some((parse(width)?, parse(height)?)))
         .ok_or_else(|| "expected WIDTHxHEIGHT in even pixels, like 1280x720".to_owned())

@@ -38,11 +38,7 @@ struct Subscriber {
 impl Hub {
     /// Adds a media under an id of the caller's choice; its video may have to begin with a keyframe.
     pub fn subscribe(&self, id: usize, sources: Vec<AppSrc>, from_keyframe: bool) {
-        self.lock().push(Subscriber {
-            id,
-            sources,
-            waiting: AtomicBool::new(from_keyframe),
-        });
+        self.lock().push(Subscriber { id, sources, waiting: AtomicBool::new(from_keyframe) });
     }
 
     /// Forgets a media.

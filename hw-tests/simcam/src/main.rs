@@ -65,12 +65,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         move || producer.switch_size()
     });
     if args.end_with_stdin {
-        obey_stdin(
-            main_loop.clone(),
-            Arc::clone(&camera),
-            Arc::clone(&producer),
-            Arc::clone(&hub),
-        )?;
+        obey_stdin(main_loop.clone(), Arc::clone(&camera), Arc::clone(&producer), Arc::clone(&hub))?;
     }
 
     println!("{}", camera.announcement());

@@ -32,9 +32,9 @@ impl Camera {
         let mounts = server.mount_points().context("a server without mount points")?;
         let paths: Vec<String> = match args.count {
             1 => vec![args.path.clone()],
-            count => (0..count)
-                .map(|n| format!("{}{n}", args.path.trim_end_matches(|c: char| c.is_ascii_digit())))
-                .collect(),
+            count => {
+                (0..count).map(|n| format!("{}{n}", args.path.trim_end_matches(|c: char| c.is_ascii_digit()))).collect()
+            }
         };
         let next_id = Arc::new(AtomicUsize::new(0));
         for path in &paths {
@@ -50,9 +50,7 @@ impl Camera {
                 client.connect_play_request(move |_, _| producer.force_keyframe());
             });
         }
-        server
-            .attach(None)
-            .with_context(|| format!("can't listen on {}", args.listen))?;
+        server.attach(None).with_context(|| format!("can't listen on {}", args.listen))?;
         let port = server.bound_port();
         if port <= 0 {
             bail!("can't listen on {}", args.listen);
@@ -72,9 +70,7 @@ impl Camera {
 
     /// Closes all connections; new ones are welcome.
     pub fn drop_connections(&self) {
-        let clients = self
-            .server
-            .client_filter(Some(&mut |_, _| server::RTSPFilterResult::Ref));
+        let clients = self.server.client_filter(Some(&mut |_, _| server::RTSPFilterResult::Ref));
         for client in clients {
             client.close();
         }
@@ -89,11 +85,7 @@ fn factory(
 ) -> server::RTSPMediaFactory {
     let factory = server::RTSPMediaFactory::new();
     let tracks = producer.tracks();
-    let chains: Vec<String> = tracks
-        .iter()
-        .enumerate()
-        .map(|(n, payload)| track_launch(n, *payload))
-        .collect();
+    let chains: Vec<String> = tracks.iter().enumerate().map(|(n, payload)| track_launch(n, *payload)).collect();
     factory.set_launch(&format!("( {} )", chains.join(" ")));
     factory.set_shared(true);
     factory.set_clock(Some(&gst::SystemClock::obtain()));

@@ -29,18 +29,11 @@ impl Camera {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let announced: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(announced["pid"], child.id());
         assert_eq!(announced["url"], announced["urls"][0]);
-        let urls = announced["urls"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|url| url.as_str().unwrap().to_owned())
-            .collect();
+        let urls = announced["urls"].as_array().unwrap().iter().map(|url| url.as_str().unwrap().to_owned()).collect();
         let stdin = child.stdin.take();
         Self { child, stdin, urls }
     }
@@ -66,11 +59,7 @@ struct Player {
 
 impl Player {
     fn video(location: &str, decode: &str) -> Self {
-        Self::open(
-            location,
-            "video",
-            &format!("{decode} ! videoconvert ! video/x-raw,format=GRAY8"),
-        )
+        Self::open(location, "video", &format!("{decode} ! videoconvert ! video/x-raw,format=GRAY8"))
     }
 
     fn open(location: &str, media: &'static str, chain: &str) -> Self {
@@ -79,10 +68,7 @@ impl Player {
             "rtspsrc name=camera protocols=tcp latency=100 {location} \
              identity name=entry ! {chain} ! appsink name=sink sync=false wait-on-eos=false"
         );
-        let pipeline = gst::parse::launch(&launch)
-            .unwrap()
-            .downcast::<gst::Pipeline>()
-            .unwrap();
+        let pipeline = gst::parse::launch(&launch).unwrap().downcast::<gst::Pipeline>().unwrap();
         let sink = pipeline.by_name("sink").unwrap().downcast().unwrap();
         let entry = pipeline.by_name("entry").unwrap().static_pad("sink").unwrap();
         pipeline.by_name("camera").unwrap().connect_pad_added(move |_, pad| {
@@ -97,11 +83,7 @@ impl Player {
 
     fn sample(&self) -> Result<gst::Sample, String> {
         self.sink.try_pull_sample(DEADLINE).ok_or_else(|| {
-            let error = self
-                .pipeline
-                .bus()
-                .unwrap()
-                .pop_filtered(&[gst::MessageType::Error, gst::MessageType::Eos]);
+            let error = self.pipeline.bus().unwrap().pop_filtered(&[gst::MessageType::Error, gst::MessageType::Eos]);
             format!("{error:?}")
         })
     }
@@ -114,10 +96,7 @@ impl Player {
         let (width, height) = (info.width() as usize, info.height() as usize);
         let stride = usize::try_from(info.stride()[0]).unwrap();
         let number = holdfast_framemark::read(frame.plane_data(0).unwrap(), stride, width, height);
-        (
-            width,
-            number.unwrap_or_else(|| panic!("a picture of {width}x{height} without a number")),
-        )
+        (width, number.unwrap_or_else(|| panic!("a picture of {width}x{height} without a number")))
     }
 }
 
@@ -155,10 +134,7 @@ fn pictures_are_numbered_by_the_clock_without_a_hole() {
         let player = Player::video(&format!("location={}", camera.urls[0]), decode);
         let last = assert_consecutive(&player, 75);
         let after = number_now(30);
-        assert!(
-            (before..=after + 1).contains(&u64::from(last)),
-            "{args:?}: {before} {last} {after}"
-        );
+        assert!((before..=after + 1).contains(&u64::from(last)), "{args:?}: {before} {last} {after}");
     }
 }
 
@@ -201,20 +177,11 @@ fn only_those_who_know_the_password_watch() {
     let location = format!("location={} user-id=anna", camera.urls[0]);
     let welcome = Player::video(&format!("{location} user-pw=\"se cret:1\""), decode);
     assert_consecutive(&welcome, 5);
-    for stranger in [
-        format!("{location} user-pw=wrong"),
-        format!("location={}", camera.urls[0]),
-    ] {
+    for stranger in [format!("{location} user-pw=wrong"), format!("location={}", camera.urls[0])] {
         let refused = Player::video(&stranger, decode);
-        let error = refused
-            .pipeline
-            .bus()
-            .unwrap()
-            .timed_pop_filtered(DEADLINE, &[gst::MessageType::Error])
-            .expect("an error");
-        let gst::MessageView::Error(error) = error.view() else {
-            panic!("{error:?}")
-        };
+        let error =
+            refused.pipeline.bus().unwrap().timed_pop_filtered(DEADLINE, &[gst::MessageType::Error]).expect("an error");
+        let gst::MessageView::Error(error) = error.view() else { panic!("{error:?}") };
         assert!(error.error().matches(gst::ResourceError::NotAuthorized), "{error:?}");
     }
 }
@@ -222,18 +189,12 @@ fn only_those_who_know_the_password_watch() {
 #[test]
 fn a_dropped_client_may_come_back_and_numbers_go_on() {
     let mut camera = Camera::start(&[]);
-    let (location, decode) = (
-        format!("location={}", camera.urls[0]),
-        "rtph264depay ! h264parse ! avdec_h264",
-    );
+    let (location, decode) = (format!("location={}", camera.urls[0]), "rtph264depay ! h264parse ! avdec_h264");
     let first = Player::video(&location, decode);
     let last = assert_consecutive(&first, 5);
     camera.say("drop");
-    let end = first
-        .pipeline
-        .bus()
-        .unwrap()
-        .timed_pop_filtered(DEADLINE, &[gst::MessageType::Error, gst::MessageType::Eos]);
+    let end =
+        first.pipeline.bus().unwrap().timed_pop_filtered(DEADLINE, &[gst::MessageType::Error, gst::MessageType::Eos]);
     assert!(end.is_some(), "the client was not told");
     let second = Player::video(&location, decode);
     assert!(second.picture().1 > last);
@@ -242,10 +203,7 @@ fn a_dropped_client_may_come_back_and_numbers_go_on() {
 #[test]
 fn the_size_switches_in_mid_stream_without_a_hole() {
     let mut camera = Camera::start(&["--size", "640x480"]);
-    let player = Player::video(
-        &format!("location={}", camera.urls[0]),
-        "rtph264depay ! h264parse ! avdec_h264",
-    );
+    let player = Player::video(&format!("location={}", camera.urls[0]), "rtph264depay ! h264parse ! avdec_h264");
     let (width, mut last) = player.picture();
     assert_eq!(width, 640);
     camera.say("switch");
@@ -269,22 +227,12 @@ fn write_clip(file: &Path, pictures: u32) {
          audiotestsrc num-buffers=47 ! audio/x-raw,rate=48000 ! avenc_aac ! m.",
         file.display()
     );
-    let writer = gst::parse::launch(&launch)
-        .unwrap()
-        .downcast::<gst::Pipeline>()
-        .unwrap();
+    let writer = gst::parse::launch(&launch).unwrap().downcast::<gst::Pipeline>().unwrap();
     let source: AppSrc = writer.by_name("pictures").unwrap().downcast().unwrap();
     writer.set_state(gst::State::Playing).unwrap();
     for number in 0..pictures {
         let mut picture = vec![128; 320 * 240 * 3 / 2];
-        assert!(holdfast_framemark::stamp(
-            &mut picture[..320 * 240],
-            320,
-            320,
-            240,
-            number,
-            "clip"
-        ));
+        assert!(holdfast_framemark::stamp(&mut picture[..320 * 240], 320, 320, 240, number, "clip"));
         let mut buffer = gst::Buffer::from_mut_slice(picture);
         let writable = buffer.get_mut().unwrap();
         writable.set_pts(gst::ClockTime::SECOND * u64::from(number) / 30);
@@ -305,10 +253,7 @@ fn a_file_is_played_in_a_loop() {
     let file = directory.path().join("clip.mp4");
     write_clip(&file, 45);
     let camera = Camera::start(&["--file", file.to_str().unwrap()]);
-    let player = Player::video(
-        &format!("location={}", camera.urls[0]),
-        "rtph264depay ! h264parse ! avdec_h264",
-    );
+    let player = Player::video(&format!("location={}", camera.urls[0]), "rtph264depay ! h264parse ! avdec_h264");
     let mut last = player.picture().1;
     for _ in 0..75 {
         let number = player.picture().1;

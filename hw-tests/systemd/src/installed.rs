@@ -26,25 +26,12 @@ pub enum InstallError {
 pub fn install(root: &Path) -> Result<(), InstallError> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "xtask",
-            "--",
-            "install",
-            "--profile",
-            "dev",
-            "--root",
-        ])
+        .args(["run", "--quiet", "--package", "xtask", "--", "install", "--profile", "dev", "--root"])
         .arg(root)
         .output()
         .map_err(InstallError::Cargo)?;
     if output.status.success() {
         return Ok(());
     }
-    Err(InstallError::Failed {
-        status: output.status,
-        said: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+    Err(InstallError::Failed { status: output.status, said: String::from_utf8_lossy(&output.stderr).into_owned() })
 }

@@ -95,10 +95,7 @@ impl Rig {
     pub fn boot(trees: &[&Path], disk: Option<&Path>) -> Result<Self, RigError> {
         let prepare = |error: &dyn std::fmt::Display| RigError::Prepare(error.to_string());
         let cgroup = Cgroup::create().map_err(RigError::Prepare)?;
-        let directory = tempfile::Builder::new()
-            .prefix("holdfast-rig-")
-            .tempdir()
-            .map_err(|e| prepare(&e))?;
+        let directory = tempfile::Builder::new().prefix("holdfast-rig-").tempdir().map_err(|e| prepare(&e))?;
         let [work, tree, outside] = ["work", "tree", "outside"].map(|name| directory.path().join(name));
         for path in [&work, &tree, &outside] {
             fs::create_dir(path).map_err(|e| prepare(&e))?;
@@ -122,17 +119,7 @@ impl Rig {
         command
             .args(["--pdeathsig", "KILL", "sh", "-c", "echo $$ > \"$0\" && exec \"$@\""])
             .arg(cgroup.entrance())
-            .args([
-                "unshare",
-                "--mount",
-                "--pid",
-                "--cgroup",
-                "--uts",
-                "--ipc",
-                "--net",
-                "--propagation",
-                "private",
-            ])
+            .args(["unshare", "--mount", "--pid", "--cgroup", "--uts", "--ipc", "--net", "--propagation", "private"])
             .args(["--fork", "--kill-child=KILL", "sh"])
             .args([&script, &work, &tree, &outside])
             .arg(disk.unwrap_or(Path::new("")))
@@ -142,13 +129,7 @@ impl Rig {
             .stdout(log.try_clone().map_err(|e| prepare(&e))?)
             .stderr(log);
         let unshare = command.spawn().map_err(|e| prepare(&e))?;
-        let mut rig = Self {
-            unshare,
-            init: 0,
-            console,
-            cgroup,
-            _directory: directory,
-        };
+        let mut rig = Self { unshare, init: 0, console, cgroup, _directory: directory };
         rig.wait_until_up(&notify)?;
         Ok(rig)
     }
@@ -156,9 +137,7 @@ impl Rig {
     fn wait_until_up(&mut self, notify: &UnixDatagram) -> Result<(), RigError> {
         let deadline = Instant::now() + BOOT_DEADLINE;
         let mut message = [0; 4096];
-        notify
-            .set_read_timeout(Some(POLL))
-            .map_err(|e| RigError::Prepare(e.to_string()))?;
+        notify.set_read_timeout(Some(POLL)).map_err(|e| RigError::Prepare(e.to_string()))?;
         loop {
             let length = notify.recv(&mut message).unwrap_or(0);
             let text = String::from_utf8_lossy(&message[..length]);
@@ -170,10 +149,7 @@ impl Rig {
                 _ if Instant::now() >= deadline => format!("not within {} s", BOOT_DEADLINE.as_secs()),
                 _ => continue,
             };
-            return Err(RigError::Boot {
-                why,
-                said: self.console(),
-            });
+            return Err(RigError::Boot { why, said: self.console() });
         }
         let pid = self.unshare.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -181,10 +157,7 @@ impl Rig {
             .split_whitespace()
             .next()
             .and_then(|pid| pid.parse().ok())
-            .ok_or_else(|| RigError::Boot {
-                why: "its process is not to be found".to_owned(),
-                said: self.console(),
-            })?;
+            .ok_or_else(|| RigError::Boot { why: "its process is not to be found".to_owned(), said: self.console() })?;
         Ok(())
     }
 
@@ -209,15 +182,8 @@ impl Rig {
         let end = Instant::now() + deadline;
         while !matches!(self.unshare.try_wait(), Ok(Some(_))) {
             if Instant::now() >= end {
-                let why = format!(
-                    "it did not end within {} s of being told to ({})",
-                    deadline.as_secs(),
-                    asked.err
-                );
-                return Err(RigError::Boot {
-                    why,
-                    said: self.console(),
-                });
+                let why = format!("it did not end within {} s of being told to ({})", deadline.as_secs(), asked.err);
+                return Err(RigError::Boot { why, said: self.console() });
             }
             std::thread::sleep(POLL);
         }
@@ -243,30 +209,14 @@ impl Rig {
 
     fn run_with(&self, prefix: &[&str], program_and_args: &[&str]) -> Output {
         let mut command = Command::new("timeout");
-        command
-            .arg("--signal=KILL")
-            .arg(RUN_DEADLINE_S.to_string())
-            .args(self.entrance());
-        let output = command
-            .args(prefix)
-            .args(program_and_args)
-            .env_clear()
-            .envs(ENVIRONMENT)
-            .stdin(Stdio::null())
-            .output();
+        command.arg("--signal=KILL").arg(RUN_DEADLINE_S.to_string()).args(self.entrance());
+        let output =
+            command.args(prefix).args(program_and_args).env_clear().envs(ENVIRONMENT).stdin(Stdio::null()).output();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         match output {
-            Ok(output) => Output {
-                status: output.status,
-                out: text(&output.stdout),
-                err: text(&output.stderr),
-            },
+            Ok(output) => Output { status: output.status, out: text(&output.stdout), err: text(&output.stderr) },
             // As a shell says it: not found.
-            Err(error) => Output {
-                status: ExitStatus::from_raw(127 << 8),
-                out: String::new(),
-                err: error.to_string(),
-            },
+            Err(error) => Output { status: ExitStatus::from_raw(127 << 8), out: String::new(), err: error.to_string() },
         }
     }
 
@@ -277,17 +227,13 @@ impl Rig {
     pub fn shell(&self) -> std::io::Result<ExitStatus> {
         let mut command = Command::new("env");
         command.args(self.entrance()).arg("bash").env_clear().envs(ENVIRONMENT);
-        command
-            .env("TERM", std::env::var_os("TERM").unwrap_or_default())
-            .status()
+        command.env("TERM", std::env::var_os("TERM").unwrap_or_default()).status()
     }
 
     /// The words before a program that is to run inside.
     fn entrance(&self) -> Vec<String> {
         let init = format!("--target={}", self.init);
-        ["nsenter", &init, "--all", "--root", "--wd", "--"]
-            .map(str::to_owned)
-            .to_vec()
+        ["nsenter", &init, "--all", "--root", "--wd", "--"].map(str::to_owned).to_vec()
     }
 
     /// Looks again and again until `look` finds something.
@@ -301,11 +247,7 @@ impl Rig {
                 return Ok(found);
             }
             if Instant::now() >= end {
-                return Err(RigError::Waited {
-                    what: what.to_owned(),
-                    seconds: deadline.as_secs(),
-                    log: self.log(60),
-                });
+                return Err(RigError::Waited { what: what.to_owned(), seconds: deadline.as_secs(), log: self.log(60) });
             }
             std::thread::sleep(POLL);
         }
@@ -314,22 +256,13 @@ impl Rig {
     /// A unit's property, as `systemctl show` gives it.
     #[must_use]
     pub fn property(&self, unit: &str, property: &str) -> String {
-        self.run(&["systemctl", "show", "--value", "--property", property, unit])
-            .out
+        self.run(&["systemctl", "show", "--value", "--property", property, unit]).out
     }
 
     /// The newest lines of the journal.
     #[must_use]
     pub fn log(&self, lines: u32) -> String {
-        self.run(&[
-            "journalctl",
-            "--no-pager",
-            "--quiet",
-            "--output=short-precise",
-            "--lines",
-            &lines.to_string(),
-        ])
-        .out
+        self.run(&["journalctl", "--no-pager", "--quiet", "--output=short-precise", "--lines", &lines.to_string()]).out
     }
 }
 
@@ -347,15 +280,7 @@ pub(crate) fn missing() -> Option<String> {
     if !geteuid().is_root() {
         return Some("it takes root".to_owned());
     }
-    for program in [
-        "unshare",
-        "nsenter",
-        "setpriv",
-        "timeout",
-        "systemctl",
-        "systemd-analyze",
-        "busctl",
-    ] {
+    for program in ["unshare", "nsenter", "setpriv", "timeout", "systemctl", "systemd-analyze", "busctl"] {
         if !in_path(program) {
             return Some(format!("{program} is not installed"));
         }
@@ -364,36 +289,22 @@ pub(crate) fn missing() -> Option<String> {
     if !bus.into_iter().any(in_path) {
         return Some("no message bus is installed".to_owned());
     }
-    if !["/usr/lib/systemd/systemd", "/lib/systemd/systemd"]
-        .iter()
-        .any(|path| Path::new(path).exists())
-    {
+    if !["/usr/lib/systemd/systemd", "/lib/systemd/systemd"].iter().any(|path| Path::new(path).exists()) {
         return Some("systemd is not installed".to_owned());
     }
     // Containers often may not: asking the kernel is the only way to know.
     let probe = "mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/r && \
                  mount -t overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w o /mnt/r && mount -t proc p /mnt/r/proc";
     let probed = Command::new("unshare")
-        .args([
-            "--mount",
-            "--pid",
-            "--cgroup",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--propagation",
-            "private",
-            "--fork",
-        ])
+        .args(["--mount", "--pid", "--cgroup", "--uts", "--ipc", "--net", "--propagation", "private", "--fork"])
         .args(["sh", "-c", probe])
         .stdin(Stdio::null())
         .output();
     match probed {
         Ok(output) if output.status.success() => None,
-        Ok(output) => Some(format!(
-            "no namespaces with an overlay: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
+        Ok(output) => {
+            Some(format!("no namespaces with an overlay: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        }
         Err(error) => Some(format!("unshare does not start: {error}")),
     }
     .or_else(|| Cgroup::create().err())

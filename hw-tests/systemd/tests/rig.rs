@@ -14,23 +14,14 @@ fn what_happens_in_a_rig_stays_in_it_and_ends_with_it() {
     }
     let tree = tempfile::tempdir().unwrap();
     fs::create_dir_all(tree.path().join("usr/lib/sysusers.d")).unwrap();
-    fs::write(
-        tree.path().join("usr/lib/sysusers.d/rig.conf"),
-        "u holdfast-rig-user - \"of the rig\"\n",
-    )
-    .unwrap();
+    fs::write(tree.path().join("usr/lib/sysusers.d/rig.conf"), "u holdfast-rig-user - \"of the rig\"\n").unwrap();
     let host_name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let users = fs::read_to_string("/etc/passwd").unwrap();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
 
     let rig = Rig::boot(&[tree.path()], None).unwrap();
 
-    assert_eq!(
-        rig.run(&["systemctl", "is-system-running"]).out,
-        "running",
-        "{}",
-        rig.log(40)
-    );
+    assert_eq!(rig.run(&["systemctl", "is-system-running"]).out, "running", "{}", rig.log(40));
     let user = rig.run(&["id", "holdfast-rig-user"]);
     assert!(user.ok(), "systemd-sysusers did not make the tree's user: {}", user.err);
     let inside = rig.run(&[
@@ -40,10 +31,7 @@ fn what_happens_in_a_rig_stays_in_it_and_ends_with_it() {
          echo 1 > /proc/sys/kernel/sysrq && echo sysctl; sleep 1000.0625 > /dev/null 2>&1 & echo $!",
     ]);
     assert!(!inside.out.contains("sysctl"), "a rig could set the machine's kernel");
-    assert!(
-        !rig.run(&["sh", "-c", "mkdir /sys/fs/cgroup/../holdfast-rig-was-here"])
-            .ok()
-    );
+    assert!(!rig.run(&["sh", "-c", "mkdir /sys/fs/cgroup/../holdfast-rig-was-here"]).ok());
     // The whole of systemd is below the rig's own group.
     let group = rig.run(&["cat", "/proc/1/cgroup"]).out;
     assert!(group.lines().any(|line| line == "0::/init.scope"), "{group}");
@@ -58,10 +46,7 @@ fn what_happens_in_a_rig_stays_in_it_and_ends_with_it() {
     assert_eq!(sleepers(), 1);
     drop(rig);
     assert_eq!(sleepers(), 0, "a process outlived its rig");
-    let groups: Vec<_> = walk_cgroups()
-        .into_iter()
-        .filter(|name| name.contains(&own_group()))
-        .collect();
+    let groups: Vec<_> = walk_cgroups().into_iter().filter(|name| name.contains(&own_group())).collect();
     assert!(groups.is_empty(), "{groups:?} are left");
 }
 
@@ -79,12 +64,6 @@ fn sleepers() -> usize {
 
 fn walk_cgroups() -> Vec<String> {
     let hierarchies = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-    let entries = hierarchies
-        .into_iter()
-        .filter_map(|path| fs::read_dir(path).ok())
-        .flatten()
-        .flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
+    let entries = hierarchies.into_iter().filter_map(|path| fs::read_dir(path).ok()).flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }

@@ -21,10 +21,7 @@ const RECORDING: Duration = Duration::from_millis(400);
 pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let cycles = if common.quick { 5 } else { 60 };
     let programs = Programs::build(common.profile, &["holdfast-recorder", "holdfast-capture"])?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no async runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     terminal::step(&format!("bus: {CLIENTS} clients read, {cycles} times Start and Stop"));
     let mut times = runtime.block_on(measure(cycles, &programs, interrupt))?;
     let mut table = Table::new(["call", "calls", "p50", "p99", "slowest"]);
@@ -60,13 +57,8 @@ struct Times {
 
 async fn measure(cycles: u32, programs: &Programs, interrupt: &Interrupt) -> anyhow::Result<Times> {
     let directory = Directory::temporary()?;
-    let lines = ["source = \"test\"", "width = 640", "height = 360", "framerate = 30"]
-        .map(str::to_owned)
-        .to_vec();
-    let settings = Settings {
-        recording: Vec::new(),
-        inputs: vec![("cam0".to_owned(), lines)],
-    };
+    let lines = ["source = \"test\"", "width = 640", "height = 360", "framerate = 30"].map(str::to_owned).to_vec();
+    let settings = Settings { recording: Vec::new(), inputs: vec![("cam0".to_owned(), lines)] };
     let rig = Rig::start(programs, directory.path(), &settings, interrupt).await?;
     let (recorder, input) = (rig.recorder().await?, rig.input("cam0").await?);
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -81,30 +73,19 @@ async fn measure(cycles: u32, programs: &Programs, interrupt: &Interrupt) -> any
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..CLIENTS {
-        let connection = zbus::connection::Builder::address(rig.place().address.as_str())?
-            .build()
-            .await?;
-        let recorder = RecorderProxy::builder(&connection)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
+        let connection = zbus::connection::Builder::address(rig.place().address.as_str())?.build().await?;
+        let recorder = RecorderProxy::builder(&connection).cache_properties(CacheProperties::No).build().await?;
         clients.spawn(read(recorder, stopped.clone()));
     }
     let mut times = Times::default();
     for _ in 0..cycles {
         interrupt.check()?;
         let asked = Instant::now();
-        recorder
-            .start(StartOptions::default())
-            .await
-            .context("Start was refused")?;
+        recorder.start(StartOptions::default()).await.context("Start was refused")?;
         times.starts.push(asked.elapsed().as_secs_f64() * 1e3);
         tokio::time::sleep(RECORDING).await;
         let asked = Instant::now();
-        recorder
-            .stop(StopOptions::default())
-            .await
-            .context("Stop was refused")?;
+        recorder.stop(StopOptions::default()).await.context("Stop was refused")?;
         times.stops.push(asked.elapsed().as_secs_f64() * 1e3);
     }
     stop.send(true)?;

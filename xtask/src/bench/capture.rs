@@ -38,10 +38,7 @@ impl Capture {
             .stdout(log.try_clone()?)
             .stderr(log);
         let mut process = Guarded::spawn(program)?;
-        let path = place
-            .runtime
-            .join(holdfast_link::SOCKET_DIRECTORY)
-            .join(format!("{input}.sock"));
+        let path = place.runtime.join(holdfast_link::SOCKET_DIRECTORY).join(format!("{input}.sock"));
         let deadline = Instant::now() + PATIENCE;
         let socket = loop {
             match connect(&path) {
@@ -53,12 +50,7 @@ impl Capture {
             }
             std::thread::sleep(Duration::from_millis(2));
         };
-        let capture = Self {
-            process,
-            socket,
-            input: input.to_owned(),
-            requests: 0,
-        };
+        let capture = Self { process, socket, input: input.to_owned(), requests: 0 };
         capture.send(&ToCapture::Hello)?;
         Ok(capture)
     }
@@ -91,15 +83,8 @@ impl Capture {
     pub fn stop(&mut self, session: &str) -> anyhow::Result<Stopped> {
         self.requests += 1;
         let request = self.requests;
-        let session = session
-            .try_into()
-            .map_err(|_| anyhow::anyhow!("{session} is too long"))?;
-        self.send(&ToCapture::Stop(Stop {
-            request,
-            session,
-            reason: StopReason::Operator,
-            trace: 0,
-        }))?;
+        let session = session.try_into().map_err(|_| anyhow::anyhow!("{session} is too long"))?;
+        self.send(&ToCapture::Stop(Stop { request, session, reason: StopReason::Operator, trace: 0 }))?;
         self.wait("its files are closed", |message| match message {
             FromCapture::Event(Event::Stopped(stopped)) if stopped.request == request => Some(stopped),
             _ => None,
@@ -141,10 +126,7 @@ impl Capture {
     }
 
     fn receive(&mut self, timeout: Duration) -> anyhow::Result<Option<FromCapture>> {
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs())?,
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: i64::try_from(timeout.as_secs())?, tv_nsec: timeout.subsec_nanos().into() };
         if poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout))? == 0 {
             return Ok(None);
         }

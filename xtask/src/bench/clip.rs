@@ -25,16 +25,7 @@ pub fn hd(common: &Common) -> anyhow::Result<PathBuf> {
         "-pix_fmt",
         "yuv420p",
     ]);
-    ffmpeg.args([
-        "-c:v",
-        "libx264",
-        "-preset",
-        "veryfast",
-        "-tune",
-        "zerolatency",
-        "-bf",
-        "0",
-    ]);
+    ffmpeg.args(["-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-bf", "0"]);
     ffmpeg.args(["-g", "30", "-keyint_min", "30", "-sc_threshold", "0"]);
     ffmpeg.args([
         "-b:v",
@@ -48,10 +39,7 @@ pub fn hd(common: &Common) -> anyhow::Result<PathBuf> {
         "-x264-params",
         "nal-hrd=cbr:sliced-threads=0",
     ]);
-    let status = ffmpeg
-        .arg(&partial)
-        .status()
-        .context("ffmpeg does not start: `cargo xtask setup` installs it")?;
+    let status = ffmpeg.arg(&partial).status().context("ffmpeg does not start: `cargo xtask setup` installs it")?;
     if !status.success() {
         bail!("ffmpeg can't encode the clip: {status}");
     }

@@ -59,21 +59,11 @@ struct Used {
 }
 
 pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
-    let (rounds, length) = if common.quick {
-        (1, Duration::from_secs(5))
-    } else {
-        (3, Duration::from_secs(60))
-    };
+    let (rounds, length) = if common.quick { (1, Duration::from_secs(5)) } else { (3, Duration::from_secs(60)) };
     let programs = Programs::build(common.profile, &["holdfast-capture", "holdfast-simcam"])?;
     let clip = clip::hd(common)?;
-    let mut camera = Camera::start(
-        &programs,
-        [
-            std::ffi::OsStr::new("--file"),
-            clip.as_os_str(),
-            "--audio=none".as_ref(),
-        ],
-    )?;
+    let mut camera =
+        Camera::start(&programs, [std::ffi::OsStr::new("--file"), clip.as_os_str(), "--audio=none".as_ref()])?;
     let mut all: Vec<Used> = Vec::new();
     for round in 1..=rounds {
         terminal::step(&format!("copy: round {round} of {rounds}, {} s", length.as_secs()));
@@ -81,10 +71,8 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
         let place = place(&programs, directory.path(), &clip, &camera)?;
         let mut contenders = start(&programs, &place, &clip, &camera)?;
         wait(WARM_UP, &mut contenders, interrupt)?;
-        let before = contenders
-            .iter()
-            .map(|contender| usage::cpu_ns(contender.pid()))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let before =
+            contenders.iter().map(|contender| usage::cpu_ns(contender.pid())).collect::<anyhow::Result<Vec<_>>>()?;
         let begin = Instant::now();
         wait(length, &mut contenders, interrupt)?;
         camera.must_run()?;
@@ -92,20 +80,12 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
         for (contender, before) in contenders.iter().zip(before) {
             let cpu_s = (usage::cpu_ns(contender.pid())? - before) as f64 / 1e9 / minutes;
             let memory = usage::memory(contender.pid())?;
-            match all
-                .iter_mut()
-                .find(|used| used.source == contender.source && used.name == contender.name)
-            {
+            match all.iter_mut().find(|used| used.source == contender.source && used.name == contender.name) {
                 Some(used) => {
                     used.cpu_s.push(cpu_s);
                     used.memory = memory;
                 }
-                None => all.push(Used {
-                    source: contender.source,
-                    name: contender.name,
-                    cpu_s: vec![cpu_s],
-                    memory,
-                }),
+                None => all.push(Used { source: contender.source, name: contender.name, cpu_s: vec![cpu_s], memory }),
             }
         }
         for contender in &mut contenders {
@@ -141,12 +121,8 @@ fn report(all: &mut [Used]) -> Figures {
         medians.push((used.source, used.name, median));
     }
     table.print();
-    let cpu = |source, name| {
-        medians
-            .iter()
-            .find(|(s, n, _)| (*s, *n) == (source, name))
-            .map_or(f64::NAN, |(_, _, cpu)| *cpu)
-    };
+    let cpu =
+        |source, name| medians.iter().find(|(s, n, _)| (*s, *n) == (source, name)).map_or(f64::NAN, |(_, _, cpu)| *cpu);
     for (source, suffix) in [(Source::File, ""), (Source::Rtsp, "_rtsp")] {
         for (other, key) in [(FFMPEG, "cpu_ratio_ffmpeg"), (SPLITMUX, "cpu_ratio_splitmux")] {
             let ratio = cpu(source, OURS) / cpu(source, other);
@@ -163,25 +139,10 @@ const FFMPEG: &str = "ffmpeg";
 const SPLITMUX: &str = "splitmuxsink";
 
 fn place(programs: &Programs, directory: &Path, clip: &Path, camera: &Camera) -> anyhow::Result<Place> {
-    let file = vec![
-        "source = \"file\"".to_owned(),
-        format!("path = {}", quoted(clip)?),
-        "armed = false".to_owned(),
-    ];
-    let rtsp = vec![
-        "source = \"rtsp\"".to_owned(),
-        format!("url = \"{}\"", camera.url()?),
-        "armed = false".to_owned(),
-    ];
+    let file = vec!["source = \"file\"".to_owned(), format!("path = {}", quoted(clip)?), "armed = false".to_owned()];
+    let rtsp = vec!["source = \"rtsp\"".to_owned(), format!("url = \"{}\"", camera.url()?), "armed = false".to_owned()];
     let inputs = vec![("file".to_owned(), file), ("rtsp".to_owned(), rtsp)];
-    Place::new(
-        programs,
-        directory,
-        &Settings {
-            recording: Vec::new(),
-            inputs,
-        },
-    )
+    Place::new(programs, directory, &Settings { recording: Vec::new(), inputs })
 }
 
 fn start(programs: &Programs, place: &Place, clip: &Path, camera: &Camera) -> anyhow::Result<Vec<Contender>> {
@@ -191,11 +152,7 @@ fn start(programs: &Programs, place: &Place, clip: &Path, camera: &Camera) -> an
         let mut program = Command::new(programs.path("holdfast-capture"));
         let mut capture = Capture::start(&mut program, place, input)?;
         capture.record("bench", input)?;
-        contenders.push(Contender {
-            source,
-            name: OURS,
-            process: Process::Ours(capture),
-        });
+        contenders.push(Contender { source, name: OURS, process: Process::Ours(capture) });
 
         let mut ffmpeg = Command::new("ffmpeg");
         ffmpeg.args(["-nostdin", "-v", "error"]);
@@ -217,10 +174,7 @@ fn start(programs: &Programs, place: &Place, clip: &Path, camera: &Camera) -> an
         contenders.push(other(source, FFMPEG, ffmpeg)?);
 
         let footage = match source {
-            Source::File => format!(
-                "filesrc location={} ! qtdemux ! h264parse ! identity sync=true",
-                clip.display()
-            ),
+            Source::File => format!("filesrc location={} ! qtdemux ! h264parse ! identity sync=true", clip.display()),
             Source::Rtsp => format!("rtspsrc location={url} protocols=tcp latency=200 ! rtph264depay ! h264parse"),
         };
         let pipeline = format!(
@@ -238,11 +192,7 @@ fn start(programs: &Programs, place: &Place, clip: &Path, camera: &Camera) -> an
 fn other(source: Source, name: &'static str, mut command: Command) -> anyhow::Result<Contender> {
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let process = Guarded::spawn(&mut command).context("`cargo xtask setup` installs it")?;
-    Ok(Contender {
-        source,
-        name,
-        process: Process::Other(process),
-    })
+    Ok(Contender { source, name, process: Process::Other(process) })
 }
 
 /// Lets them work, and looks after them.

@@ -36,10 +36,8 @@ impl Device {
 
     /// A fresh filesystem of so many bytes; the file below it is sparse.
     pub fn new(directory: &Path, bytes: u64) -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("device-")
-            .tempdir_in(directory)
-            .context("no temporary directory")?;
+        let directory =
+            tempfile::Builder::new().prefix("device-").tempdir_in(directory).context("no temporary directory")?;
         let image = directory.path().join("disk.img");
         let file = std::fs::File::create_new(&image).context("no image for a loop device")?;
         file.set_len(bytes).context("no image for a loop device")?;
@@ -47,20 +45,12 @@ impl Device {
         let device = say(Command::new("losetup").args(["--find", "--show"]).arg(&image))?;
         let name = device.rsplit('/').next().unwrap_or_default().to_owned();
         let mount = directory.path().join("mount");
-        let mut this = Self {
-            name,
-            mount,
-            mounted: false,
-            _directory: directory,
-        };
+        let mut this = Self { name, mount, mounted: false, _directory: directory };
         std::fs::create_dir(&this.mount).context("no mount point")?;
         // Nothing may be written in the background later on: it would be counted.
         let options = "lazy_itable_init=0,lazy_journal_init=0";
         say(Command::new("mkfs.ext4").args(["-q", "-F", "-E", options]).arg(&device))?;
-        say(Command::new("mount")
-            .args(["-o", "noatime"])
-            .arg(&device)
-            .arg(&this.mount))?;
+        say(Command::new("mount").args(["-o", "noatime"]).arg(&device).arg(&this.mount))?;
         this.mounted = true;
         Ok(this)
     }
@@ -77,17 +67,11 @@ impl Device {
         let path = format!("/sys/block/{}/stat", self.name);
         let text = std::fs::read_to_string(&path).with_context(|| format!("{path} can't be read"))?;
         let field = |index: usize| -> anyhow::Result<u64> {
-            let field = text
-                .split_whitespace()
-                .nth(index)
-                .with_context(|| format!("{path} has no field {index}"))?;
+            let field = text.split_whitespace().nth(index).with_context(|| format!("{path} has no field {index}"))?;
             field.parse().with_context(|| format!("{path}: {field}"))
         };
         // Sectors are of 512 bytes here whatever the device has (Documentation/block/stat.rst).
-        Ok(Written {
-            bytes: field(6)? * 512,
-            flushes: field(15)?,
-        })
+        Ok(Written { bytes: field(6)? * 512, flushes: field(15)? })
     }
 }
 
@@ -98,10 +82,7 @@ impl Drop for Device {
         {
             crate::terminal::fail(&format!("{error:#}"));
         }
-        if let Err(error) = say(Command::new("losetup")
-            .arg("--detach")
-            .arg(format!("/dev/{}", self.name)))
-        {
+        if let Err(error) = say(Command::new("losetup").arg("--detach").arg(format!("/dev/{}", self.name))) {
             crate::terminal::fail(&format!("{error:#}"));
         }
     }

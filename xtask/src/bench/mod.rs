@@ -78,24 +78,13 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
 
 /// The short form of all benches in the tests' profile: shows that they work.
 pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
-    let common = Common {
-        json: false,
-        quick: true,
-        profile: Profile::Dev,
-    };
+    let common = Common { json: false, quick: true, profile: Profile::Dev };
     all(&common, interrupt).map(|_| ())
 }
 
 fn all(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
-    for what in [
-        What::Copy,
-        What::Wear,
-        What::Scale,
-        What::Start,
-        What::Rotate,
-        What::Bus,
-    ] {
+    for what in [What::Copy, What::Wear, What::Scale, What::Start, What::Rotate, What::Bus] {
         figures.extend(one(what, common, interrupt)?);
     }
     Ok(figures)

@@ -29,31 +29,14 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let program = Programs::build_example(common.profile, "holdfast-capture", "short-rotation")?;
     let mut directory = Directory::temporary()?;
     let gop = format!("--gop-ms={GOP_MS}");
-    let mut camera = Camera::start(
-        &programs,
-        [
-            "--size=320x240",
-            "--audio=aac",
-            "--sound=noise",
-            "--bitrate-kbps=1000",
-            &gop,
-        ],
-    )?;
+    let mut camera =
+        Camera::start(&programs, ["--size=320x240", "--audio=aac", "--sound=noise", "--bitrate-kbps=1000", &gop])?;
     let url = camera.url()?.to_owned();
-    let lines = [
-        "source = \"rtsp\"".to_owned(),
-        format!("url = \"{url}\""),
-        "armed = false".to_owned(),
-    ];
-    let settings = Settings {
-        recording: Vec::new(),
-        inputs: vec![("cam0".to_owned(), lines.to_vec())],
-    };
+    let lines = ["source = \"rtsp\"".to_owned(), format!("url = \"{url}\""), "armed = false".to_owned()];
+    let settings = Settings { recording: Vec::new(), inputs: vec![("cam0".to_owned(), lines.to_vec())] };
     let place = Place::new(&programs, directory.path(), &settings)?;
 
-    terminal::step(&format!(
-        "rotate: {rotations} rotations, one every {ROTATION_MS} ms, with audio"
-    ));
+    terminal::step(&format!("rotate: {rotations} rotations, one every {ROTATION_MS} ms, with audio"));
     let witness = Witness::start(&url, directory.path())?;
     witness.wait_until_it_sees(interrupt)?;
     let mut command = Command::new(program);
@@ -101,17 +84,8 @@ fn report(files: &Files, sent: &[Digest], sent_audio: &[Digest]) -> anyhow::Resu
     terminal::good(&format!("{rotations} rotations"));
     let mut table = Table::new(["", "in", "safe", "doubled", "never sent"]);
     for (name, count) in [("video frames", &video), ("audio packets", &audio)] {
-        let numbers = [
-            count.frames_in,
-            count.frames_safe,
-            count.frames_doubled,
-            count.frames_strange,
-        ];
-        table.row(
-            [name.to_owned()]
-                .into_iter()
-                .chain(numbers.map(|number| thousands(number as u64))),
-        );
+        let numbers = [count.frames_in, count.frames_safe, count.frames_doubled, count.frames_strange];
+        table.row([name.to_owned()].into_iter().chain(numbers.map(|number| thousands(number as u64))));
     }
     table.print();
     if [&video, &audio].iter().any(|count| !count.is_whole()) {
@@ -173,21 +147,9 @@ impl Witness {
     fn start(url: &str, directory: &Path) -> anyhow::Result<Self> {
         let (video, audio) = (directory.join("sent.h264"), directory.join("sent.aac"));
         let mut command = Command::new("ffmpeg");
-        command.args([
-            "-nostdin",
-            "-v",
-            "fatal",
-            "-rtsp_transport",
-            "tcp",
-            "-i",
-            url,
-            "-flush_packets",
-            "1",
-        ]);
+        command.args(["-nostdin", "-v", "fatal", "-rtsp_transport", "tcp", "-i", url, "-flush_packets", "1"]);
         command.args(["-map", "0:v", "-c", "copy", "-f", "h264"]).arg(&video);
-        command
-            .args(["-map", "0:a", "-c", "copy", "-f", "adts", "-flush_packets", "1"])
-            .arg(&audio);
+        command.args(["-map", "0:a", "-c", "copy", "-f", "adts", "-flush_packets", "1"]).arg(&audio);
         let ffmpeg = Guarded::spawn(command.stdin(Stdio::null())).context("`cargo xtask setup` installs it")?;
         Ok(Self { ffmpeg, video, audio })
     }
@@ -208,10 +170,7 @@ impl Witness {
     fn end(mut self) -> anyhow::Result<(Vec<Digest>, Vec<Digest>)> {
         self.ffmpeg.end();
         let read = |path: &Path| std::fs::read(path).with_context(|| format!("{} can't be read", path.display()));
-        Ok((
-            slices::of_annex_b(&read(&self.video)?),
-            slices::of_adts(&read(&self.audio)?)?,
-        ))
+        Ok((slices::of_annex_b(&read(&self.video)?), slices::of_adts(&read(&self.audio)?)?))
     }
 }
 
@@ -227,28 +186,11 @@ mod tests {
     fn lost_doubled_and_strange_pictures_are_counted() {
         let sent = digests(&[1, 2, 3, 4, 5, 6, 7, 8]);
         let counted = |files: &[u8]| count(&digests(files), &sent).unwrap();
-        let all = Count {
-            frames_in: 5,
-            frames_safe: 5,
-            frames_doubled: 0,
-            frames_strange: 0,
-        };
+        let all = Count { frames_in: 5, frames_safe: 5, frames_doubled: 0, frames_strange: 0 };
         assert_eq!(counted(&[2, 3, 4, 5, 6]), all);
         assert_eq!(counted(&[2, 3, 5, 6]), Count { frames_safe: 4, ..all });
-        assert_eq!(
-            counted(&[2, 3, 4, 4, 5, 6]),
-            Count {
-                frames_doubled: 1,
-                ..all
-            }
-        );
-        assert_eq!(
-            counted(&[2, 3, 4, 99, 5, 6]),
-            Count {
-                frames_strange: 1,
-                ..all
-            }
-        );
+        assert_eq!(counted(&[2, 3, 4, 4, 5, 6]), Count { frames_doubled: 1, ..all });
+        assert_eq!(counted(&[2, 3, 4, 99, 5, 6]), Count { frames_strange: 1, ..all });
         assert!(count(&digests(&[99, 2]), &sent).is_err());
     }
 }

@@ -26,11 +26,8 @@ struct Used {
 }
 
 pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
-    let (steps, length): (&[usize], _) = if common.quick {
-        (&[1, 4], Duration::from_secs(4))
-    } else {
-        (&[1, 8, 32], Duration::from_secs(30))
-    };
+    let (steps, length): (&[usize], _) =
+        if common.quick { (&[1, 4], Duration::from_secs(4)) } else { (&[1, 8, 32], Duration::from_secs(30)) };
     let programs = Programs::build(common.profile, &["holdfast-capture", "holdfast-simcam"])?;
     let clip = clip::hd(common)?;
     let mut all = Vec::new();
@@ -42,14 +39,8 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
 }
 
 fn report(all: &[Used]) -> Figures {
-    let mut table = Table::new([
-        "inputs",
-        "CPU per input",
-        "RSS per input",
-        "PSS per input",
-        "safe frames/s",
-        "dropped",
-    ]);
+    let mut table =
+        Table::new(["inputs", "CPU per input", "RSS per input", "PSS per input", "safe frames/s", "dropped"]);
     let mut figures = Figures::new();
     for used in all {
         table.row([
@@ -60,24 +51,14 @@ fn report(all: &[Used]) -> Figures {
             format!("{:.1}", used.frames_per_second),
             used.dropped.to_string(),
         ]);
-        figures.insert(
-            format!("cpu_percent_per_input_{}", used.inputs),
-            rounded(used.cpu * 100.0, 3),
-        );
+        figures.insert(format!("cpu_percent_per_input_{}", used.inputs), rounded(used.cpu * 100.0, 3));
         figures.insert(format!("pss_mb_per_input_{}", used.inputs), rounded(used.pss_mb, 1));
         figures.insert(format!("dropped_{}", used.inputs), used.dropped.into());
     }
     table.print();
     if let (Some(one), Some(most)) = (all.first(), all.last()) {
-        eprintln!(
-            "  CPU per input, {} inputs to 1: {:.2}",
-            most.inputs,
-            most.cpu / one.cpu
-        );
-        figures.insert(
-            format!("cpu_per_input_{}_to_1", most.inputs),
-            rounded(most.cpu / one.cpu, 3),
-        );
+        eprintln!("  CPU per input, {} inputs to 1: {:.2}", most.inputs, most.cpu / one.cpu);
+        figures.insert(format!("cpu_per_input_{}_to_1", most.inputs), rounded(most.cpu / one.cpu, 3));
         figures.insert("rss_mb_per_input".to_owned(), rounded(most.rss_mb, 1));
     }
     figures
@@ -93,10 +74,7 @@ fn measure(
     let directory = Directory::temporary()?;
     let count = format!("--count={inputs}");
     let file = ["--file".as_ref(), clip.as_os_str()];
-    let mut camera = Camera::start(
-        programs,
-        file.into_iter().chain([count.as_ref(), "--audio=none".as_ref()]),
-    )?;
+    let mut camera = Camera::start(programs, file.into_iter().chain([count.as_ref(), "--audio=none".as_ref()]))?;
     let names: Vec<String> = (0..inputs).map(|number| format!("cam{number}")).collect();
     let settings = Settings {
         recording: Vec::new(),
@@ -104,11 +82,7 @@ fn measure(
             .iter()
             .zip(&camera.urls)
             .map(|(name, url)| {
-                let lines = [
-                    "source = \"rtsp\"".to_owned(),
-                    format!("url = \"{url}\""),
-                    "armed = false".to_owned(),
-                ];
+                let lines = ["source = \"rtsp\"".to_owned(), format!("url = \"{url}\""), "armed = false".to_owned()];
                 (name.clone(), lines.to_vec())
             })
             .collect(),
@@ -131,10 +105,7 @@ fn measure(
     let cpu_ns = sample(&captures)? - before;
     let seconds = begin.elapsed().as_secs_f64();
 
-    let memory = captures
-        .iter()
-        .map(|capture| usage::memory(capture.pid()))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let memory = captures.iter().map(|capture| usage::memory(capture.pid())).collect::<anyhow::Result<Vec<_>>>()?;
     let per_input = |bytes: u64| bytes as f64 / 1e6 / inputs as f64;
     let (mut frames_per_second, mut dropped) = (0.0, 0);
     for (capture, began) in captures.iter_mut().zip(began) {

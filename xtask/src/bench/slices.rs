@@ -63,10 +63,7 @@ impl Files {
             paths.push(entry?.path());
         }
         paths.sort();
-        let mut all = Self {
-            files: paths.len(),
-            ..Self::default()
-        };
+        let mut all = Self { files: paths.len(), ..Self::default() };
         let mut data = Vec::new();
         for path in paths {
             let reader = Reader::open(&path)?;
@@ -91,9 +88,7 @@ fn of_length_prefixed(mut sample: &[u8]) -> anyhow::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     while let Some((length, rest)) = sample.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_be_bytes(*length))?;
-        let Some((nal, rest)) = rest.split_at_checked(length) else {
-            bail!("a NAL unit reaches beyond its sample")
-        };
+        let Some((nal, rest)) = rest.split_at_checked(length) else { bail!("a NAL unit reaches beyond its sample") };
         if is_slice(nal) {
             add(&mut hasher, nal);
         }
@@ -113,11 +108,7 @@ fn add(hasher: &mut blake3::Hasher, nal: &[u8]) {
 }
 
 fn nals_of_annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut starts = stream
-        .windows(3)
-        .enumerate()
-        .filter(|(_, window)| *window == [0, 0, 1])
-        .map(|(at, _)| at);
+    let mut starts = stream.windows(3).enumerate().filter(|(_, window)| *window == [0, 0, 1]).map(|(at, _)| at);
     let mut next = starts.next();
     std::iter::from_fn(move || {
         let begin = next? + 3;

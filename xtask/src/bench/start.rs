@@ -18,10 +18,7 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let (armed_rounds, cold_rounds) = if common.quick { (5, 2) } else { (60, 20) };
     let packages = ["holdfast-recorder", "holdfast-capture", "holdfast-simcam"];
     let programs = Programs::build(common.profile, &packages)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no async runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let mut table = Table::new(["input", "state", "rounds", "p50", "p95", "slowest"]);
     let mut figures = Figures::new();
     for (source, prefix) in [("test", ""), ("rtsp", "rtsp_")] {
@@ -31,11 +28,7 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
             let mut ms = runtime.block_on(measure(source, armed, rounds, &programs, interrupt))?;
             let [p50, p95, slowest] = [50, 95, 100].map(|percent| percentile(&mut ms, percent));
             let cells = [p50, p95, slowest].map(|ms| format!("{ms:.1} ms"));
-            table.row(
-                [source.to_owned(), state.to_owned(), rounds.to_string()]
-                    .into_iter()
-                    .chain(cells),
-            );
+            table.row([source.to_owned(), state.to_owned(), rounds.to_string()].into_iter().chain(cells));
             figures.insert(format!("{prefix}{state}_p50_ms"), rounded(p50, 1));
             figures.insert(format!("{prefix}{state}_p95_ms"), rounded(p95, 1));
         }
@@ -60,15 +53,10 @@ async fn measure(
             camera = Camera::start(programs, ["--size=1280x720"])?;
             vec!["source = \"rtsp\"".to_owned(), format!("url = \"{}\"", camera.url()?)]
         }
-        _ => ["source = \"test\"", "width = 1280", "height = 720", "framerate = 30"]
-            .map(str::to_owned)
-            .to_vec(),
+        _ => ["source = \"test\"", "width = 1280", "height = 720", "framerate = 30"].map(str::to_owned).to_vec(),
     };
     lines.push(format!("armed = {armed}"));
-    let settings = Settings {
-        recording: Vec::new(),
-        inputs: vec![("cam0".to_owned(), lines)],
-    };
+    let settings = Settings { recording: Vec::new(), inputs: vec![("cam0".to_owned(), lines)] };
     let rig = Rig::start(programs, directory.path(), &settings, interrupt).await?;
     let (recorder, input) = (rig.recorder().await?, rig.input("cam0").await?);
     let mut ms = Vec::new();
@@ -77,10 +65,7 @@ async fn measure(
         // Between recordings an armed input remembers again, and a cold one is gone.
         wait_for(&input, if armed { "armed" } else { "off" }).await?;
         let latency = start(&recorder).await?;
-        recorder
-            .stop(StopOptions::default())
-            .await
-            .context("Stop was refused")?;
+        recorder.stop(StopOptions::default()).await.context("Stop was refused")?;
         // The first round fills caches and the registry of plugins: no appliance meets it twice.
         if round > 0 {
             ms.push(latency.as_secs_f64() * 1e3);
@@ -91,10 +76,7 @@ async fn measure(
 
 async fn start(recorder: &RecorderProxy<'_>) -> anyhow::Result<Duration> {
     let asked = Instant::now();
-    let options = StartOptions {
-        wait_ms: Some(20_000),
-        ..StartOptions::default()
-    };
+    let options = StartOptions { wait_ms: Some(20_000), ..StartOptions::default() };
     recorder.start(options).await.context("Start was refused")?;
     let latency = asked.elapsed();
     if recorder.safe_frames().await? == 0 {
@@ -111,11 +93,7 @@ async fn wait_for(input: &holdfast_dbus::InputProxy<'_>, state: &str) -> anyhow:
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!(
-                "the input is {now}, not {state}, after {} s: {}",
-                PATIENCE.as_secs(),
-                input.source_error().await?
-            );
+            bail!("the input is {now}, not {state}, after {} s: {}", PATIENCE.as_secs(), input.source_error().await?);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

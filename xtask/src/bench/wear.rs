@@ -93,20 +93,13 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
                 length.as_secs()
             ));
             // The three side by side, each on a filesystem of its own: they share nothing but the disk below.
-            let cases = Blocks::ALL.map(|blocks| Case {
-                blocks,
-                inputs,
-                interval,
-                length,
-            });
+            let cases = Blocks::ALL.map(|blocks| Case { blocks, inputs, interval, length });
             let running = cases.map(|case| {
                 let directory = directory.path().to_owned();
                 thread::spawn(move || measure(case, &directory))
             });
             for thread in running {
-                let Ok(outcome) = thread.join() else {
-                    bail!("a measurement panicked")
-                };
+                let Ok(outcome) = thread.join() else { bail!("a measurement panicked") };
                 outcomes.push(outcome?);
             }
         }
@@ -115,28 +108,12 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
 }
 
 fn report(outcomes: &mut [Outcome]) -> Figures {
-    let mut table = Table::new([
-        "blocks",
-        "inputs",
-        "sync every",
-        "written/footage",
-        "flushes/s",
-        "sync p50",
-        "p99",
-    ]);
+    let mut table = Table::new(["blocks", "inputs", "sync every", "written/footage", "flushes/s", "sync p50", "p99"]);
     let mut figures = Figures::new();
     let mut sweep = Vec::new();
     for outcome in outcomes {
-        let Case {
-            blocks,
-            inputs,
-            interval,
-            ..
-        } = outcome.case;
-        let (p50, p99) = (
-            percentile(&mut outcome.sync_ms, 50),
-            percentile(&mut outcome.sync_ms, 99),
-        );
+        let Case { blocks, inputs, interval, .. } = outcome.case;
+        let (p50, p99) = (percentile(&mut outcome.sync_ms, 50), percentile(&mut outcome.sync_ms, 99));
         table.row([
             blocks.name().to_owned(),
             inputs.to_string(),
@@ -192,28 +169,16 @@ fn measure(case: Case, directory: &Path) -> anyhow::Result<Outcome> {
     let threads: Vec<_> = (0..case.inputs)
         .map(|input| {
             let directory = device.path().join(format!("cam{input}"));
-            let pool = (case.blocks == Blocks::Recycle).then(|| {
-                (
-                    pool_directory.clone(),
-                    old.get(usize::try_from(input).unwrap_or(0)).cloned(),
-                )
-            });
+            let pool = (case.blocks == Blocks::Recycle)
+                .then(|| (pool_directory.clone(), old.get(usize::try_from(input).unwrap_or(0)).cloned()));
             // Cameras do not tick together.
             let begin = begin + case.interval.mul_f64(input as f64 / case.inputs as f64);
             thread::spawn(move || record(case, &directory, pool, begin))
         })
         .collect();
-    let mut outcome = Outcome {
-        case,
-        footage_bytes: 0,
-        written_bytes: 0,
-        flushes: 0,
-        sync_ms: Vec::new(),
-    };
+    let mut outcome = Outcome { case, footage_bytes: 0, written_bytes: 0, flushes: 0, sync_ms: Vec::new() };
     for thread in threads {
-        let Ok(recorded) = thread.join() else {
-            bail!("a writer panicked")
-        };
+        let Ok(recorded) = thread.join() else { bail!("a writer panicked") };
         let (bytes, sync_ms) = recorded?;
         outcome.footage_bytes += bytes;
         outcome.sync_ms.extend(sync_ms);
@@ -240,16 +205,8 @@ fn record(
         None => None,
     };
     let recycled = recycle.is_some();
-    let preallocate_bytes = if case.blocks == Blocks::Append {
-        0
-    } else {
-        WriteOptions::default().preallocate_bytes
-    };
-    let options = WriteOptions {
-        preallocate_bytes,
-        recycle,
-        sync: true,
-    };
+    let preallocate_bytes = if case.blocks == Blocks::Append { 0 } else { WriteOptions::default().preallocate_bytes };
+    let options = WriteOptions { preallocate_bytes, recycle, sync: true };
     let identity = Identity {
         session: "bench".to_owned(),
         input: directory.display().to_string(),
@@ -264,17 +221,8 @@ fn record(
         gap_before: None,
     };
     // The writer does not look into the configuration record, only at its length.
-    let codec = Codec::H264 {
-        avcc: vec![1, 0x42, 0xc0, 0x28, 0xff, 0xe0, 0],
-    };
-    let track = Track {
-        codec,
-        media: Media::Video {
-            width: 1920,
-            height: 1080,
-        },
-        timescale: 90_000,
-    };
+    let codec = Codec::H264 { avcc: vec![1, 0x42, 0xc0, 0x28, 0xff, 0xe0, 0] };
+    let track = Track { codec, media: Media::Video { width: 1920, height: 1080 }, timescale: 90_000 };
     let mut writer = Writer::create(directory, "000001.mp4", identity, vec![track], &options)?;
     if writer.is_recycled() != recycled {
         bail!("no blocks were recycled");

@@ -55,10 +55,7 @@ pub fn account(pictures: &[Picture], gaps: &[Gap], frame_ns: u64, dropped: u64) 
     let numbered = pictures.iter().filter(|picture| picture.number.is_some()).count() as u64;
     // One unreadable picture in a numbered recording is a damaged one: it shows up as a hole.
     let by_number = numbered > 0;
-    let mut account = Account {
-        numbered,
-        ..Account::default()
-    };
+    let mut account = Account { numbered, ..Account::default() };
     let mut dropped_left = dropped;
     let mut last: Option<Picture> = None;
     for picture in pictures.iter().filter(|picture| !by_number || picture.number.is_some()) {
@@ -72,17 +69,10 @@ pub fn account(pictures: &[Picture], gaps: &[Gap], frame_ns: u64, dropped: u64) 
                         dropped_left = dropped_left.checked_sub(frames)?;
                         Some("dropped".to_owned())
                     });
-                    *(if cause.is_some() {
-                        &mut account.lost_frames
-                    } else {
-                        &mut account.unaccounted_frames
-                    }) += frames;
+                    *(if cause.is_some() { &mut account.lost_frames } else { &mut account.unaccounted_frames }) +=
+                        frames;
                     let duration_ns = picture.mono_ns.saturating_sub(last.mono_ns);
-                    account.holes.push(Hole {
-                        frames,
-                        duration_ns,
-                        cause,
-                    });
+                    account.holes.push(Hole { frames, duration_ns, cause });
                 }
             }
         }
@@ -117,10 +107,7 @@ fn explain(last: Picture, next: Picture, gaps: &[Gap], frame_ns: u64) -> Option<
 
 /// The usual distance between pictures.
 pub fn frame_duration_ns(pictures: &[Picture]) -> u64 {
-    let mut steps: Vec<u64> = pictures
-        .windows(2)
-        .map(|pair| pair[1].mono_ns.saturating_sub(pair[0].mono_ns))
-        .collect();
+    let mut steps: Vec<u64> = pictures.windows(2).map(|pair| pair[1].mono_ns.saturating_sub(pair[0].mono_ns)).collect();
     steps.sort_unstable();
     steps.get(steps.len() / 2).copied().unwrap_or(0)
 }
@@ -132,18 +119,11 @@ mod tests {
     const FRAME_NS: u64 = 33_333_333;
 
     fn picture(number: u32) -> Picture {
-        Picture {
-            mono_ns: u64::from(number) * FRAME_NS,
-            number: Some(number),
-        }
+        Picture { mono_ns: u64::from(number) * FRAME_NS, number: Some(number) }
     }
 
     fn gap(from: u32, to: u32) -> Gap {
-        Gap {
-            cause: "capture-died".to_owned(),
-            start_ns: u64::from(from) * FRAME_NS,
-            end_ns: u64::from(to) * FRAME_NS,
-        }
+        Gap { cause: "capture-died".to_owned(), start_ns: u64::from(from) * FRAME_NS, end_ns: u64::from(to) * FRAME_NS }
     }
 
     fn sums(account: &Account) -> (u64, u64, u64) {
@@ -163,14 +143,7 @@ mod tests {
         let found = account(&pictures, &[gap(120, 150)], FRAME_NS, 0);
         assert_eq!(sums(&found), (40, 30, 30));
         let cause = Some("capture-died".to_owned());
-        assert_eq!(
-            found.holes[0],
-            Hole {
-                frames: 30,
-                duration_ns: 31 * FRAME_NS,
-                cause
-            }
-        );
+        assert_eq!(found.holes[0], Hole { frames: 30, duration_ns: 31 * FRAME_NS, cause });
         assert_eq!(found.holes[1].cause, None);
     }
 
@@ -205,20 +178,14 @@ mod tests {
 
     #[test]
     fn numbers_wrap() {
-        let at = |n: u32, number| Picture {
-            mono_ns: u64::from(n) * FRAME_NS,
-            number: Some(number),
-        };
+        let at = |n: u32, number| Picture { mono_ns: u64::from(n) * FRAME_NS, number: Some(number) };
         let pictures = [at(0, u32::MAX - 1), at(1, u32::MAX), at(2, 0), at(3, 1)];
         assert_eq!(sums(&account(&pictures, &[], FRAME_NS, 0)), (4, 0, 0));
     }
 
     #[test]
     fn foreign_footage_is_judged_by_its_times() {
-        let foreign = |n: u32| Picture {
-            number: None,
-            ..picture(n)
-        };
+        let foreign = |n: u32| Picture { number: None, ..picture(n) };
         let pictures: Vec<Picture> = (0..10).chain(20..30).map(foreign).collect();
         assert_eq!(sums(&account(&pictures, &[], FRAME_NS, 0)), (20, 0, 10));
         assert_eq!(sums(&account(&pictures, &[gap(10, 20)], FRAME_NS, 0)), (20, 10, 0));

@@ -45,19 +45,11 @@ impl Footage {
     }
 
     pub fn account(&self) -> Account {
-        account(
-            &self.pictures,
-            &self.gaps,
-            frame_duration_ns(&self.pictures),
-            self.dropped,
-        )
+        account(&self.pictures, &self.gaps, frame_duration_ns(&self.pictures), self.dropped)
     }
 
     pub fn gap_ns(&self) -> u64 {
-        self.gaps
-            .iter()
-            .map(|gap| gap.end_ns.saturating_sub(gap.start_ns))
-            .sum()
+        self.gaps.iter().map(|gap| gap.end_ns.saturating_sub(gap.start_ns)).sum()
     }
 
     fn add(&mut self, file: &Path) -> anyhow::Result<()> {
@@ -76,46 +68,25 @@ impl Footage {
             }
         }));
         // What came before the first keyframe was never part of the recording: it leaves no hole.
-        let holes = ledger
-            .counts
-            .dropped
-            .iter()
-            .filter(|(reason, _)| *reason != DropReason::NoKeyframe);
+        let holes = ledger.counts.dropped.iter().filter(|(reason, _)| *reason != DropReason::NoKeyframe);
         self.dropped += holes.map(|(_, frames)| frames).sum::<u64>();
 
-        let video = reader
-            .tracks()
-            .iter()
-            .position(|track| track.codec.is_video())
-            .context("there is no video in it")?;
-        let Media::Video { width, height } = reader.tracks()[video].media else {
-            bail!("its video has no size")
-        };
+        let video =
+            reader.tracks().iter().position(|track| track.codec.is_video()).context("there is no video in it")?;
+        let Media::Video { width, height } = reader.tracks()[video].media else { bail!("its video has no size") };
         let mut times = Vec::new();
         for chunk in reader.chunks() {
             let samples = chunk?.samples;
             times.extend(
-                samples
-                    .iter()
-                    .filter(|sample| sample.track == video)
-                    .map(|sample| reader.mono_ns(video, sample.pts)),
+                samples.iter().filter(|sample| sample.track == video).map(|sample| reader.mono_ns(video, sample.pts)),
             );
         }
         times.sort_unstable();
         let numbers = decode_numbers(file, usize::from(width), usize::from(height))?;
         if numbers.len() != times.len() {
-            bail!(
-                "it holds {} frames, of which ffmpeg decodes {}",
-                times.len(),
-                numbers.len()
-            );
+            bail!("it holds {} frames, of which ffmpeg decodes {}", times.len(), numbers.len());
         }
-        self.pictures.extend(
-            times
-                .into_iter()
-                .zip(numbers)
-                .map(|(mono_ns, number)| Picture { mono_ns, number }),
-        );
+        self.pictures.extend(times.into_iter().zip(numbers).map(|(mono_ns, number)| Picture { mono_ns, number }));
         Ok(())
     }
 }

@@ -56,16 +56,8 @@ impl Snapshot {
             _ => Style::new().yellow(),
         };
         let plain = Style::new;
-        let restarts = if self.restarts > 0 {
-            Style::new().yellow()
-        } else {
-            Style::new()
-        };
-        let dropped = if self.dropped > 0 {
-            Style::new().yellow()
-        } else {
-            Style::new()
-        };
+        let restarts = if self.restarts > 0 { Style::new().yellow() } else { Style::new() };
+        let dropped = if self.dropped > 0 { Style::new().yellow() } else { Style::new() };
         // The directories say date, session and input, which the reader knows.
         let file = self.file.rsplit('/').next().unwrap_or_default();
         let file = file.strip_suffix(".part").unwrap_or(file).to_owned();
@@ -126,9 +118,8 @@ impl Live {
                     .map(|((text, style), (_, width))| style.apply_to(pad(text, width)).to_string());
                 cells.collect::<Vec<_>>().join(" ")
             });
-            let lines = std::iter::once(style(head.join(" ")).dim().to_string())
-                .chain(rows)
-                .chain([format!("  {story}")]);
+            let lines =
+                std::iter::once(style(head.join(" ")).dim().to_string()).chain(rows).chain([format!("  {story}")]);
             for (bar, line) in bars.iter().zip(lines) {
                 bar.set_message(format!("  {line}"));
                 bar.tick();
@@ -137,16 +128,7 @@ impl Live {
         }
         if self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
             self.last_line = Some(Instant::now());
-            for Snapshot {
-                name,
-                state,
-                safe_frames,
-                safe_bytes,
-                dropped,
-                restarts,
-                ..
-            } in snapshots
-            {
+            for Snapshot { name, state, safe_frames, safe_bytes, dropped, restarts, .. } in snapshots {
                 eprintln!(
                     "    {name:<8} {state:<10} {safe_frames:>7} safe frames, {:.1} MB, {dropped} dropped, {restarts} restarts",
                     *safe_bytes as f64 / 1e6

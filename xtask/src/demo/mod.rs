@@ -62,38 +62,19 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<()> {
 
 /// The demo as CI runs it.
 pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
-    let args = DemoArgs {
-        source: None,
-        interactive: false,
-        seconds: 15,
-        keep: None,
-        json: true,
-        profile: Profile::Dev,
-    };
+    let args =
+        DemoArgs { source: None, interactive: false, seconds: 15, keep: None, json: true, profile: Profile::Dev };
     play(&args, interrupt.clone())
 }
 
 fn play(args: &DemoArgs, interrupt: Interrupt) -> anyhow::Result<()> {
     terminal::step("building");
-    let packages = [
-        "holdfast-recorder",
-        "holdfast-capture",
-        "holdfast-ctl",
-        "holdfast-simcam",
-    ];
+    let packages = ["holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-simcam"];
     let programs = Programs::build(args.profile, &packages)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no async runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let directory = Directory::lasting(args.keep.as_deref())?;
     let done = runtime.block_on(Demo::run(args, &programs, &directory, interrupt));
-    done.with_context(|| {
-        format!(
-            "the demo failed; footage and logs are in {}",
-            directory.path().display()
-        )
-    })
+    done.with_context(|| format!("the demo failed; footage and logs are in {}", directory.path().display()))
 }
 
 struct Demo<'a> {
@@ -126,36 +107,17 @@ impl<'a> Demo<'a> {
             inputs.push((name.clone(), rig.input(name).await?));
         }
         let live = Live::new(inputs.len());
-        let mut demo = Self {
-            args,
-            interrupt,
-            rig,
-            sources,
-            recorder,
-            inputs,
-            live,
-        };
+        let mut demo = Self { args, interrupt, rig, sources, recorder, inputs, live };
         demo.wait_until_armed().await?;
-        let sessions = if args.interactive {
-            demo.interactive().await?
-        } else {
-            vec![demo.story().await?]
-        };
+        let sessions = if args.interactive { demo.interactive().await? } else { vec![demo.story().await?] };
         demo.live.end();
         let programs = programs.clone();
         // Captures end and release their files before these are looked at.
-        let Demo {
-            sources, rig, inputs, ..
-        } = demo;
+        let Demo { sources, rig, inputs, .. } = demo;
         let names: Vec<String> = inputs.into_iter().map(|(name, _)| name).collect();
         drop(rig);
-        let look = report::Look {
-            programs: &programs,
-            names: &names,
-            numbered: sources.numbered,
-            directory,
-            json: args.json,
-        };
+        let look =
+            report::Look { programs: &programs, names: &names, numbered: sources.numbered, directory, json: args.json };
         sessions.iter().try_for_each(|session| look.at(session))
     }
 
@@ -165,10 +127,7 @@ impl<'a> Demo<'a> {
         loop {
             let snapshots = self.tick("armed inputs already remember the last seconds").await?;
             let preroll = PREROLL.as_millis();
-            if snapshots
-                .iter()
-                .all(|input| input.state == "armed" && u128::from(input.preroll_ms) >= preroll)
-            {
+            if snapshots.iter().all(|input| input.state == "armed" && u128::from(input.preroll_ms) >= preroll) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -201,9 +160,7 @@ impl<'a> Demo<'a> {
         self.wait_for_resume(&kill).await?;
         // What comes after a resume is shown too, however long it took.
         let rest = (begin + length).max(Instant::now() + length.mul_f64(0.3));
-        self.recorder
-            .mark("the capture was killed and is back", HashMap::new())
-            .await?;
+        self.recorder.mark("the capture was killed and is back", HashMap::new()).await?;
         self.record_until(rest, "recording again").await?;
         self.stop().await?;
         Ok(session)
@@ -211,21 +168,11 @@ impl<'a> Demo<'a> {
 
     async fn start(&mut self) -> anyhow::Result<Session> {
         let asked = Instant::now();
-        let options = StartOptions {
-            label: Some("demo".to_owned()),
-            wait_ms: Some(10_000),
-            ..StartOptions::default()
-        };
+        let options = StartOptions { label: Some("demo".to_owned()), wait_ms: Some(10_000), ..StartOptions::default() };
         let (path, _) = self.recorder.start(options).await.context("Start was refused")?;
         let latency = asked.elapsed();
-        let proxy = holdfast_dbus::SessionProxy::builder(self.rig.connection())
-            .path(path)?
-            .build()
-            .await?;
-        let session = Session {
-            id: proxy.id().await?,
-            path: PathBuf::from(proxy.path().await?),
-        };
+        let proxy = holdfast_dbus::SessionProxy::builder(self.rig.connection()).path(path)?.build().await?;
+        let session = Session { id: proxy.id().await?, path: PathBuf::from(proxy.path().await?) };
         self.live.say(&format!(
             "recording session {}: first chunk safe {} after the command",
             session.id,
@@ -235,11 +182,7 @@ impl<'a> Demo<'a> {
     }
 
     async fn stop(&mut self) -> anyhow::Result<()> {
-        let totals = self
-            .recorder
-            .stop(StopOptions::default())
-            .await
-            .context("Stop was refused")?;
+        let totals = self.recorder.stop(StopOptions::default()).await.context("Stop was refused")?;
         self.live.say(&format!(
             "stopped: {} frames, {:.1} MB in {} files are durable under their final names",
             terminal::thousands(totals.safe_frames),
@@ -264,10 +207,7 @@ impl<'a> Demo<'a> {
     async fn kill(&mut self) -> anyhow::Result<Kill> {
         let victim = self.sources.victim.clone();
         let snapshots = self.tick("").await?;
-        let before = snapshots
-            .iter()
-            .find(|input| input.name == victim)
-            .context("the victim is gone")?;
+        let before = snapshots.iter().find(|input| input.name == victim).context("the victim is gone")?;
         if before.pid == 0 || !process::signal(before.pid, Signal::KILL) {
             bail!("the capture of {victim} is not running (pid {})", before.pid);
         }
@@ -276,26 +216,14 @@ impl<'a> Demo<'a> {
             before.pid,
             terminal::thousands(before.safe_frames)
         ));
-        Ok(Kill {
-            victim,
-            pid: before.pid,
-            safe_frames: before.safe_frames,
-            at: Instant::now(),
-        })
+        Ok(Kill { victim, pid: before.pid, safe_frames: before.safe_frames, at: Instant::now() })
     }
 
     async fn wait_for_resume(&mut self, kill: &Kill) -> anyhow::Result<()> {
         loop {
-            let snapshots = self
-                .tick(&format!(
-                    "{}'s capture is dead; the recorder brings it back",
-                    kill.victim
-                ))
-                .await?;
-            let now = snapshots
-                .iter()
-                .find(|input| input.name == kill.victim)
-                .context("the victim is gone")?;
+            let snapshots =
+                self.tick(&format!("{}'s capture is dead; the recorder brings it back", kill.victim)).await?;
+            let now = snapshots.iter().find(|input| input.name == kill.victim).context("the victim is gone")?;
             if now.pid != 0 && now.pid != kill.pid && now.state == "recording" && now.safe_frames > kill.safe_frames {
                 let after = terminal::duration(kill.at.elapsed());
                 self.live.say(&format!(
@@ -322,8 +250,7 @@ impl<'a> Demo<'a> {
         let mut sessions = Vec::new();
         let mut recording = false;
         let mut marks = 0;
-        self.live
-            .say("keys: space or r records and stops · m mark · k kills a capture · q ends");
+        self.live.say("keys: space or r records and stops · m mark · k kills a capture · q ends");
         loop {
             let story = if recording {
                 "recording · space stops, m marks, k kills, q ends"
@@ -369,11 +296,7 @@ impl<'a> Demo<'a> {
         self.sources.must_run().context("the simulated camera")?;
         let mut snapshots = Vec::new();
         for (name, proxy) in &self.inputs {
-            snapshots.push(
-                Snapshot::take(name, proxy)
-                    .await
-                    .with_context(|| format!("input {name} does not answer"))?,
-            );
+            snapshots.push(Snapshot::take(name, proxy).await.with_context(|| format!("input {name} does not answer"))?);
         }
         self.live.show(&snapshots, story);
         Ok(snapshots)

@@ -52,10 +52,7 @@ impl Look<'_> {
         if !verified.is_ok() {
             bail!("verify found damage");
         }
-        if let Some(row) = rows
-            .iter()
-            .find(|row| self.numbered && row.account.numbered != row.account.safe_frames)
-        {
+        if let Some(row) = rows.iter().find(|row| self.numbered && row.account.numbered != row.account.safe_frames) {
             bail!("{}: pictures without a number", row.name);
         }
         let unaccounted: u64 = rows.iter().map(|row| row.account.unaccounted_frames).sum();
@@ -69,16 +66,7 @@ impl Look<'_> {
     }
 
     fn print(&self, session: &Session, rows: &[Row<'_>]) {
-        let mut table = Table::new([
-            "input",
-            "files",
-            "safe frames",
-            "MB",
-            "lost",
-            "gap",
-            "cause",
-            "unaccounted",
-        ]);
+        let mut table = Table::new(["input", "files", "safe frames", "MB", "lost", "gap", "cause", "unaccounted"]);
         for Row { name, footage, account } in rows {
             let mut causes: Vec<&str> = account.holes.iter().filter_map(|hole| hole.cause.as_deref()).collect();
             causes.dedup();
@@ -97,10 +85,7 @@ impl Look<'_> {
         for Row { name, account, .. } in rows {
             for hole in account.holes.iter().filter(|hole| hole.cause.is_none()) {
                 let length = terminal::duration(Duration::from_nanos(hole.duration_ns));
-                terminal::fail(&format!(
-                    "{name}: {} frames ({length}) are missing without a reason",
-                    hole.frames
-                ));
+                terminal::fail(&format!("{name}: {} frames ({length}) are missing without a reason", hole.frames));
             }
         }
         let Some(row) = rows.iter().find(|row| !row.footage.files.is_empty()) else {

@@ -20,48 +20,25 @@ pub struct Sources {
 impl Sources {
     /// A simulated camera (RTSP, H.264, AAC) and test pictures.
     pub fn simulated(programs: &Programs) -> anyhow::Result<Self> {
-        let camera = Camera::start(
-            programs,
-            ["--size=1280x720", "--fps=30", "--bitrate-kbps=4000", "--audio=aac"],
-        )?;
+        let camera = Camera::start(programs, ["--size=1280x720", "--fps=30", "--bitrate-kbps=4000", "--audio=aac"])?;
         let url = camera.url()?.to_owned();
         let inputs = vec![
-            (
-                "cam0".to_owned(),
-                vec!["source = \"rtsp\"".to_owned(), format!("url = \"{url}\"")],
-            ),
+            ("cam0".to_owned(), vec!["source = \"rtsp\"".to_owned(), format!("url = \"{url}\"")]),
             (
                 "test0".to_owned(),
-                [
-                    "source = \"test\"",
-                    "width = 640",
-                    "height = 360",
-                    "framerate = 30",
-                    "bitrate_kbps = 1000",
-                ]
-                .map(str::to_owned)
-                .to_vec(),
+                ["source = \"test\"", "width = 640", "height = 360", "framerate = 30", "bitrate_kbps = 1000"]
+                    .map(str::to_owned)
+                    .to_vec(),
             ),
         ];
-        let settings = Settings {
-            recording: Vec::new(),
-            inputs,
-        };
-        Ok(Self {
-            settings,
-            victim: "cam0".to_owned(),
-            numbered: true,
-            camera: Some(camera),
-        })
+        let settings = Settings { recording: Vec::new(), inputs };
+        Ok(Self { settings, victim: "cam0".to_owned(), numbered: true, camera: Some(camera) })
     }
 
     /// `rtsp://…`, a V4L2 device, or a file.
     pub fn of_user(source: &str) -> anyhow::Result<Self> {
         let lines = if source.starts_with("rtsp://") || source.starts_with("rtsps://") {
-            vec![
-                "source = \"rtsp\"".to_owned(),
-                format!("url = {}", serde_json::to_string(source)?),
-            ]
+            vec!["source = \"rtsp\"".to_owned(), format!("url = {}", serde_json::to_string(source)?)]
         } else {
             let path = Path::new(source).canonicalize().with_context(|| {
                 format!("--source {source}: there is no such file; give rtsp://…, a device such as /dev/video0, or a media file")
@@ -74,16 +51,8 @@ impl Sources {
             let kind = if key == "path" { "file" } else { "v4l2" };
             vec![format!("source = \"{kind}\""), format!("{key} = {}", quoted(&path)?)]
         };
-        let settings = Settings {
-            recording: Vec::new(),
-            inputs: vec![("input0".to_owned(), lines)],
-        };
-        Ok(Self {
-            settings,
-            victim: "input0".to_owned(),
-            numbered: false,
-            camera: None,
-        })
+        let settings = Settings { recording: Vec::new(), inputs: vec![("input0".to_owned(), lines)] };
+        Ok(Self { settings, victim: "input0".to_owned(), numbered: false, camera: None })
     }
 
     /// An error if the camera has ended.

@@ -43,25 +43,13 @@ pub(crate) fn graph(metadata: &Metadata) -> Graph {
     let lock: toml::Table = lock.parse().unwrap();
     let mut graph = Graph::new();
     for package in lock["package"].as_array().unwrap() {
-        let links = package
-            .get("dependencies")
-            .and_then(toml::Value::as_array)
-            .into_iter()
-            .flatten();
+        let links = package.get("dependencies").and_then(toml::Value::as_array).into_iter().flatten();
         // `name`, or `name version` where there are several.
-        let links = links
-            .filter_map(|link| link.as_str()?.split(' ').next())
-            .map(str::to_owned);
-        graph
-            .entry(package["name"].as_str().unwrap().to_owned())
-            .or_default()
-            .extend(links);
+        let links = links.filter_map(|link| link.as_str()?.split(' ').next()).map(str::to_owned);
+        graph.entry(package["name"].as_str().unwrap().to_owned()).or_default().extend(links);
     }
     for package in metadata.workspace_packages() {
-        let linked = package
-            .dependencies
-            .iter()
-            .filter(|dep| dep.kind != DependencyKind::Development);
+        let linked = package.dependencies.iter().filter(|dep| dep.kind != DependencyKind::Development);
         graph.insert(package.name.to_string(), linked.map(|dep| dep.name.clone()).collect());
     }
     graph
@@ -70,11 +58,7 @@ pub(crate) fn graph(metadata: &Metadata) -> Graph {
 /// Ways from a package to what it must not link, each as `a → b → c`.
 pub(crate) fn offences(graph: &Graph, package: &str, never: &[&str]) -> Vec<String> {
     let matches = |name: &str| {
-        never.iter().any(|never| {
-            never
-                .strip_suffix('*')
-                .map_or(*never == name, |start| name.starts_with(start))
-        })
+        never.iter().any(|never| never.strip_suffix('*').map_or(*never == name, |start| name.starts_with(start)))
     };
     let mut ways: Vec<Vec<&str>> = vec![vec![package]];
     let mut seen = BTreeSet::from([package]);
@@ -104,13 +88,9 @@ mod tests {
 
     #[test]
     fn what_is_linked_by_others_is_found_and_what_is_allowed_is_not() {
-        let graph: Graph = [
-            ("holdfast-recorder", "holdfast-x"),
-            ("holdfast-x", "gstreamer-app"),
-            ("capture", "libc"),
-        ]
-        .map(|(from, to)| (from.to_owned(), BTreeSet::from([to.to_owned()])))
-        .into();
+        let graph: Graph = [("holdfast-recorder", "holdfast-x"), ("holdfast-x", "gstreamer-app"), ("capture", "libc")]
+            .map(|(from, to)| (from.to_owned(), BTreeSet::from([to.to_owned()])))
+            .into();
         assert_eq!(
             offences(&graph, "holdfast-recorder", &["gstreamer*"]),
             ["holdfast-recorder → holdfast-x → gstreamer-app"]

@@ -28,9 +28,7 @@ pub(crate) fn dead_links(files: &[TextFile], exists: impl Fn(&str) -> bool) -> V
             if !target.is_empty() && !exists(&target) {
                 dead.push(format!("{path}: `{link}` does not exist"));
             } else if !anchor.is_empty()
-                && documents
-                    .get(target.as_str())
-                    .is_some_and(|there| !there.anchors.contains(anchor))
+                && documents.get(target.as_str()).is_some_and(|there| !there.anchors.contains(anchor))
             {
                 dead.push(format!("{path}: there is no heading for `{link}`"));
             }
@@ -44,11 +42,7 @@ fn resolve(from: &str, target: &str) -> Option<String> {
     if target.is_empty() {
         return Some(from.to_owned());
     }
-    let mut parts: Vec<&str> = if target.starts_with('/') {
-        vec![]
-    } else {
-        from.split('/').collect()
-    };
+    let mut parts: Vec<&str> = if target.starts_with('/') { vec![] } else { from.split('/').collect() };
     parts.pop();
     for part in target.split('/') {
         match part {
@@ -102,11 +96,7 @@ impl Document {
 /// Values of an attribute in a piece of HTML.
 fn attributes(html: &str, name: &str) -> Vec<String> {
     let start = format!(" {name}=\"");
-    html.split(&start)
-        .skip(1)
-        .filter_map(|rest| rest.split_once('"'))
-        .map(|(value, _)| value.to_owned())
-        .collect()
+    html.split(&start).skip(1).filter_map(|rest| rest.split_once('"')).map(|(value, _)| value.to_owned()).collect()
 }
 
 /// The anchor the usual forges make of a heading.
@@ -122,11 +112,7 @@ fn slug(heading: &str) -> String {
 pub(crate) fn tests_named(text: &str) -> Vec<&str> {
     text.split("architecture::")
         .skip(1)
-        .map(|rest| {
-            rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .next()
-                .unwrap_or_default()
-        })
+        .map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default())
         .collect()
 }
 
@@ -135,13 +121,9 @@ mod tests {
     use super::*;
 
     fn dead(text: &str) -> Vec<String> {
-        let files = [
-            TextFile::new("docs/a.md", text),
-            TextFile::new("docs/b.md", "# One & `two`\n\n## Same\n\n## Same\n"),
-        ];
-        dead_links(&files, |path| {
-            ["docs/a.md", "docs/b.md", "README.md", "apps"].contains(&path)
-        })
+        let files =
+            [TextFile::new("docs/a.md", text), TextFile::new("docs/b.md", "# One & `two`\n\n## Same\n\n## Same\n")];
+        dead_links(&files, |path| ["docs/a.md", "docs/b.md", "README.md", "apps"].contains(&path))
     }
 
     #[test]

@@ -19,11 +19,7 @@ fn none(offences: &[String]) {
 
 fn over_sources(rule: impl Fn(&TextFile) -> Vec<String>) -> Vec<String> {
     let files = tree::files();
-    files
-        .iter()
-        .filter(|file| file.extension() == "rs")
-        .flat_map(rule)
-        .collect()
+    files.iter().filter(|file| file.extension() == "rs").flat_map(rule).collect()
 }
 
 #[test]
@@ -44,15 +40,8 @@ fn forbidden_dependencies() {
 #[test]
 fn no_features_of_our_own() {
     let metadata = dependencies::metadata();
-    let with_features = metadata
-        .workspace_packages()
-        .into_iter()
-        .filter(|package| !package.features.is_empty());
-    none(
-        &with_features
-            .map(|package| format!("{} has cargo features", package.name))
-            .collect::<Vec<_>>(),
-    );
+    let with_features = metadata.workspace_packages().into_iter().filter(|package| !package.features.is_empty());
+    none(&with_features.map(|package| format!("{} has cargo features", package.name)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -62,22 +51,12 @@ fn link_is_no_std() {
         |file: &&TextFile| file.path.starts_with("crates/link/src") || file.path.starts_with("crates/framemark/src");
     none(&files.iter().filter(link).flat_map(rules::no_std).collect::<Vec<_>>());
     let metadata = dependencies::metadata();
-    let package = metadata
-        .packages
-        .iter()
-        .find(|package| package.name == "holdfast-link")
-        .unwrap();
-    let normal = package
-        .dependencies
-        .iter()
-        .filter(|dep| dep.kind == cargo_metadata::DependencyKind::Normal);
+    let package = metadata.packages.iter().find(|package| package.name == "holdfast-link").unwrap();
+    let normal = package.dependencies.iter().filter(|dep| dep.kind == cargo_metadata::DependencyKind::Normal);
     let std = normal.filter(|dep| {
         dep.uses_default_features && has_std_default(&dep.name) || dep.features.iter().any(|f| f.ends_with("std"))
     });
-    none(
-        &std.map(|dep| format!("holdfast-link takes {} with std", dep.name))
-            .collect::<Vec<_>>(),
-    );
+    none(&std.map(|dep| format!("holdfast-link takes {} with std", dep.name)).collect::<Vec<_>>());
 }
 
 /// Crates whose default features need `std`.
@@ -124,12 +103,7 @@ fn installed_files_are_there_once() {
 fn no_workplace() {
     let root = tree::root();
     let root = root.to_str().unwrap();
-    none(
-        &tree::files()
-            .iter()
-            .flat_map(|file| rules::no_workplace(file, root))
-            .collect::<Vec<_>>(),
-    );
+    none(&tree::files().iter().flat_map(|file| rules::no_workplace(file, root)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -145,9 +119,5 @@ fn the_map_names_tests_that_are_there() {
     assert!(named.len() >= 8, "the map names only {named:?}");
     let here = include_str!("main.rs");
     let missing = named.iter().filter(|name| !here.contains(&format!("\nfn {name}(")));
-    none(
-        &missing
-            .map(|name| format!("ARCHITECTURE.md names `{name}`, and there is no such test"))
-            .collect::<Vec<_>>(),
-    );
+    none(&missing.map(|name| format!("ARCHITECTURE.md names `{name}`, and there is no such test")).collect::<Vec<_>>());
 }

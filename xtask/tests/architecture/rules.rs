@@ -4,15 +4,7 @@ use crate::tokens::{self, Named};
 use crate::tree::TextFile;
 
 /// Pure cores by file or directory name.
-const CORES: [&str; 7] = [
-    "session",
-    "retention",
-    "pressure",
-    "failsafe",
-    "buttons",
-    "patterns",
-    "rollout",
-];
+const CORES: [&str; 7] = ["session", "retention", "pressure", "failsafe", "buttons", "patterns", "rollout"];
 
 /// What a pure core must not name: all that makes its answer depend on more than state and event.
 const IMPURE: [&[&str]; 15] = [
@@ -46,10 +38,7 @@ fn at(file: &TextFile, line: usize, what: impl std::fmt::Display) -> String {
 
 /// Whether `path` reaches `forbidden`: names it, something in it, or a module that brings it in under another name.
 fn reaches(path: &[String], forbidden: &[&str]) -> bool {
-    let same = path
-        .iter()
-        .zip(forbidden)
-        .all(|(one, other)| one == other || one == "*");
+    let same = path.iter().zip(forbidden).all(|(one, other)| one == other || one == "*");
     same && (path.len() >= forbidden.len() || path.len() > 1)
 }
 
@@ -69,11 +58,7 @@ pub(crate) fn pure_core(file: &TextFile) -> Vec<String> {
         .iter()
         .filter_map(|named| offends(named).map(|forbidden| (named, forbidden)))
         .map(|(named, forbidden)| {
-            let what = format!(
-                "a pure core must not reach {} (`{}`)",
-                forbidden.join("::"),
-                named.path.join("::")
-            );
+            let what = format!("a pure core must not reach {} (`{}`)", forbidden.join("::"), named.path.join("::"));
             at(file, named.line, what)
         })
         .collect()
@@ -88,13 +73,7 @@ pub(crate) fn no_processes(file: &TextFile) -> Vec<String> {
     named_in_product(file)
         .iter()
         .filter(|named| forbidden.iter().any(|forbidden| reaches(&named.path, forbidden)))
-        .map(|named| {
-            at(
-                file,
-                named.line,
-                format!("`{}` in a library that knows no processes", named.path.join("::")),
-            )
-        })
+        .map(|named| at(file, named.line, format!("`{}` in a library that knows no processes", named.path.join("::"))))
         .collect()
 }
 
@@ -108,63 +87,41 @@ pub(crate) fn no_conditional_code(file: &TextFile) -> Vec<String> {
     tokens::conditions(&tokens)
         .iter()
         .filter(|condition| !condition.idents.iter().all(allowed))
-        .map(|condition| {
-            at(
-                file,
-                condition.line,
-                format!("cfg({}) switches behaviour", condition.idents.join(" ")),
-            )
-        })
+        .map(|condition| at(file, condition.line, format!("cfg({}) switches behaviour", condition.idents.join(" "))))
         .collect()
 }
 
 /// Only `wiring.rs` picks real or simulated parts.
 pub(crate) fn only_wiring_picks(file: &TextFile) -> Vec<String> {
-    let simulated_itself = file
-        .path
-        .split('/')
-        .any(|part| part == "sim" || part.starts_with("sim_") || part == "sim.rs");
+    let simulated_itself =
+        file.path.split('/').any(|part| part == "sim" || part.starts_with("sim_") || part == "sim.rs");
     let app = file.path.starts_with("apps/") || file.path.starts_with("ota/");
     if !app || file.is_test() || file.file_name() == "wiring.rs" || simulated_itself {
         return vec![];
     }
     let is_simulated = |part: &String| {
-        part == "sim"
-            || part
-                .strip_prefix("Sim")
-                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+        part == "sim" || part.strip_prefix("Sim").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
     };
     named_in_product(file)
         .iter()
         // `mod sim;` declares; a name of its own is a variable.
         .filter(|named| named.path.iter().any(is_simulated) && (named.path.len() > 1 || named.last() != "sim"))
-        .map(|named| {
-            at(
-                file,
-                named.line,
-                format!("`{}` is picked outside wiring.rs", named.path.join("::")),
-            )
-        })
+        .map(|named| at(file, named.line, format!("`{}` is picked outside wiring.rs", named.path.join("::"))))
         .collect()
 }
 
 /// No channel without a bound.
 pub(crate) fn no_unbounded_channel(file: &TextFile) -> Vec<String> {
     let all = named_in_product(file);
-    let ends = |named: &Named, end: &[&str]| {
-        named
-            .path
-            .ends_with(&end.iter().map(ToString::to_string).collect::<Vec<_>>())
-    };
+    let ends =
+        |named: &Named, end: &[&str]| named.path.ends_with(&end.iter().map(ToString::to_string).collect::<Vec<_>>());
     let std_mpsc = all.iter().any(|named| {
         ends(named, &["sync", "mpsc"]) || named.path.starts_with(&["std", "sync", "mpsc"].map(String::from))
     });
     all.iter()
         .filter(|named| {
-            let by_name = matches!(
-                named.last(),
-                "unbounded" | "unbounded_channel" | "UnboundedSender" | "UnboundedReceiver"
-            );
+            let by_name =
+                matches!(named.last(), "unbounded" | "unbounded_channel" | "UnboundedSender" | "UnboundedReceiver");
             let called_bare = named.call == Some(false)
                 && (ends(named, &["mpsc", "channel"]) || std_mpsc && named.path == ["channel"]);
             let std_channel = ends(named, &["std", "sync", "mpsc", "channel"]);
@@ -191,14 +148,10 @@ pub(crate) fn channels_say_what_when_full(file: &TextFile) -> Vec<String> {
     };
     // `line` counts from one.
     let said_above = |line: usize, above: usize| {
-        lines[line.saturating_sub(above + 1)..line.min(lines.len())]
-            .iter()
-            .any(|line| says_full(line))
+        lines[line.saturating_sub(above + 1)..line.min(lines.len())].iter().any(|line| says_full(line))
     };
     let is_end = |line: &str| line.trim_end().ends_with(',') && line.contains(": ") && line.contains("Sender<");
-    let fields = (1..)
-        .zip(&lines)
-        .filter(|(number, line)| is_end(line) && said_above(*number, LINES_ABOVE_FIELD));
+    let fields = (1..).zip(&lines).filter(|(number, line)| is_end(line) && said_above(*number, LINES_ABOVE_FIELD));
     let said_at_fields = fields.count();
     named_in_product(file)
         .iter()
@@ -226,16 +179,10 @@ pub(crate) fn no_std(file: &TextFile) -> Vec<String> {
         }
     }
     if !file.is_test() {
-        let std = named_in_product(file)
-            .into_iter()
-            .filter(|named| named.path.first().is_some_and(|first| first == "std"));
-        offences.extend(std.map(|named| {
-            at(
-                file,
-                named.line,
-                format!("`{}` in a no_std library", named.path.join("::")),
-            )
-        }));
+        let std =
+            named_in_product(file).into_iter().filter(|named| named.path.first().is_some_and(|first| first == "std"));
+        offences
+            .extend(std.map(|named| at(file, named.line, format!("`{}` in a no_std library", named.path.join("::")))));
     }
     offences
 }
@@ -272,10 +219,8 @@ pub(crate) fn no_workplace(file: &TextFile, root: &str) -> Vec<String> {
 /// Files an image installs are there once: units, bus policy and activation, udev rules.
 pub(crate) fn installed_once(files: &[TextFile]) -> Vec<String> {
     let installed = |file: &&TextFile| {
-        matches!(
-            file.extension(),
-            "service" | "socket" | "timer" | "slice" | "target" | "mount" | "path" | "rules"
-        ) || file.file_name().starts_with("org.holdfast.")
+        matches!(file.extension(), "service" | "socket" | "timer" | "slice" | "target" | "mount" | "path" | "rules")
+            || file.file_name().starts_with("org.holdfast.")
     };
     let all: Vec<&TextFile> = files.iter().filter(installed).collect();
     all.iter()
@@ -400,40 +345,20 @@ mod tests {
     fn channels_say_what_when_full_offends() {
         let count = |text: &str| offences(channels_say_what_when_full, "apps/capture/src/a.rs", text);
         assert_eq!(count("fn f() { mpsc::sync_channel(4); }"), 1);
-        assert_eq!(
-            count("// Carefully sized.\nfn f() { tokio::sync::mpsc::channel(4); }"),
-            1
-        );
-        assert_eq!(
-            count("// Full: the oldest is dropped.\nfn f() { mpsc::sync_channel(4); }"),
-            0
-        );
+        assert_eq!(count("// Carefully sized.\nfn f() { tokio::sync::mpsc::channel(4); }"), 1);
+        assert_eq!(count("// Full: the oldest is dropped.\nfn f() { mpsc::sync_channel(4); }"), 0);
         let held =
             "struct S {\n    /// Full: dropped.\n    marks: mpsc::Sender<u8>,\n}\n".to_owned() + &"\n".repeat(20);
         assert_eq!(count(&format!("{held}fn f() {{ mpsc::channel(4); }}")), 0);
-        assert_eq!(
-            count(&format!("{held}fn f() {{ mpsc::channel(4); mpsc::channel(4); }}")),
-            1
-        );
+        assert_eq!(count(&format!("{held}fn f() {{ mpsc::channel(4); mpsc::channel(4); }}")), 1);
     }
 
     #[test]
     fn no_std_offends() {
         assert_eq!(offences(no_std, "crates/link/src/lib.rs", "//! A library."), 1);
+        assert_eq!(offences(no_std, "crates/link/src/lib.rs", "#![no_std]\nextern crate std; use std::vec::Vec;"), 2);
         assert_eq!(
-            offences(
-                no_std,
-                "crates/link/src/lib.rs",
-                "#![no_std]\nextern crate std; use std::vec::Vec;"
-            ),
-            2
-        );
-        assert_eq!(
-            offences(
-                no_std,
-                "crates/link/src/lib.rs",
-                "#![no_std]\n#[cfg(test)] mod tests { use std::vec; }"
-            ),
+            offences(no_std, "crates/link/src/lib.rs", "#![no_std]\n#[cfg(test)] mod tests { use std::vec; }"),
             0
         );
     }
@@ -445,21 +370,14 @@ mod tests {
         assert_eq!(count("/desk/holdfast", "`/desk/holdfast`"), 1);
         assert_eq!(count("/home/me/holdfast", "in \"/home/me/holdfast/a\""), 1);
         assert_eq!(count("/home/me/holdfast", "/home/holdfast and /usr/bin"), 0);
-        assert_eq!(
-            count("/desk/holdfast", "rtsp://host/desk/1 and apps/desk/x and ./desk/"),
-            0
-        );
+        assert_eq!(count("/desk/holdfast", "rtsp://host/desk/1 and apps/desk/x and ./desk/"), 0);
         assert_eq!(count("/usr/src/holdfast", "/usr/bin/env"), 0);
     }
 
     #[test]
     fn installed_once_offends() {
-        let files = [
-            "dbus/org.holdfast.A.conf",
-            "yocto-layer/files/org.holdfast.A.conf",
-            "apps/a/x.service",
-            "b/x.service",
-        ];
+        let files =
+            ["dbus/org.holdfast.A.conf", "yocto-layer/files/org.holdfast.A.conf", "apps/a/x.service", "b/x.service"];
         let files: Vec<TextFile> = files.iter().map(|path| TextFile::new(path, "")).collect();
         assert_eq!(installed_once(&files).len(), 2);
         assert_eq!(installed_once(&files[..1]).len(), 0);

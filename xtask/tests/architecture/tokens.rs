@@ -28,10 +28,7 @@ pub(crate) struct Condition {
 }
 
 pub(crate) fn parse(source: &str) -> Result<Vec<TokenTree>, String> {
-    source
-        .parse::<TokenStream>()
-        .map(|stream| stream.into_iter().collect())
-        .map_err(|error| error.to_string())
+    source.parse::<TokenStream>().map(|stream| stream.into_iter().collect()).map_err(|error| error.to_string())
 }
 
 /// The tokens without items under `#[cfg(test)]`.
@@ -77,12 +74,7 @@ fn collect(tokens: &[TokenTree], prefix: &[String], found: &mut Vec<Named>) {
                 path.push(name(ident));
                 at = follow(tokens, at + 1, &mut path, found);
                 let call = group_of(tokens.get(at), Delimiter::Parenthesis).map(|arguments| !arguments.is_empty());
-                found.push(Named {
-                    path,
-                    line,
-                    call,
-                    method,
-                });
+                found.push(Named { path, line, call, method });
             }
             TokenTree::Group(group) => {
                 let inner: Vec<_> = group.stream().into_iter().collect();
@@ -92,12 +84,7 @@ fn collect(tokens: &[TokenTree], prefix: &[String], found: &mut Vec<Named>) {
             // `use std::{*}`: all of the prefix.
             TokenTree::Punct(punct) if punct.as_char() == '*' && !prefix.is_empty() => {
                 let path = [prefix, &["*".to_owned()]].concat();
-                found.push(Named {
-                    path,
-                    line: punct.span().start().line,
-                    call: None,
-                    method: false,
-                });
+                found.push(Named { path, line: punct.span().start().line, call: None, method: false });
                 at += 1;
             }
             TokenTree::Punct(_) | TokenTree::Literal(_) => at += 1,
@@ -158,35 +145,21 @@ pub(crate) fn conditions(tokens: &[TokenTree]) -> Vec<Condition> {
         let TokenTree::Ident(ident) = token else { continue };
         let line = ident.span().start().line;
         let name = name(ident);
-        let behind = if is_punct(tokens.get(at + 1), '!') {
-            at + 2
-        } else {
-            at + 1
-        };
+        let behind = if is_punct(tokens.get(at + 1), '!') { at + 2 } else { at + 1 };
         let Some(TokenTree::Group(group)) = tokens.get(behind) else {
             continue;
         };
         let condition: Vec<TokenTree> = match name.as_str() {
             "cfg" => group.stream().into_iter().collect(),
-            "cfg_attr" => group
-                .stream()
-                .into_iter()
-                .take_while(|token| !is_punct(Some(token), ','))
-                .collect(),
+            "cfg_attr" => group.stream().into_iter().take_while(|token| !is_punct(Some(token), ',')).collect(),
             // Whole macros of conditions: no reading them would make them right.
             "cfg_if" | "cfg_select" if behind == at + 2 => {
-                found.push(Condition {
-                    idents: vec![name],
-                    line,
-                });
+                found.push(Condition { idents: vec![name], line });
                 continue;
             }
             _ => continue,
         };
-        found.push(Condition {
-            idents: idents(condition),
-            line,
-        });
+        found.push(Condition { idents: idents(condition), line });
     }
     found
 }
@@ -223,10 +196,7 @@ mod tests {
     use super::*;
 
     fn paths(source: &str) -> Vec<String> {
-        named(&without_tests(parse(source).unwrap()))
-            .iter()
-            .map(|named| named.path.join("::"))
-            .collect()
+        named(&without_tests(parse(source).unwrap())).iter().map(|named| named.path.join("::")).collect()
     }
 
     #[test]
@@ -237,12 +207,7 @@ mod tests {
         for expected in ["std::fs", "std::time::Duration", "std::time::Instant", "std::io::*"] {
             assert!(found.contains(&expected.to_owned()), "{expected} in {found:?}");
         }
-        assert!(
-            !found
-                .iter()
-                .any(|path| path.contains("thread") || path.contains("tokio")),
-            "{found:?}"
-        );
+        assert!(!found.iter().any(|path| path.contains("thread") || path.contains("tokio")), "{found:?}");
     }
 
     #[test]
@@ -257,9 +222,6 @@ mod tests {
     fn tests_are_left_out() {
         let found = paths("#[cfg(test)]\nmod tests { use std::fs; }\n#[cfg(test)] use tokio::x;\nuse kept::y;");
         assert_eq!(found.last().unwrap(), "kept::y");
-        assert!(
-            !found.iter().any(|path| path.contains("std") || path.contains("tokio")),
-            "{found:?}"
-        );
+        assert!(!found.iter().any(|path| path.contains("std") || path.contains("tokio")), "{found:?}");
     }
 }

@@ -12,10 +12,7 @@ pub(crate) struct TextFile {
 
 impl TextFile {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     pub(crate) fn file_name(&self) -> &str {
@@ -28,9 +25,7 @@ impl TextFile {
 
     /// Test code: what it does is no part of the product.
     pub(crate) fn is_test(&self) -> bool {
-        self.path
-            .split('/')
-            .any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
+        self.path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
     }
 }
 
@@ -46,12 +41,7 @@ pub(crate) fn files() -> Vec<TextFile> {
     let mut files = vec![];
     walk(&root, &root, &mut files);
     files.sort_by(|one, other| one.path.cmp(&other.path));
-    assert!(
-        files.len() > 50,
-        "only {} files found below {}",
-        files.len(),
-        root.display()
-    );
+    assert!(files.len() > 50, "only {} files found below {}", files.len(), root.display());
     files
 }
 
@@ -63,10 +53,7 @@ fn walk(root: &Path, dir: &Path, files: &mut Vec<TextFile>) {
             continue;
         }
         if path.is_dir() {
-            let built = matches!(
-                name.as_str(),
-                "target" | ".git" | "corpus" | "artifacts" | "node_modules"
-            );
+            let built = matches!(name.as_str(), "target" | ".git" | "corpus" | "artifacts" | "node_modules");
             if !built {
                 walk(root, &path, files);
             }

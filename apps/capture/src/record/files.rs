@@ -103,24 +103,16 @@ impl Files {
     /// See [`StorageError`].
     pub fn prepare(station: &Station, start: &link::Start) -> Result<Self, StorageError> {
         let relative = std::path::Path::new(start.directory.as_str());
-        let ordinary = relative
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        let ordinary = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !ordinary || start.directory.is_empty() {
-            return Err(StorageError::Directory {
-                directory: start.directory.as_str().to_owned(),
-            });
+            return Err(StorageError::Directory { directory: start.directory.as_str().to_owned() });
         }
         holdfast_config::root::check(&station.storage)?;
         let directory = station.storage.root.join(relative);
         durable::create_dir_all(&directory)?;
         let previous = start.resume.as_ref().and_then(|resume| {
             let file_id = FileId(resume.previous_file_id?);
-            Some(Previous {
-                sequence: resume.previous_sequence,
-                file_id,
-                digest: None,
-            })
+            Some(Previous { sequence: resume.previous_sequence, file_id, digest: None })
         });
         // Without a pool the files are as good, only the flash wears a little more.
         let recycle = Pool::open(&station.storage.root.join(POOL_DIRECTORY)).ok();
@@ -128,11 +120,7 @@ impl Files {
             station: station.clone(),
             session: start.session.as_str().to_owned(),
             directory,
-            options: WriteOptions {
-                preallocate_bytes: PREALLOCATE_BYTES,
-                recycle,
-                sync: true,
-            },
+            options: WriteOptions { preallocate_bytes: PREALLOCATE_BYTES, recycle, sync: true },
             sequence: start.sequence.max(1),
             previous,
             writer: None,
@@ -157,20 +145,14 @@ impl Files {
         let (mono_ns, wall_ns) = (clock::mono_ns(), clock::wall_ns());
         let age_ns = i64::try_from(mono_ns.saturating_sub(start_ns)).unwrap_or(0);
         let stamp = clock::utc_stamp(wall_ns.saturating_sub(age_ns));
-        let tracks: Vec<Track> = std::iter::once(video)
-            .chain(audio)
-            .map(|track| Track::clone(track))
-            .collect();
+        let tracks: Vec<Track> = std::iter::once(video).chain(audio).map(|track| Track::clone(track)).collect();
         let first = self.sequence;
         loop {
             let identity = Identity {
                 session: self.session.clone(),
                 input: self.station.input.clone(),
                 sequence: self.sequence,
-                file_id: FileId::random().map_err(|source| StorageError::Kernel {
-                    what: "random bytes",
-                    source,
-                })?,
+                file_id: FileId::random().map_err(|source| StorageError::Kernel { what: "random bytes", source })?,
                 boot_id: self.station.boot_id,
                 start_mono_ns: mono_ns,
                 start_wall_ns: wall_ns,
@@ -201,11 +183,7 @@ impl Files {
         let writer = self.writer.as_ref()?;
         let name = writer.path().file_name()?.to_str()?;
         let identity = writer.identity();
-        Some(link::FileOpened {
-            sequence: identity.sequence,
-            file_id: identity.file_id.0,
-            file: link::clip(name),
-        })
+        Some(link::FileOpened { sequence: identity.sequence, file_id: identity.file_id.0, file: link::clip(name) })
     }
 
     /// Writes one chunk; when this returns, it is safe.
@@ -261,11 +239,7 @@ impl Files {
         let closed = writer.close(reason);
         if was_written {
             let digest = closed.as_ref().ok().map(|closed| closed.digest);
-            self.previous = Some(Previous {
-                sequence,
-                file_id,
-                digest,
-            });
+            self.previous = Some(Previous { sequence, file_id, digest });
         }
         self.closed += u64::from(closed.is_ok());
         Ok((sequence, closed?))

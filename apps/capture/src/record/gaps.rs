@@ -37,21 +37,13 @@ impl Gaps {
 
     /// `frames` that came in are lost, the first of them at `start_ns`.
     pub fn lost(&mut self, cause: GapCause, start_ns: u64, frames: u64) {
-        let fresh = || Open {
-            cause,
-            start_ns,
-            frames_lost: 0,
-            other_boot: false,
-        };
+        let fresh = || Open { cause, start_ns, frames_lost: 0, other_boot: false };
         self.0.get_or_insert_with(fresh).frames_lost += frames;
     }
 
     /// The hole as it is when the picture at `end_ns` ends it; nothing if that lies before it.
     pub fn ended_by(&self, end_ns: u64) -> Option<Gap> {
-        let open = self
-            .0
-            .as_ref()
-            .filter(|open| open.other_boot || open.start_ns <= end_ns)?;
+        let open = self.0.as_ref().filter(|open| open.other_boot || open.start_ns <= end_ns)?;
         Some(Gap {
             cause: open.cause,
             start_mono_ns: open.start_ns,
@@ -108,9 +100,7 @@ mod tests {
             previous_sequence: 1,
             previous_file_id: None,
         };
-        let rebooted = Gaps::resumed(Some(&resume(link::GapCause::Reboot)))
-            .ended_by(50)
-            .unwrap();
+        let rebooted = Gaps::resumed(Some(&resume(link::GapCause::Reboot))).ended_by(50).unwrap();
         assert_eq!((rebooted.cause, rebooted.duration_ns), (GapCause::Reboot, 0));
         let died = Gaps::resumed(Some(&resume(link::GapCause::CaptureDied)));
         assert_eq!(died.ended_by(9_500).unwrap().duration_ns, 500);

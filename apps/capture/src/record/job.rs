@@ -112,14 +112,9 @@ impl<D: AsRef<[u8]>> Job<D> {
     /// The same Start again: it is answered, nothing else happens.
     pub fn start_again(&mut self, request: u32, arrived_ns: u64, shared: &Shared) {
         match &self.started {
-            Some(started) => shared.tell(
-                To::All,
-                Event::Started(Started {
-                    request,
-                    latency_us: 0,
-                    ..started.clone()
-                }),
-            ),
+            Some(started) => {
+                shared.tell(To::All, Event::Started(Started { request, latency_us: 0, ..started.clone() }))
+            }
             None => self.request = (request, arrived_ns),
         }
     }
@@ -131,8 +126,7 @@ impl<D: AsRef<[u8]>> Job<D> {
             self.saw(&packet, shared);
         }
         // Set before a source's first packet comes.
-        self.segmenter
-            .expect_audio(shared.expects_audio.load(Ordering::Relaxed));
+        self.segmenter.expect_audio(shared.expects_audio.load(Ordering::Relaxed));
         self.segmenter.packet(packet, clock::mono_ns(), &mut self.acts);
         self.carry_out(shared)
     }
@@ -177,11 +171,7 @@ impl<D: AsRef<[u8]>> Job<D> {
 
     /// A chapter.
     pub fn mark(&mut self, mark: link::Mark) {
-        let mark = Mark {
-            mono_ns: mark.mono_ns,
-            wall_ns: mark.wall_ns,
-            text: mark.text.as_str().to_owned(),
-        };
+        let mark = Mark { mono_ns: mark.mono_ns, wall_ns: mark.wall_ns, text: mark.text.as_str().to_owned() };
         if self.files.is_open() {
             self.files.note_mark(mark);
         } else {
@@ -294,11 +284,7 @@ impl<D: AsRef<[u8]>> Job<D> {
         // Pictures first: they say what the hole is, and sound has it too.
         let (video, audio): (Vec<_>, Vec<_>) = packets.iter().partition(|packet| packet.is_video());
         for packet in video.into_iter().chain(audio) {
-            let ended = if packet.is_video() {
-                self.gaps.ended_by(packet.dts_ns)
-            } else {
-                None
-            };
+            let ended = if packet.is_video() { self.gaps.ended_by(packet.dts_ns) } else { None };
             if ended.is_some() {
                 self.gaps.close();
                 self.jumps.explained(packet.dts_ns);
@@ -313,10 +299,7 @@ impl<D: AsRef<[u8]>> Job<D> {
 
     fn safe(&mut self, safe: &Safe, frames: u64, packets: &[Arc<Packet<D>>], shared: &Shared) {
         self.tally.safe(frames);
-        let ends = packets
-            .iter()
-            .filter(|packet| packet.is_video())
-            .map(|packet| packet.dts_ns + packet.duration_ns);
+        let ends = packets.iter().filter(|packet| packet.is_video()).map(|packet| packet.dts_ns + packet.duration_ns);
         self.safe_until_ns = ends.max().unwrap_or(self.safe_until_ns);
         self.safe_bytes = self.closed_bytes + safe.file_bytes;
         if self.failing {
@@ -368,11 +351,7 @@ impl<D: AsRef<[u8]>> Job<D> {
             Ok((sequence, closed)) => {
                 self.closed_bytes += closed.file_bytes;
                 self.safe_bytes = self.closed_bytes;
-                let name = closed
-                    .path
-                    .file_name()
-                    .and_then(|name| name.to_str())
-                    .unwrap_or_default();
+                let name = closed.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 let event = FileClosed {
                     sequence,
                     file_id: closed.file_id.0,
@@ -384,9 +363,7 @@ impl<D: AsRef<[u8]>> Job<D> {
                 };
                 shared.tell(To::All, Event::FileClosed(event));
             }
-            Err(StorageError::Segment {
-                source: holdfast_segment::Error::Empty { .. },
-            }) => {}
+            Err(StorageError::Segment { source: holdfast_segment::Error::Empty { .. } }) => {}
             Err(error) => self.alert(&error, shared),
         }
     }
@@ -417,13 +394,7 @@ impl<D: AsRef<[u8]>> Job<D> {
     fn alert(&mut self, error: &StorageError, shared: &Shared) {
         if !self.failing {
             tracing::error!(session = self.session(), %error, "writing failed");
-            shared.tell(
-                To::All,
-                Event::Alert {
-                    code: AlertCode::Storage,
-                    text: link::clip(&error.to_string()),
-                },
-            );
+            shared.tell(To::All, Event::Alert { code: AlertCode::Storage, text: link::clip(&error.to_string()) });
         }
     }
 }

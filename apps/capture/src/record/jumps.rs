@@ -56,16 +56,10 @@ mod tests {
             assert_eq!(jumps.before(false, number * 21 * MS, 21 * MS), None);
         }
         let gap = jumps.before(true, 1_200 * MS, 33 * MS).unwrap();
-        assert_eq!(
-            (gap.cause, gap.start_mono_ns, gap.duration_ns),
-            (GapCause::SourceLost, 330 * MS, 870 * MS)
-        );
+        assert_eq!((gap.cause, gap.start_mono_ns, gap.duration_ns), (GapCause::SourceLost, 330 * MS, 870 * MS));
         assert_eq!(jumps.before(false, 1_210 * MS, 21 * MS), None, "the same hole");
         assert_eq!(jumps.before(true, 1_233 * MS, 33 * MS), None);
-        assert!(
-            jumps.before(false, 2_000 * MS, 21 * MS).is_some(),
-            "a hole in the sound alone is one, too"
-        );
+        assert!(jumps.before(false, 2_000 * MS, 21 * MS).is_some(), "a hole in the sound alone is one, too");
     }
 
     #[test]

@@ -77,15 +77,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
     pub fn new(queue: Arc<Queue<D, Command>>, shared: Arc<Shared>, station: Station, recording: Recording) -> Self {
         let preroll_ns = u64::try_from(recording.preroll.as_nanos()).unwrap_or(u64::MAX);
         let ring = Ring::new(preroll_ns, recording.preroll_bytes.max(MIN_RING_BYTES));
-        Self {
-            queue,
-            shared,
-            station,
-            recording,
-            ring,
-            job: None,
-            newest_ns: 0,
-        }
+        Self { queue, shared, station, recording, ring, job: None, newest_ns: 0 }
     }
 
     /// Runs until [`Command::Shutdown`] has been carried out.
@@ -107,11 +99,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
             self.shared.report(|report| report.preroll_ns = self.ring.length_ns());
             for command in batch.commands {
                 match command {
-                    Command::Start {
-                        start,
-                        peer,
-                        arrived_ns,
-                    } => self.start(start, peer, arrived_ns),
+                    Command::Start { start, peer, arrived_ns } => self.start(start, peer, arrived_ns),
                     Command::Stop { stop, peer } => self.stop(&stop, peer),
                     Command::Mark(mark) => self.mark(mark),
                     Command::Shutdown => {
@@ -236,10 +224,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
         );
         self.shared.report(|report| {
             let preroll_ns = report.preroll_ns;
-            *report = crate::state::Report {
-                preroll_ns,
-                ..Default::default()
-            };
+            *report = crate::state::Report { preroll_ns, ..Default::default() };
         });
         self.shared.set_recording(false);
         self.shared.tell(To::All, Event::Stopped(stopped));
@@ -253,11 +238,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
     }
 
     fn refuse(&self, peer: u64, request: u32, code: i32, text: &str) {
-        let refused = link::Refused {
-            request,
-            code,
-            text: link::clip(text),
-        };
+        let refused = link::Refused { request, code, text: link::clip(text) };
         self.shared.tell(To::Peer(peer), Event::Refused(refused));
     }
 }

@@ -117,19 +117,13 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
     pub fn flush(&mut self, acts: &mut Vec<Act<D>>) {
         if self.file.is_some() && !self.pending.is_empty() {
             let chunk = std::mem::take(&mut self.pending);
-            self.pending_bytes = self
-                .turn
-                .as_ref()
-                .map_or(0, |turn| turn.next.iter().map(|p| p.cost_bytes()).sum());
+            self.pending_bytes = self.turn.as_ref().map_or(0, |turn| turn.next.iter().map(|p| p.cost_bytes()).sum());
             if let Some(last) = chunk.iter().rev().find(|packet| packet.is_video()) {
                 self.chunk_start_ns = last.dts_ns + last.duration_ns;
                 self.first = false;
             }
             if let Some(file) = &mut self.file {
-                file.bytes += chunk
-                    .iter()
-                    .map(|packet| packet.data.as_ref().len() as u64)
-                    .sum::<u64>();
+                file.bytes += chunk.iter().map(|packet| packet.data.as_ref().len() as u64).sum::<u64>();
             }
             acts.push(Act::Append(chunk));
         }
@@ -187,10 +181,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
                 None if self.pending.is_empty() => None,
                 None => Some(self.pending_since_ns + AUDIO_WAIT_NS),
             };
-            return Wake {
-                deadline_ns,
-                ..Wake::ANY
-            };
+            return Wake { deadline_ns, ..Wake::ANY };
         }
         let interval_ns = self.interval_ns();
         Wake {
@@ -218,11 +209,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
 
     fn interval_ns(&self) -> u64 {
         let interval_ns = self.limits.sync_interval_ns;
-        if self.first {
-            interval_ns.min(FIRST_CHUNK_NS)
-        } else {
-            interval_ns
-        }
+        if self.first { interval_ns.min(FIRST_CHUNK_NS) } else { interval_ns }
     }
 
     fn video(&mut self, packet: Arc<Packet<D>>, now_ns: u64, acts: &mut Vec<Act<D>>) {
@@ -269,11 +256,8 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
     fn sound(&mut self, packet: Arc<Packet<D>>, now_ns: u64, acts: &mut Vec<Act<D>>) {
         self.audio = Some((packet.track.clone(), packet.dts_ns + packet.duration_ns));
         if let Some(turn) = &mut self.turn {
-            let fits = self
-                .file
-                .as_ref()
-                .and_then(|file| file.audio.as_ref())
-                .is_some_and(|t| same_format(t, &packet.track));
+            let fits =
+                self.file.as_ref().and_then(|file| file.audio.as_ref()).is_some_and(|t| same_format(t, &packet.track));
             if fits && packet.dts_ns < turn.at_ns {
                 self.keep(packet, now_ns);
             } else {
@@ -285,11 +269,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
         }
         match &self.file {
             // A track for it comes with the next keyframe.
-            Some(file)
-                if !file
-                    .audio
-                    .as_ref()
-                    .is_some_and(|track| same_format(track, &packet.track)) => {}
+            Some(file) if !file.audio.as_ref().is_some_and(|track| same_format(track, &packet.track)) => {}
             Some(file) if packet.dts_ns < file.start_ns => {}
             Some(_) => self.keep(packet, now_ns),
             None => {
@@ -313,9 +293,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
     /// Takes out the pending sound from `at_ns` on. It goes beside the pictures of its time, which may be another file's.
     fn take_ahead(&mut self, at_ns: u64) -> Vec<Arc<Packet<D>>> {
         let all = std::mem::take(&mut self.pending);
-        let (now, ahead) = all
-            .into_iter()
-            .partition(|packet| packet.is_video() || packet.dts_ns < at_ns);
+        let (now, ahead) = all.into_iter().partition(|packet| packet.is_video() || packet.dts_ns < at_ns);
         self.pending = now;
         self.pending_bytes = self.pending.iter().map(|packet| packet.cost_bytes()).sum();
         ahead
@@ -337,11 +315,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
             return Some(CloseReason::FormatChange);
         }
         let target_ns = self.limits.rotation_ns.saturating_sub(self.limits.sync_interval_ns / 2);
-        let pending: u64 = self
-            .pending
-            .iter()
-            .map(|packet| packet.data.as_ref().len() as u64)
-            .sum();
+        let pending: u64 = self.pending.iter().map(|packet| packet.data.as_ref().len() as u64).sum();
         let due = packet.dts_ns.saturating_sub(file.start_ns) >= target_ns
             || file.bytes + pending >= self.limits.rotation_bytes;
         due.then_some(CloseReason::Rotation)
@@ -353,12 +327,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
         next.push(packet);
         self.flush(acts);
         self.pending_bytes = next.iter().map(|packet| packet.cost_bytes()).sum();
-        self.turn = Some(Turn {
-            at_ns,
-            reason,
-            next,
-            deadline_ns: now_ns + AUDIO_WAIT_NS,
-        });
+        self.turn = Some(Turn { at_ns, reason, next, deadline_ns: now_ns + AUDIO_WAIT_NS });
         let file_has_sound = self.file.as_ref().is_some_and(|file| file.audio.is_some());
         let sound_is_complete = self.audio.as_ref().is_none_or(|(_, end_ns)| *end_ns >= at_ns);
         if !file_has_sound || sound_is_complete {
@@ -381,10 +350,9 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
     }
 
     fn open_when_ready(&mut self, acts: &mut Vec<Act<D>>) {
-        let (Some(first), Some(last)) = (
-            self.pending.first(),
-            self.pending.iter().rev().find(|packet| packet.is_video()),
-        ) else {
+        let (Some(first), Some(last)) =
+            (self.pending.first(), self.pending.iter().rev().find(|packet| packet.is_video()))
+        else {
             return;
         };
         let waited_ns = last.dts_ns.saturating_sub(first.dts_ns);
@@ -408,16 +376,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
         self.pending_bytes = self.pending.iter().map(|packet| packet.cost_bytes()).sum();
         self.chunk_start_ns = first.dts_ns;
         let (video, start_ns) = (first.track.clone(), first.dts_ns);
-        acts.push(Act::Open {
-            video: video.clone(),
-            audio: audio.clone(),
-            start_ns,
-        });
-        self.file = Some(OpenFile {
-            video,
-            audio,
-            start_ns,
-            bytes: 0,
-        });
+        acts.push(Act::Open { video: video.clone(), audio: audio.clone(), start_ns });
+        self.file = Some(OpenFile { video, audio, start_ns, bytes: 0 });
     }
 }

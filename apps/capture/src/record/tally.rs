@@ -119,22 +119,12 @@ impl Tally {
             encoded: source - self.file_encoder_drops(),
             muxed: self.file.muxed,
             safe: self.file.safe,
-            dropped: self
-                .file
-                .drops
-                .iter()
-                .map(|(reason, frames)| (segment_reason(*reason), *frames))
-                .collect(),
+            dropped: self.file.drops.iter().map(|(reason, frames)| (segment_reason(*reason), *frames)).collect(),
         }
     }
 
     fn file_encoder_drops(&self) -> u64 {
-        self.file
-            .drops
-            .iter()
-            .filter(|(reason, _)| *reason == DropReason::Encoder)
-            .map(|(_, frames)| frames)
-            .sum()
+        self.file.drops.iter().filter(|(reason, _)| *reason == DropReason::Encoder).map(|(_, frames)| frames).sum()
     }
 }
 
@@ -156,10 +146,7 @@ mod tests {
         tally.muxed(1);
         tally.safe(1);
         let counts = tally.final_counts();
-        assert_eq!(
-            (counts.source, counts.encoded, counts.muxed, counts.safe),
-            (36, 36, 31, 31)
-        );
+        assert_eq!((counts.source, counts.encoded, counts.muxed, counts.safe), (36, 36, 31, 31));
         assert_eq!(tally.drops(), [(DropReason::DiskStall, 5)]);
     }
 
@@ -173,10 +160,7 @@ mod tests {
         tally.lost(DropReason::WriteFailed, 7);
         tally.next_file();
         tally.muxed(1);
-        assert_eq!(
-            tally.file_counts().dropped,
-            [(holdfast_segment::DropReason::WriteFailed, 7)]
-        );
+        assert_eq!(tally.file_counts().dropped, [(holdfast_segment::DropReason::WriteFailed, 7)]);
         assert_eq!(tally.file_counts().source, 8);
     }
 }

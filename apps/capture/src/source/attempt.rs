@@ -77,9 +77,7 @@ fn watch(
     };
     if pipeline.set_state(gst::State::Playing).is_err() {
         // The element that refused has posted why.
-        let posted = bus
-            .pop_filtered(&[gst::MessageType::Error])
-            .and_then(|message| trouble(&message));
+        let posted = bus.pop_filtered(&[gst::MessageType::Error]).and_then(|message| trouble(&message));
         let failure = posted.map_or_else(
             || Failure::source("the pipeline does not start. Look into the log with GST_DEBUG=3"),
             |trouble| source.explain(&trouble),
@@ -87,12 +85,8 @@ fn watch(
         return failed(failure, None);
     }
     source.started();
-    let types = [
-        gst::MessageType::Error,
-        gst::MessageType::Eos,
-        gst::MessageType::SegmentDone,
-        gst::MessageType::Application,
-    ];
+    let types =
+        [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::SegmentDone, gst::MessageType::Application];
     loop {
         if !shared.source_is_wanted() {
             return Ended::Unwanted;
@@ -103,10 +97,9 @@ fn watch(
             shared.set_source(SourceState::Streaming, 0);
         }
         let failure = match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Error(_)) => message
-                .as_ref()
-                .and_then(trouble)
-                .map(|trouble| source.explain(&trouble)),
+            Some(gst::MessageView::Error(_)) => {
+                message.as_ref().and_then(trouble).map(|trouble| source.explain(&trouble))
+            }
             Some(gst::MessageView::Eos(_) | gst::MessageView::SegmentDone(_)) => source.ended(pipeline).err(),
             Some(_) => None,
             None => silence(feed, begun_ns),
@@ -132,18 +125,10 @@ fn trouble(message: &gst::Message) -> Option<Trouble> {
     let gst::MessageView::Error(error) = message.view() else {
         return None;
     };
-    let element = error
-        .src()
-        .and_then(|object| object.downcast_ref::<gst::Element>().cloned());
-    let factory = element
-        .as_ref()
-        .and_then(|element| element.factory())
-        .map(|factory| factory.name().to_string());
+    let element = error.src().and_then(|object| object.downcast_ref::<gst::Element>().cloned());
+    let factory = element.as_ref().and_then(|element| element.factory()).map(|factory| factory.name().to_string());
     Some(Trouble {
-        element: error
-            .src()
-            .map(|object| object.path_string().to_string())
-            .unwrap_or_default(),
+        element: error.src().map(|object| object.path_string().to_string()).unwrap_or_default(),
         factory: factory.unwrap_or_default(),
         error: error.error(),
         debug: error.debug().map(|debug| debug.to_string()).unwrap_or_default(),
@@ -168,11 +153,7 @@ fn silence(feed: &Feed, begun_ns: u64) -> Option<Failure> {
         return None;
     }
     if source_ns != 0 && !quiet(source_ns, SILENCE_NS) {
-        return Some(Failure::encoder(
-            "the source delivers, but nothing has come out of the encoder for 5 s",
-        ));
+        return Some(Failure::encoder("the source delivers, but nothing has come out of the encoder for 5 s"));
     }
-    Some(Failure::source(
-        "no picture has come for 5 s. Check the source and what it is connected with",
-    ))
+    Some(Failure::source("no picture has come for 5 s. Check the source and what it is connected with"))
 }

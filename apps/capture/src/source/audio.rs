@@ -20,30 +20,10 @@ struct AudioRow {
 
 /// Best first. AAC before Opus, because every player and editor opens AAC in MP4.
 const AUDIO_TABLE: &[AudioRow] = &[
-    AudioRow {
-        element: "fdkaacenc",
-        parser: "aacparse",
-        rate: 48_000,
-        settings: &[("bitrate", "128000")],
-    },
-    AudioRow {
-        element: "avenc_aac",
-        parser: "aacparse",
-        rate: 48_000,
-        settings: &[("bitrate", "128000")],
-    },
-    AudioRow {
-        element: "voaacenc",
-        parser: "aacparse",
-        rate: 48_000,
-        settings: &[("bitrate", "128000")],
-    },
-    AudioRow {
-        element: "opusenc",
-        parser: "opusparse",
-        rate: 48_000,
-        settings: &[("bitrate", "96000")],
-    },
+    AudioRow { element: "fdkaacenc", parser: "aacparse", rate: 48_000, settings: &[("bitrate", "128000")] },
+    AudioRow { element: "avenc_aac", parser: "aacparse", rate: 48_000, settings: &[("bitrate", "128000")] },
+    AudioRow { element: "voaacenc", parser: "aacparse", rate: 48_000, settings: &[("bitrate", "128000")] },
+    AudioRow { element: "opusenc", parser: "opusparse", rate: 48_000, settings: &[("bitrate", "96000")] },
 ];
 
 /// Puts the best audio encoder and the sink behind `raw`. False if none is installed: the recording is silent then.
@@ -51,9 +31,8 @@ const AUDIO_TABLE: &[AudioRow] = &[
 /// # Errors
 /// An element is missing that comes with GStreamer itself.
 pub fn attach(pipeline: &gst::Pipeline, raw: &gst::Element, feed: &Arc<Feed>) -> Result<bool, Failure> {
-    let Some((row, encoder)) = AUDIO_TABLE
-        .iter()
-        .find_map(|row| Some((row, gst::ElementFactory::make(row.element).build().ok()?)))
+    let Some((row, encoder)) =
+        AUDIO_TABLE.iter().find_map(|row| Some((row, gst::ElementFactory::make(row.element).build().ok()?)))
     else {
         tracing::warn!("no audio encoder is installed (gstreamer1.0-libav has one); recording without sound");
         return Ok(false);
@@ -62,19 +41,12 @@ pub fn attach(pipeline: &gst::Pipeline, raw: &gst::Element, feed: &Arc<Feed>) ->
         set(&encoder, property, value);
     }
     let (convert, resample) = (make("audioconvert")?, make("audioresample")?);
-    let caps = gst::Caps::builder("audio/x-raw")
-        .field("rate", row.rate)
-        .field("channels", gst::IntRange::new(1, 2));
-    let filter = gst::ElementFactory::make("capsfilter")
-        .property("caps", caps.build())
-        .build();
+    let caps = gst::Caps::builder("audio/x-raw").field("rate", row.rate).field("channels", gst::IntRange::new(1, 2));
+    let filter = gst::ElementFactory::make("capsfilter").property("caps", caps.build()).build();
     let filter = filter.map_err(|_| Failure::configuration("GStreamer's core elements are missing"))?;
     let parser = make(row.parser)?;
     let sink = feed.sink(Medium::Audio);
-    chain(
-        pipeline,
-        &[raw, &convert, &resample, &filter, &encoder, &parser, sink.upcast_ref()],
-    )?;
+    chain(pipeline, &[raw, &convert, &resample, &filter, &encoder, &parser, sink.upcast_ref()])?;
     feed.expect_audio(true);
     Ok(true)
 }

@@ -28,11 +28,7 @@ impl Ladder {
     /// Nothing has failed yet.
     #[must_use]
     pub fn new(encoding: Encoding, probe: Probe) -> Self {
-        Self {
-            encoding,
-            probe,
-            failures: Vec::new(),
-        }
+        Self { encoding, probe, failures: Vec::new() }
     }
 
     /// The encoder for the next attempt: the configured one, or the first of the table that has shown that it works.
@@ -67,11 +63,7 @@ impl Ladder {
             Codec::H264 => "gstreamer1.0-plugins-ugly (x264enc)",
             Codec::H265 => "gstreamer1.0-plugins-bad (x265enc)",
         };
-        let tried = if evidence.is_empty() {
-            "none is installed".to_owned()
-        } else {
-            evidence.join("; ")
-        };
+        let tried = if evidence.is_empty() { "none is installed".to_owned() } else { evidence.join("; ") };
         Err(Failure::configuration(format!(
             "no encoder for {:?} works on this box ({tried}). Install {packages}, or the board's own encoder",
             self.encoding.codec
@@ -87,10 +79,7 @@ impl Ladder {
     }
 
     fn failures_of(&self, row: &Row) -> u32 {
-        self.failures
-            .iter()
-            .find(|(known, _)| *known == row.element)
-            .map_or(0, |(_, count)| *count)
+        self.failures.iter().find(|(known, _)| *known == row.element).map_or(0, |(_, count)| *count)
     }
 
     /// Target bit rate in kbit/s.
@@ -111,9 +100,7 @@ pub fn attach(
     job: &Job,
     feed: &Arc<Feed>,
 ) -> Result<(), Failure> {
-    let encoder = row
-        .bin(job)
-        .map_err(|error| Failure::configuration(error.to_string()))?;
+    let encoder = row.bin(job).map_err(|error| Failure::configuration(error.to_string()))?;
     let sink = feed.sink(Medium::Video);
     chain(pipeline, &[raw, encoder.upcast_ref(), sink.upcast_ref()])?;
     if let Some(pad) = raw.static_pad("src") {

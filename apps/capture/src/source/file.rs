@@ -25,12 +25,7 @@ impl FileSource {
     /// `path` is an MP4, MOV or Matroska file.
     #[must_use]
     pub fn new(path: &Path, audio: bool) -> Self {
-        Self {
-            path: path.to_owned(),
-            audio,
-            feed: None,
-            sinks: Arc::default(),
-        }
+        Self { path: path.to_owned(), audio, feed: None, sinks: Arc::default() }
     }
 
     fn failure(&self, text: impl std::fmt::Display) -> Failure {
@@ -42,8 +37,7 @@ impl FileSource {
         let mut head = [0; 12];
         let mut file =
             File::open(&self.path).map_err(|error| self.failure(format!("cannot be opened: {error}. Check path")))?;
-        file.read_exact(&mut head)
-            .map_err(|error| self.failure(format!("cannot be read: {error}. Check path")))?;
+        file.read_exact(&mut head).map_err(|error| self.failure(format!("cannot be read: {error}. Check path")))?;
         match head {
             [_, _, _, _, b'f', b't', b'y', b'p', ..] => Ok("qtdemux"),
             [0x1a, 0x45, 0xdf, 0xa3, ..] => Ok("matroskademux"),
@@ -80,10 +74,7 @@ impl Source for FileSource {
                 gst::element_error!(demuxer, gst::StreamError::CodecNotFound, ("{text}"));
             }
         });
-        Ok(Built {
-            pipeline,
-            encoder: "copy".to_owned(),
-        })
+        Ok(Built { pipeline, encoder: "copy".to_owned() })
     }
 
     fn explain(&self, trouble: &Trouble) -> Failure {
@@ -111,23 +102,13 @@ impl Source for FileSource {
 
 fn codec(pad: &gst::Pad) -> String {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    caps.structure(0)
-        .map(|structure| structure.name().to_string())
-        .unwrap_or_default()
+    caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default()
 }
 
 fn video_parser(codec: &str) -> Option<(&'static str, &'static str, &'static str)> {
     match codec {
-        "video/x-h264" => Some((
-            "h264parse",
-            "h264timestamper",
-            "video/x-h264,stream-format=avc,alignment=au",
-        )),
-        "video/x-h265" => Some((
-            "h265parse",
-            "h265timestamper",
-            "video/x-h265,stream-format=hvc1,alignment=au",
-        )),
+        "video/x-h264" => Some(("h264parse", "h264timestamper", "video/x-h264,stream-format=avc,alignment=au")),
+        "video/x-h265" => Some(("h265parse", "h265timestamper", "video/x-h265,stream-format=hvc1,alignment=au")),
         _ => None,
     }
 }
@@ -144,23 +125,16 @@ fn attach(
     let mut elements = Vec::new();
     let medium = match (video_parser(&codec), codec.as_str()) {
         (Some((parser, timestamper, caps)), _) if !taken("video") => {
-            let is_mp4 = pad
-                .parent_element()
-                .and_then(|demuxer| demuxer.factory())
-                .is_some_and(|f| f.name() == "qtdemux");
+            let is_mp4 =
+                pad.parent_element().and_then(|demuxer| demuxer.factory()).is_some_and(|f| f.name() == "qtdemux");
             let as_is = pad.current_caps().is_some_and(|caps| {
-                let format = caps
-                    .structure(0)
-                    .and_then(|structure| structure.get::<String>("stream-format").ok());
+                let format = caps.structure(0).and_then(|structure| structure.get::<String>("stream-format").ok());
                 matches!(format.as_deref(), Some("avc" | "hvc1"))
             });
             // What an MP4 holds is what an MP4 takes; other containers lack decode times.
             if !(is_mp4 && as_is) {
                 let filter = make("capsfilter")?;
-                filter.set_property(
-                    "caps",
-                    caps.parse::<gst::Caps>().unwrap_or_else(|_| gst::Caps::new_any()),
-                );
+                filter.set_property("caps", caps.parse::<gst::Caps>().unwrap_or_else(|_| gst::Caps::new_any()));
                 elements.extend([make(parser)?, filter, make(timestamper)?]);
             }
             Medium::Video

@@ -78,10 +78,7 @@ impl Source for InterleavedSource {
             credentials_file: self.credentials_file.clone(),
             options: Options {
                 user_agent: crate::SOFTWARE.to_owned(),
-                credentials: known.map(|known| Credentials {
-                    user: known.user,
-                    password: known.password,
-                }),
+                credentials: known.map(|known| Credentials { user: known.user, password: known.password }),
                 connect_timeout: CONNECT_TIMEOUT,
                 answer_timeout: ANSWER_TIMEOUT,
                 silence_timeout: SILENCE_TIMEOUT,
@@ -93,25 +90,15 @@ impl Source for InterleavedSource {
             use_rtspsrc: self.use_rtspsrc.clone(),
             stop: Arc::default(),
         });
-        Ok(Built {
-            pipeline,
-            encoder: "copy".to_owned(),
-        })
+        Ok(Built { pipeline, encoder: "copy".to_owned() })
     }
 
     fn started(&mut self) {
         let Some(session) = self.ready.take() else { return };
         let (stop, failure, pipeline) = (session.stop.clone(), session.failure.clone(), session.pipeline.clone());
-        match thread::Builder::new()
-            .name("camera".to_owned())
-            .spawn(move || session.run())
-        {
+        match thread::Builder::new().name("camera".to_owned()).spawn(move || session.run()) {
             Ok(thread) => self.running = Some((stop, thread)),
-            Err(error) => tell(
-                &pipeline,
-                &failure,
-                Failure::source(format!("cannot start a thread: {error}")),
-            ),
+            Err(error) => tell(&pipeline, &failure, Failure::source(format!("cannot start a thread: {error}"))),
         }
     }
 
@@ -152,9 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn tell(pipeline: &gst::Pipeline, place: &Mutex<Option<Failure>>, failure: Failure) {
     let text = failure.text.clone();
     *lock(place) = Some(failure);
-    let message = gst::message::Error::builder(gst::ResourceError::Failed, &text)
-        .src(pipeline)
-        .build();
+    let message = gst::message::Error::builder(gst::ResourceError::Failed, &text).src(pipeline).build();
     let _ = pipeline.post_message(message);
 }
 
@@ -290,10 +275,7 @@ impl Session {
             return Err(Failure::source(format!("{}: {text}", self.url)));
         }
         if let Some(sent) = offer.unrecordable_audio().filter(|_| self.audio) {
-            tracing::warn!(
-                sent,
-                "the camera's sound is not recorded; AAC, PCMA, PCMU and Opus can be"
-            );
+            tracing::warn!(sent, "the camera's sound is not recorded; AAC, PCMA, PCMU and Opus can be");
         }
         self.feed.expect_audio(offer.has("audio"));
         Ok(chosen)
@@ -330,11 +312,7 @@ impl Inlet {
                 elements.push(make(factory)?);
             }
         }
-        let medium = if stream.media == "video" {
-            Medium::Video
-        } else {
-            Medium::Audio
-        };
+        let medium = if stream.media == "video" { Medium::Video } else { Medium::Audio };
         elements.push(feed.sink(medium).upcast());
         super::chain(pipeline, &elements.iter().collect::<Vec<_>>())?;
         for element in elements.iter().rev() {
@@ -352,11 +330,7 @@ impl Inlet {
         if !greeted {
             return Err(broken());
         }
-        Ok(Self {
-            pad,
-            medium,
-            base_ns: feed.base_ns(),
-        })
+        Ok(Self { pad, medium, base_ns: feed.base_ns() })
     }
 
     fn push(&self, data: Vec<u8>, at_ns: u64) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -373,13 +347,9 @@ fn caps(stream: &Stream) -> Option<gst::Caps> {
     let rate = i32::try_from(stream.clock_rate_hz).ok()?;
     let channels = i32::from(stream.channels);
     let caps = match stream.encoding.as_str() {
-        "H264" | "H265" => gst::Caps::builder(if stream.encoding == "H264" {
-            "video/x-h264"
-        } else {
-            "video/x-h265"
-        })
-        .field("stream-format", "byte-stream")
-        .field("alignment", "au"),
+        "H264" | "H265" => gst::Caps::builder(if stream.encoding == "H264" { "video/x-h264" } else { "video/x-h265" })
+            .field("stream-format", "byte-stream")
+            .field("alignment", "au"),
         "MPEG4-GENERIC" => gst::Caps::builder("audio/mpeg")
             .field("mpegversion", 4)
             .field("stream-format", "raw")
@@ -387,24 +357,13 @@ fn caps(stream: &Stream) -> Option<gst::Caps> {
             .field("rate", rate)
             .field("channels", channels)
             .field("codec_data", gst::Buffer::from_slice(depay::aac::config(stream)?)),
-        "PCMA" | "PCMU" => gst::Caps::builder(if stream.encoding == "PCMA" {
-            "audio/x-alaw"
-        } else {
-            "audio/x-mulaw"
-        })
-        .field("rate", rate)
-        .field("channels", channels),
+        "PCMA" | "PCMU" => gst::Caps::builder(if stream.encoding == "PCMA" { "audio/x-alaw" } else { "audio/x-mulaw" })
+            .field("rate", rate)
+            .field("channels", channels),
         "OPUS" => gst::Caps::builder("audio/x-opus")
             .field("channel-mapping-family", 0)
             .field("rate", rate)
-            .field(
-                "channels",
-                if stream.parameter("sprop-stereo") == Some("0") {
-                    1
-                } else {
-                    2
-                },
-            ),
+            .field("channels", if stream.parameter("sprop-stereo") == Some("0") { 1 } else { 2 }),
         _ => return None,
     };
     Some(caps.build())

@@ -24,11 +24,7 @@ fn camera(sdp: &'static str) -> String {
                 socket.read_exact(&mut byte).unwrap();
                 request.push(byte[0]);
             }
-            let head = format!(
-                "RTSP/1.0 200 OK\r\nCSeq: {}\r\nContent-Length: {}",
-                number + 1,
-                body.len()
-            );
+            let head = format!("RTSP/1.0 200 OK\r\nCSeq: {}\r\nContent-Length: {}", number + 1, body.len());
             socket.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
         }
         let _ = socket.read(&mut [0]);
@@ -42,17 +38,12 @@ fn what_the_client_does_not_know_is_left_to_rtspsrc() {
     let url = camera(
         "v=0\ns=x\nm=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\nm=audio 0 RTP/AVP 97\na=rtpmap:97 MP4A-LATM/48000\n",
     );
-    let intake = Intake {
-        queue: Arc::new(Queue::new(1 << 20)),
-        shared: Arc::new(Shared::new(true).unwrap()),
-    };
+    let intake = Intake { queue: Arc::new(Queue::new(1 << 20)), shared: Arc::new(Shared::new(true).unwrap()) };
     let feed = Feed::new(&intake, 0);
     let mut source = InterleavedSource::new(&url, None, true);
     let factories = |pipeline: &gst::Pipeline| -> Vec<String> {
         let elements = pipeline.iterate_elements().into_iter().flatten();
-        elements
-            .filter_map(|element| Some(element.factory()?.name().to_string()))
-            .collect()
+        elements.filter_map(|element| Some(element.factory()?.name().to_string())).collect()
     };
     let pipeline = source.build(&feed).unwrap().pipeline;
     assert_eq!(factories(&pipeline), Vec::<String>::new());

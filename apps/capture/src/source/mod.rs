@@ -66,26 +66,17 @@ pub struct Failure {
 impl Failure {
     /// The source's fault.
     pub fn source(text: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Source,
-            text: text.into(),
-        }
+        Self { kind: FailureKind::Source, text: text.into() }
     }
 
     /// The encoder's fault.
     pub fn encoder(text: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Encoder,
-            text: text.into(),
-        }
+        Self { kind: FailureKind::Encoder, text: text.into() }
     }
 
     /// Something on this box has to be changed.
     pub fn configuration(text: impl Into<String>) -> Self {
-        Self {
-            kind: FailureKind::Configuration,
-            text: text.into(),
-        }
+        Self { kind: FailureKind::Configuration, text: text.into() }
     }
 }
 
@@ -122,9 +113,7 @@ pub trait Source: Send {
     /// The end of the stream was reached.
     fn ended(&mut self, pipeline: &gst::Pipeline) -> Result<(), Failure> {
         let _ = pipeline;
-        Err(Failure::source(
-            "the source ended its stream; a live source never does that. Check the device",
-        ))
+        Err(Failure::source("the source ended its stream; a live source never does that. Check the device"))
     }
 
     /// An attempt failed; whether it may go differently next time, e.g. with another encoder, is for the source to decide.
@@ -149,9 +138,7 @@ pub struct Built {
 pub fn make(factory: &str) -> Result<gst::Element, Failure> {
     gst::ElementFactory::make(factory).build().map_err(|_| {
         let package = package_of(factory);
-        Failure::configuration(format!(
-            "the GStreamer element {factory} is not installed. Install {package}"
-        ))
+        Failure::configuration(format!("the GStreamer element {factory} is not installed. Install {package}"))
     })
 }
 
@@ -171,13 +158,7 @@ fn package_of(factory: &str) -> &'static str {
 /// # Errors
 /// They do not fit together.
 pub fn chain(pipeline: &gst::Pipeline, elements: &[&gst::Element]) -> Result<(), Failure> {
-    let names = || {
-        elements
-            .iter()
-            .map(|element| element.name().to_string())
-            .collect::<Vec<_>>()
-            .join(" → ")
-    };
+    let names = || elements.iter().map(|element| element.name().to_string()).collect::<Vec<_>>().join(" → ");
     let broken = |what: &str| Failure::configuration(format!("GStreamer cannot {what} {}", names()));
     for element in elements {
         if element.parent().is_none() {
@@ -208,9 +189,5 @@ pub fn chain_behind(pipeline: &gst::Pipeline, pad: &gst::Pad, elements: &[&gst::
 pub fn explain_plainly(what: &str, trouble: &Trouble) -> Failure {
     let message = trouble.error.message();
     tracing::debug!(element = trouble.element, debug = trouble.debug, "pipeline error");
-    Failure::source(format!(
-        "{what}: {} ({})",
-        message.trim_end_matches('.'),
-        trouble.factory
-    ))
+    Failure::source(format!("{what}: {} ({})", message.trim_end_matches('.'), trouble.factory))
 }

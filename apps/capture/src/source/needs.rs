@@ -20,20 +20,13 @@ pub struct Missing {
 pub fn missing(input: &Input) -> Vec<Missing> {
     let mut needed = elements(input);
     needed.retain(|element| gst::ElementFactory::find(element).is_none());
-    let missing = |element| Missing {
-        element,
-        package: package_of(element),
-    };
+    let missing = |element| Missing { element, package: package_of(element) };
     needed.into_iter().map(missing).collect()
 }
 
 /// Every element that the input may need: of a camera, for all it might send.
 fn elements(input: &Input) -> Vec<&'static str> {
-    let encoded_audio = if input.audio {
-        vec!["audioconvert", "audioresample"]
-    } else {
-        Vec::new()
-    };
+    let encoded_audio = if input.audio { vec!["audioconvert", "audioresample"] } else { Vec::new() };
     let mut needed = vec!["capsfilter", "appsink"];
     match &input.source {
         Source::Rtsp { url, transport, .. } => {

@@ -35,24 +35,9 @@ const WAYS: &[Way] = &[
         elements: &["rtpmp4adepay", "aacparse", "CAPS"],
         caps: "audio/mpeg,mpegversion=4,stream-format=raw",
     },
-    Way {
-        media: "audio",
-        encoding: "PCMA",
-        elements: &["rtppcmadepay"],
-        caps: "",
-    },
-    Way {
-        media: "audio",
-        encoding: "PCMU",
-        elements: &["rtppcmudepay"],
-        caps: "",
-    },
-    Way {
-        media: "audio",
-        encoding: "OPUS",
-        elements: &["rtpopusdepay", "opusparse"],
-        caps: "",
-    },
+    Way { media: "audio", encoding: "PCMA", elements: &["rtppcmadepay"], caps: "" },
+    Way { media: "audio", encoding: "PCMU", elements: &["rtppcmudepay"], caps: "" },
+    Way { media: "audio", encoding: "OPUS", elements: &["rtpopusdepay", "opusparse"], caps: "" },
 ];
 
 /// Stands for a caps filter in a list of elements.
@@ -82,11 +67,7 @@ impl Offer {
         let known = way(media, &encoding).is_some();
         let first = !self.streams.iter().any(|stream| stream.media == media && stream.chosen);
         let chosen = known && first && (media != "audio" || audio_wanted);
-        self.streams.push(Stream {
-            media: media.to_owned(),
-            encoding,
-            chosen,
-        });
+        self.streams.push(Stream { media: media.to_owned(), encoding, chosen });
         chosen
     }
 
@@ -126,11 +107,7 @@ impl Offer {
     }
 
     fn names(&self, media: &str) -> String {
-        let names = self
-            .streams
-            .iter()
-            .filter(|stream| stream.media == media)
-            .map(|stream| stream.encoding.as_str());
+        let names = self.streams.iter().filter(|stream| stream.media == media).map(|stream| stream.encoding.as_str());
         names.collect::<Vec<_>>().join(", ")
     }
 }

@@ -38,13 +38,7 @@ impl RtspSource {
     /// `url` is without user and password; those are in the file.
     #[must_use]
     pub fn new(url: &str, credentials_file: Option<PathBuf>, transport: RtspTransport, audio: bool) -> Self {
-        Self {
-            url: url.to_owned(),
-            credentials_file,
-            transport,
-            audio,
-            offer: Arc::default(),
-        }
+        Self { url: url.to_owned(), credentials_file, transport, audio, offer: Arc::default() }
     }
 
     fn element(&self) -> Result<gst::Element, Failure> {
@@ -64,13 +58,9 @@ impl RtspSource {
         if let Some(path) = &self.credentials_file {
             // Read at each attempt, so that a corrected file counts without a restart.
             let known = credentials::read(path).map_err(|error| Failure::configuration(error.to_string()))?;
-            camera = camera
-                .property("user-id", known.user)
-                .property("user-pw", known.password);
+            camera = camera.property("user-id", known.user).property("user-pw", known.password);
         }
-        camera
-            .build()
-            .map_err(|_| make("rtspsrc").map_or_else(|missing| missing, |_| no_rtspsrc()))
+        camera.build().map_err(|_| make("rtspsrc").map_or_else(|missing| missing, |_| no_rtspsrc()))
     }
 }
 
@@ -83,9 +73,7 @@ impl Source for RtspSource {
         self.offer = Arc::default();
         let camera = self.element()?;
         let pipeline = gst::Pipeline::new();
-        pipeline
-            .add(&camera)
-            .map_err(|_| Failure::configuration("GStreamer cannot add rtspsrc"))?;
+        pipeline.add(&camera).map_err(|_| Failure::configuration("GStreamer cannot add rtspsrc"))?;
 
         let (offer, audio) = (self.offer.clone(), self.audio);
         camera.connect("select-stream", false, move |values| {
@@ -112,16 +100,10 @@ impl Source for RtspSource {
             if let Some(text) = offer.no_video() {
                 gst::element_error!(camera, gst::StreamError::CodecNotFound, ("{text}"));
             } else if let Some(sent) = offer.unrecordable_audio().filter(|_| audio) {
-                tracing::warn!(
-                    sent,
-                    "the camera's sound is not recorded; AAC, PCMA, PCMU and Opus can be"
-                );
+                tracing::warn!(sent, "the camera's sound is not recorded; AAC, PCMA, PCMU and Opus can be");
             }
         });
-        Ok(Built {
-            pipeline,
-            encoder: "copy".to_owned(),
-        })
+        Ok(Built { pipeline, encoder: "copy".to_owned() })
     }
 
     fn explain(&self, trouble: &Trouble) -> Failure {
@@ -143,9 +125,7 @@ impl Source for RtspSource {
             return Failure::source(format!("{url}: the camera refuses access (401). {remedy}"));
         }
         if error.matches(gst::ResourceError::NotFound) {
-            return Failure::source(format!(
-                "{url}: the camera has no such stream (404). Check the path in the URL"
-            ));
+            return Failure::source(format!("{url}: the camera has no such stream (404). Check the path in the URL"));
         }
         if error.matches(gst::ResourceError::OpenReadWrite) || error.matches(gst::ResourceError::OpenRead) {
             return Failure::source(format!("{url}: {}", why_no_connection(url)));
@@ -154,10 +134,7 @@ impl Source for RtspSource {
     }
 
     fn ended(&mut self, _: &gst::Pipeline) -> Result<(), Failure> {
-        Err(Failure::source(format!(
-            "{}: the camera ended the stream. Check the camera",
-            self.url
-        )))
+        Err(Failure::source(format!("{}: the camera ended the stream. Check the camera", self.url)))
     }
 }
 
@@ -167,11 +144,7 @@ fn lock(offer: &Mutex<Offer>) -> MutexGuard<'_, Offer> {
 
 /// Medium and encoding of a stream of the SDP.
 fn names(caps: &gst::CapsRef) -> (String, String) {
-    let text = |field| {
-        caps.structure(0)
-            .and_then(|structure| structure.get::<String>(field).ok())
-            .unwrap_or_default()
-    };
+    let text = |field| caps.structure(0).and_then(|structure| structure.get::<String>(field).ok()).unwrap_or_default();
     (text("media"), text("encoding-name"))
 }
 
@@ -184,18 +157,9 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, feed: &Arc<Feed>) -> Result<
     };
     let mut elements = Vec::new();
     for factory in factories {
-        let element = if *factory == offer::CAPS {
-            make("capsfilter")?
-        } else {
-            make(factory)?
-        };
+        let element = if *factory == offer::CAPS { make("capsfilter")? } else { make(factory)? };
         if *factory == offer::CAPS {
-            element.set_property(
-                "caps",
-                filter_caps
-                    .parse::<gst::Caps>()
-                    .unwrap_or_else(|_| gst::Caps::new_any()),
-            );
+            element.set_property("caps", filter_caps.parse::<gst::Caps>().unwrap_or_else(|_| gst::Caps::new_any()));
         }
         elements.push(element);
     }

@@ -44,15 +44,8 @@ pub fn run(mut source: Box<dyn Source>, intake: &Intake) {
             if ran.is_zero() && last_told.0 == failure.text && !last_told.1.is_multiple_of(REPEATS_BETWEEN_REPORTS) {
                 (last_told.0, last_told.1 + 1)
             } else {
-                tracing::warn!(
-                    retry_ms = pause_ns / NS_PER_MS,
-                    error = failure.text,
-                    "the source failed"
-                );
-                let alert = Event::Alert {
-                    code: failure.kind.alert(),
-                    text: link::clip(&failure.text),
-                };
+                tracing::warn!(retry_ms = pause_ns / NS_PER_MS, error = failure.text, "the source failed");
+                let alert = Event::Alert { code: failure.kind.alert(), text: link::clip(&failure.text) };
                 shared.tell(To::All, alert);
                 (failure.text, 1)
             };

@@ -36,13 +36,7 @@ impl TestSource {
     /// `name` is drawn into the picture.
     #[must_use]
     pub fn new(name: &str, picture: Picture, audio: bool, ladder: Ladder) -> Self {
-        Self {
-            name: name.to_owned(),
-            picture,
-            audio,
-            ladder,
-            row: None,
-        }
+        Self { name: name.to_owned(), picture, audio, ladder, row: None }
     }
 }
 
@@ -72,10 +66,7 @@ impl Source for TestSource {
             let tone = tone.map_err(|_| not_installed("audiotestsrc"))?;
             audio::attach(&pipeline, &tone, feed)?;
         }
-        Ok(Built {
-            pipeline,
-            encoder: row.element.to_owned(),
-        })
+        Ok(Built { pipeline, encoder: row.element.to_owned() })
     }
 
     fn explain(&self, trouble: &Trouble) -> Failure {
@@ -131,9 +122,7 @@ fn number(element: &gst::Element, job: &Job, base_ns: u64, label: String) {
             return gst::PadProbeReturn::Ok;
         };
         if info.get().is_none()
-            && let Some(known) = pad
-                .current_caps()
-                .and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok())
+            && let Some(known) = pad.current_caps().and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok())
         {
             // Set once: the caps are ours, they do not change.
             let _ = info.set(known);

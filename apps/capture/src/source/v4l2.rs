@@ -32,13 +32,7 @@ impl V4l2Source {
     /// `audio_device` is an ALSA name, or nothing for no sound.
     #[must_use]
     pub fn new(device: &Path, audio_device: Option<String>, picture: Picture, ladder: Ladder) -> Self {
-        Self {
-            device: device.to_owned(),
-            audio_device,
-            picture,
-            ladder,
-            row: None,
-        }
+        Self { device: device.to_owned(), audio_device, picture, ladder, row: None }
     }
 
     fn failure(&self, text: impl std::fmt::Display) -> Failure {
@@ -50,9 +44,7 @@ impl V4l2Source {
         if device.set_state(gst::State::Ready).is_err() {
             return Err(self.failure(why_not_open(&self.device)));
         }
-        let offered = device
-            .static_pad("src")
-            .map_or_else(gst::Caps::new_empty, |pad| pad.query_caps(None));
+        let offered = device.static_pad("src").map_or_else(gst::Caps::new_empty, |pad| pad.query_caps(None));
         choose(&offered, &self.picture)
             .ok_or_else(|| self.failure(format!("has no such picture ({:?}). It offers {offered}", self.picture)))
     }
@@ -73,9 +65,7 @@ impl Source for V4l2Source {
         filter.set_property("caps", &caps);
         chain(&pipeline, &[&device, &filter])?;
         count_overruns(&device, feed);
-        let is_jpeg = caps
-            .structure(0)
-            .is_some_and(|structure| structure.name() == "image/jpeg");
+        let is_jpeg = caps.structure(0).is_some_and(|structure| structure.name() == "image/jpeg");
         if is_jpeg {
             let decoder = make("jpegdec")?;
             chain(&pipeline, &[&filter, &decoder])?;
@@ -91,10 +81,7 @@ impl Source for V4l2Source {
             microphone.set_property("provide-clock", false);
             audio::attach(&pipeline, &microphone, feed)?;
         }
-        Ok(Built {
-            pipeline,
-            encoder: row.element.to_owned(),
-        })
+        Ok(Built { pipeline, encoder: row.element.to_owned() })
     }
 
     fn explain(&self, trouble: &Trouble) -> Failure {
@@ -108,10 +95,7 @@ impl Source for V4l2Source {
             "v4l2src" => self.failure(format!("{} ({})", why_not_open(&self.device), trouble.error.message())),
             "alsasrc" => {
                 let name = self.audio_device.as_deref().unwrap_or_default();
-                Failure::source(format!(
-                    "the sound device {name}: {}. See arecord -L",
-                    trouble.error.message()
-                ))
+                Failure::source(format!("the sound device {name}: {}. See arecord -L", trouble.error.message()))
             }
             _ => explain_plainly(&self.device.display().to_string(), trouble),
         }
@@ -148,11 +132,7 @@ fn choose(offered: &gst::Caps, wanted: &Picture) -> Option<gst::Caps> {
         };
         caps.build()
     };
-    let tries = [
-        with("video/x-raw", LEAST_RAW_FRAMERATE),
-        with("image/jpeg", 1),
-        with("video/x-raw", 1),
-    ];
+    let tries = [with("video/x-raw", LEAST_RAW_FRAMERATE), with("image/jpeg", 1), with("video/x-raw", 1)];
     tries.iter().find_map(|caps| {
         let mut both = offered.intersect_with_mode(caps, gst::CapsIntersectMode::First);
         (!both.is_empty()).then(|| {
@@ -173,21 +153,11 @@ fn choose(offered: &gst::Caps, wanted: &Picture) -> Option<gst::Caps> {
 
 fn job(caps: &gst::Caps, bitrate_kbps: u32) -> Option<Job> {
     let structure = caps.structure(0)?;
-    let size = |field| {
-        structure
-            .get::<i32>(field)
-            .ok()
-            .and_then(|value| u32::try_from(value).ok())
-    };
+    let size = |field| structure.get::<i32>(field).ok().and_then(|value| u32::try_from(value).ok());
     let rate = structure.get::<gst::Fraction>("framerate").ok()?;
     // Rounded up, so that a GOP of so many frames is never shorter than the keyframe distance it stands for.
     let framerate = u32::try_from((rate.numer() + rate.denom() - 1) / rate.denom().max(1)).ok()?;
-    Some(Job {
-        width: size("width")?,
-        height: size("height")?,
-        framerate: framerate.max(1),
-        bitrate_kbps,
-    })
+    Some(Job { width: size("width")?, height: size("height")?, framerate: framerate.max(1), bitrate_kbps })
 }
 
 fn why_not_open(device: &Path) -> String {
@@ -227,11 +197,7 @@ mod tests {
     use gstreamer as gst;
     use holdfast_config::Picture;
 
-    const ANY: Picture = Picture {
-        width: None,
-        height: None,
-        framerate: None,
-    };
+    const ANY: Picture = Picture { width: None, height: None, framerate: None };
 
     fn offered(text: &str) -> gst::Caps {
         gst::init().unwrap();
@@ -247,24 +213,11 @@ mod tests {
         );
         let chosen = choose(&webcam, &ANY).unwrap();
         assert_eq!(chosen.structure(0).unwrap().name(), "video/x-raw");
-        let full_hd = Picture {
-            width: Some(1920),
-            height: Some(1080),
-            framerate: None,
-        };
+        let full_hd = Picture { width: Some(1920), height: Some(1080), framerate: None };
         let chosen = choose(&webcam, &full_hd).unwrap();
         assert_eq!(chosen.structure(0).unwrap().name(), "image/jpeg");
         assert_eq!(job(&chosen, 4000).unwrap().framerate, 30);
-        assert!(
-            choose(
-                &webcam,
-                &Picture {
-                    width: Some(333),
-                    ..ANY
-                }
-            )
-            .is_none()
-        );
+        assert!(choose(&webcam, &Picture { width: Some(333), ..ANY }).is_none());
     }
 
     #[test]

@@ -28,9 +28,7 @@ impl Camera {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
         let url = ready["url"].as_str().unwrap().to_owned();
         Some(Self { child, url })
@@ -64,10 +62,7 @@ fn program() -> Option<PathBuf> {
     static BUILT: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
     BUILT
         .get_or_init(|| {
-            let directory = PathBuf::from(env!("CARGO_BIN_EXE_holdfast-capture"))
-                .parent()
-                .unwrap()
-                .to_owned();
+            let directory = PathBuf::from(env!("CARGO_BIN_EXE_holdfast-capture")).parent().unwrap().to_owned();
             let built = Command::new(env!("CARGO"))
                 .args(["build", "-q", "-p", "holdfast-simcam"])
                 .args(super::profile())

@@ -14,15 +14,8 @@ pub fn numbers(file: &Path) -> Vec<u32> {
     let launch = "filesrc name=file ! qtdemux name=demuxer demuxer.video_0 ! decodebin ! videoconvert ! \
                   video/x-raw,format=I420 ! appsink name=sink sync=false";
     let pipeline = gst::parse::launch(launch).unwrap().downcast::<gst::Pipeline>().unwrap();
-    pipeline
-        .by_name("file")
-        .unwrap()
-        .set_property("location", file.to_str().unwrap());
-    let sink = pipeline
-        .by_name("sink")
-        .unwrap()
-        .downcast::<gst_app::AppSink>()
-        .unwrap();
+    pipeline.by_name("file").unwrap().set_property("location", file.to_str().unwrap());
+    let sink = pipeline.by_name("sink").unwrap().downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let mut numbers = Vec::new();
     while let Ok(sample) = sink.pull_sample() {
@@ -43,13 +36,7 @@ pub fn numbers(file: &Path) -> Vec<u32> {
 pub fn assert_whole<P: AsRef<Path>>(files: &[P]) -> Vec<u32> {
     let numbers: Vec<u32> = files.iter().flat_map(|file| self::numbers(file.as_ref())).collect();
     for pair in numbers.windows(2) {
-        assert_eq!(
-            pair[1],
-            pair[0] + 1,
-            "lost or doubled between {} and {} of {numbers:?}",
-            pair[0],
-            pair[1]
-        );
+        assert_eq!(pair[1], pair[0] + 1, "lost or doubled between {} and {} of {numbers:?}", pair[0], pair[1]);
     }
     numbers
 }

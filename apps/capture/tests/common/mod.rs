@@ -65,10 +65,7 @@ impl Box_ {
 
     /// The same with files as short as one likes, which the configuration does not allow.
     pub fn capture_with_rotation(&self, rotation_ms: u32) -> Capture {
-        let child = self
-            .command(&example("short-rotation"))
-            .args(["--rotation-ms", &rotation_ms.to_string()])
-            .spawn();
+        let child = self.command(&example("short-rotation")).args(["--rotation-ms", &rotation_ms.to_string()]).spawn();
         self.greet(child.unwrap())
     }
 
@@ -79,19 +76,13 @@ impl Box_ {
     }
 
     pub fn spawn(&self, stderr: Stdio) -> Child {
-        self.command(Path::new(env!("CARGO_BIN_EXE_holdfast-capture")))
-            .stderr(stderr)
-            .spawn()
-            .unwrap()
+        self.command(Path::new(env!("CARGO_BIN_EXE_holdfast-capture"))).stderr(stderr).spawn().unwrap()
     }
 
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.args(["--input", "cam0", "--config"]).arg(&self.config);
-        command.env(
-            "HOLDFAST_LOG",
-            std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "warn".into()),
-        );
+        command.env("HOLDFAST_LOG", std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "warn".into()));
         command
     }
 
@@ -116,10 +107,7 @@ impl Box_ {
 /// What makes cargo build in the profile that this test was built in.
 pub fn profile() -> Option<&'static str> {
     let program = Path::new(env!("CARGO_BIN_EXE_holdfast-capture"));
-    program
-        .parent()
-        .is_some_and(|directory| directory.ends_with("release"))
-        .then_some("--release")
+    program.parent().is_some_and(|directory| directory.ends_with("release")).then_some("--release")
 }
 
 /// An example of this package, built on demand: cargo builds examples only when all tests are run.
@@ -128,9 +116,7 @@ pub fn example(name: &str) -> PathBuf {
     build.args(["build", "-q", "-p", "holdfast-capture", "--example", name]);
     build.args(profile());
     assert!(build.status().unwrap().success());
-    Path::new(env!("CARGO_BIN_EXE_holdfast-capture"))
-        .with_file_name("examples")
-        .join(name)
+    Path::new(env!("CARGO_BIN_EXE_holdfast-capture")).with_file_name("examples").join(name)
 }
 
 /// A capture process; killed when dropped.
@@ -195,16 +181,9 @@ impl Client {
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
         };
-        let mut client = Self {
-            fd,
-            hello: None,
-            status: None,
-            events: Vec::new(),
-        };
+        let mut client = Self { fd, hello: None, status: None, events: Vec::new() };
         client.send(&ToCapture::Hello);
-        client.until("the greeting", patience, |client| {
-            client.hello.is_some() && client.status.is_some()
-        });
+        client.until("the greeting", patience, |client| client.hello.is_some() && client.status.is_some());
         client
     }
 
@@ -239,11 +218,7 @@ impl Client {
 
     pub fn until(&mut self, what: &str, patience: Duration, done: impl Fn(&Self) -> bool) {
         let in_time = self.try_until(patience, done);
-        assert!(
-            in_time,
-            "waited {patience:?} for {what}; status {:?}; events {:?}",
-            self.status, self.events
-        );
+        assert!(in_time, "waited {patience:?} for {what}; status {:?}; events {:?}", self.status, self.events);
     }
 
     /// False when it did not come true in time.
@@ -264,9 +239,7 @@ impl Client {
 
     /// Waits for an event and takes it.
     pub fn event<T>(&mut self, what: &str, pick: impl Fn(&Event) -> Option<T>) -> T {
-        self.until(what, PATIENCE, |client| {
-            client.events.iter().any(|event| pick(event).is_some())
-        });
+        self.until(what, PATIENCE, |client| client.events.iter().any(|event| pick(event).is_some()));
         let index = self.events.iter().position(|event| pick(event).is_some()).unwrap();
         pick(&self.events.remove(index)).unwrap()
     }
@@ -284,13 +257,7 @@ impl Client {
     }
 
     pub fn refused(&mut self) -> link::Refused {
-        self.event("Refused", |event| {
-            if let Event::Refused(refused) = event {
-                Some(refused.clone())
-            } else {
-                None
-            }
-        })
+        self.event("Refused", |event| if let Event::Refused(refused) = event { Some(refused.clone()) } else { None })
     }
 
     pub fn stop(&mut self, session: &str) -> link::Stopped {
@@ -300,13 +267,7 @@ impl Client {
             reason: link::StopReason::Operator,
             trace: 0,
         }));
-        self.event("Stopped", |event| {
-            if let Event::Stopped(stopped) = event {
-                Some(stopped.clone())
-            } else {
-                None
-            }
-        })
+        self.event("Stopped", |event| if let Event::Stopped(stopped) = event { Some(stopped.clone()) } else { None })
     }
 
     /// Waits until so many frames of the recording are safe.

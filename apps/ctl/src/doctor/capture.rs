@@ -22,10 +22,7 @@ pub async fn check(config: &Config, global: &Global) -> Vec<Check> {
         return vec![Check::new(
             "encoders",
             Level::Fail,
-            format!(
-                "the capture program {} is not found",
-                config.recorder.capture_program.display()
-            ),
+            format!("the capture program {} is not found", config.recorder.capture_program.display()),
             "install it beside this program or in PATH, or set recorder.capture_program to where it is",
         )];
     };
@@ -141,10 +138,7 @@ enum Codec {
 
 impl Row {
     fn why(&self) -> String {
-        match (
-            self.installed,
-            self.evidence.as_ref().and_then(|evidence| evidence.error.as_deref()),
-        ) {
+        match (self.installed, self.evidence.as_ref().and_then(|evidence| evidence.error.as_deref())) {
             (false, _) => format!("it is not installed; it comes with {}", self.package),
             (true, Some(error)) => error.to_owned(),
             (true, None) => "too few pictures came back".to_owned(),
@@ -155,20 +149,12 @@ impl Row {
 fn judge(config: &Config, program: &Path, rows: Vec<Row>) -> Vec<Check> {
     let names = |rows: &mut dyn Iterator<Item = &Row>| {
         let names: Vec<&str> = rows.map(|row| row.encoder.as_str()).collect();
-        if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        }
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     let working = names(&mut rows.iter().filter(|row| row.works));
     let mut checks = Vec::new();
     // A camera that encodes by itself needs no encoder here.
-    for input in config
-        .inputs
-        .iter()
-        .filter(|input| !matches!(input.source, Source::Rtsp { .. }))
-    {
+    for input in config.inputs.iter().filter(|input| !matches!(input.source, Source::Rtsp { .. })) {
         let (name, wanted) = (&input.name, input.encoding.codec);
         let problem = match &input.encoding.encoder {
             Some(encoder) => match rows.iter().find(|row| row.encoder == *encoder) {
@@ -191,32 +177,19 @@ fn judge(config: &Config, program: &Path, rows: Vec<Row>) -> Vec<Check> {
                 if fitting().any(|row| row.works) {
                     continue;
                 }
-                let packages: BTreeSet<&str> = fitting()
-                    .filter(|row| !row.installed)
-                    .map(|row| row.package.as_str())
-                    .collect();
+                let packages: BTreeSet<&str> =
+                    fitting().filter(|row| !row.installed).map(|row| row.package.as_str()).collect();
                 let packages: Vec<&str> = packages.into_iter().collect();
                 (
                     format!("no encoder for {text} works here"),
-                    format!(
-                        "install one ({}), or choose another codec; working: {working}",
-                        packages.join(", ")
-                    ),
+                    format!("install one ({}), or choose another codec; working: {working}", packages.join(", ")),
                 )
             }
         };
-        checks.push(Check::new(
-            "encoders",
-            Level::Fail,
-            format!("{name}: {}", problem.0),
-            problem.1,
-        ));
+        checks.push(Check::new("encoders", Level::Fail, format!("{name}: {}", problem.0), problem.1));
     }
     if checks.is_empty() {
-        checks.push(Check::ok(
-            "encoders",
-            format!("working: {working} ({})", program.display()),
-        ));
+        checks.push(Check::ok("encoders", format!("working: {working} ({})", program.display())));
     }
     checks
 }
@@ -226,12 +199,7 @@ fn find(program: &Path) -> Option<PathBuf> {
     if program.is_absolute() {
         return program.is_file().then(|| program.to_owned());
     }
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|exe| Some(exe.parent()?.join(program)));
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(program)));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    beside
-        .into_iter()
-        .chain(std::env::split_paths(&path).map(|dir| dir.join(program)))
-        .find(|path| path.is_file())
+    beside.into_iter().chain(std::env::split_paths(&path).map(|dir| dir.join(program))).find(|path| path.is_file())
 }

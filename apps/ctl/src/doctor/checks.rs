@@ -19,12 +19,9 @@ const FLOOR_BYTES: u64 = 1 << 30;
 pub fn config(config: &Result<Config, ConfigErrors>, global: &Global) -> Check {
     match config {
         Ok(_) => Check::ok("config", format!("{} is right", global.config.display())),
-        Err(errors) => Check::new(
-            "config",
-            Level::Fail,
-            errors.to_string(),
-            "mend it; holdfast config check shows this again",
-        ),
+        Err(errors) => {
+            Check::new("config", Level::Fail, errors.to_string(), "mend it; holdfast config check shows this again")
+        }
     }
 }
 
@@ -40,17 +37,9 @@ pub fn storage(config: &Config) -> Vec<Check> {
         }
     };
     let on = status.mount.as_ref().map_or_else(String::new, |mount| {
-        format!(
-            " on {} ({}, mounted at {})",
-            mount.source.display(),
-            mount.kind,
-            mount.point.display()
-        )
+        format!(" on {} ({}, mounted at {})", mount.source.display(), mount.kind, mount.point.display())
     });
-    let mut checks = vec![Check::ok(
-        "storage",
-        format!("{}{on} is writable", status.root.display()),
-    )];
+    let mut checks = vec![Check::ok("storage", format!("{}{on} is writable", status.root.display()))];
     if let Some(mount) = &status.mount
         && matches!(
             mount.kind.as_str(),
@@ -59,10 +48,7 @@ pub fn storage(config: &Config) -> Vec<Check> {
     {
         let (level, why) = match mount.kind.as_str() {
             "tmpfs" | "ramfs" => (Level::Warning, "footage there is gone at a power cut"),
-            "vfat" => (
-                Level::Warning,
-                "files there end at 4 GiB and the filesystem has no journal",
-            ),
+            "vfat" => (Level::Warning, "files there end at 4 GiB and the filesystem has no journal"),
             "overlay" => (Level::Warning, "footage there may not survive the container"),
             _ => (Level::Warning, "the network may stall or lose what was called safe"),
         };
@@ -118,20 +104,12 @@ pub fn inputs(config: &Config) -> Vec<Check> {
         };
         if let Some(text) = wrong {
             let (message, remedy) = text.split_once(". ").unwrap_or((&text, ""));
-            checks.push(Check::new(
-                "inputs",
-                Level::Fail,
-                format!("{}: {message}", input.name),
-                remedy,
-            ));
+            checks.push(Check::new("inputs", Level::Fail, format!("{}: {message}", input.name), remedy));
         }
     }
     if checks.is_empty() {
         let names: Vec<&str> = config.inputs.iter().map(|input| input.name.as_str()).collect();
-        checks.push(Check::ok(
-            "inputs",
-            format!("{}: what they name is there", names.join(", ")),
-        ));
+        checks.push(Check::ok("inputs", format!("{}: what they name is there", names.join(", "))));
     }
     checks
 }
@@ -140,9 +118,7 @@ fn readable(path: &Path) -> Option<&'static str> {
     if !path.exists() {
         return Some("is not there");
     }
-    rustix::fs::access(path, Access::READ_OK)
-        .err()
-        .map(|_| "may not be read by this user")
+    rustix::fs::access(path, Access::READ_OK).err().map(|_| "may not be read by this user")
 }
 
 /// Files that a crash left open and that nobody writes.
@@ -154,18 +130,12 @@ pub fn unfinished(config: &Config) -> Check {
     let left = parts.iter().filter(|part| !is_being_written(part)).count() as u64;
     let open = parts.len() as u64 - left;
     if left == 0 {
-        return Check::ok(
-            "recovery",
-            format!("nothing needs recovery, {} being written", output::count(open, "file")),
-        );
+        return Check::ok("recovery", format!("nothing needs recovery, {} being written", output::count(open, "file")));
     }
     Check::new(
         "recovery",
         Level::Warning,
-        format!(
-            "{} left open by a crash; what was safe in them is there",
-            output::count(left, "file")
-        ),
+        format!("{} left open by a crash; what was safe in them is there", output::count(left, "file")),
         "start the recorder, which recovers them before it records, or run holdfast recover",
     )
 }
@@ -208,10 +178,7 @@ pub async fn bus(global: &Global) -> Vec<Check> {
     let link = match bus::connect(global).await {
         Ok(link) => link,
         Err(failure) => {
-            return vec![
-                failed("bus", failure),
-                Check::skipped("recorder", "the bus can't be reached"),
-            ];
+            return vec![failed("bus", failure), Check::skipped("recorder", "the bus can't be reached")];
         }
     };
     let mut checks = vec![Check::ok("bus", format!("{} is there", link.name))];
@@ -226,28 +193,22 @@ pub async fn bus(global: &Global) -> Vec<Check> {
         }
     };
     let ours = env!("CARGO_PKG_VERSION");
-    checks.push(
-        match (
-            recorder.version().await,
-            recorder.state().await,
-            recorder.state_message().await,
-        ) {
-            (Ok(version), Ok(state), message) if state == "error" => Check::new(
-                "recorder",
-                Level::Fail,
-                format!("version {version} runs, but: {}", message.unwrap_or_default()),
-                "holdfast status shows what is wrong",
-            ),
-            (Ok(version), Ok(state), _) if version != ours => Check::new(
-                "recorder",
-                Level::Warning,
-                format!("version {version} runs ({state}), this command line is version {ours}"),
-                "install both of the same version, then: systemctl restart holdfast-recorder",
-            ),
-            (Ok(version), Ok(state), _) => Check::ok("recorder", format!("version {version} runs, {state}")),
-            (Err(error), ..) | (_, Err(error), _) => failed("recorder", bus::failure(&link, &error)),
-        },
-    );
+    checks.push(match (recorder.version().await, recorder.state().await, recorder.state_message().await) {
+        (Ok(version), Ok(state), message) if state == "error" => Check::new(
+            "recorder",
+            Level::Fail,
+            format!("version {version} runs, but: {}", message.unwrap_or_default()),
+            "holdfast status shows what is wrong",
+        ),
+        (Ok(version), Ok(state), _) if version != ours => Check::new(
+            "recorder",
+            Level::Warning,
+            format!("version {version} runs ({state}), this command line is version {ours}"),
+            "install both of the same version, then: systemctl restart holdfast-recorder",
+        ),
+        (Ok(version), Ok(state), _) => Check::ok("recorder", format!("version {version} runs, {state}")),
+        (Err(error), ..) | (_, Err(error), _) => failed("recorder", bus::failure(&link, &error)),
+    });
     if bus::choose(global) == Bus::System {
         checks.push(permission());
     }
@@ -262,9 +223,7 @@ fn permission() -> Check {
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
     let holdfast = groups.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some("holdfast"))
-            .then(|| fields.nth(1)?.parse::<u32>().ok())
-            .flatten()
+        (fields.next() == Some("holdfast")).then(|| fields.nth(1)?.parse::<u32>().ok()).flatten()
     });
     let mine = rustix::process::getgroups().unwrap_or_default();
     let is_member =
@@ -298,10 +257,6 @@ pub fn clock() -> Check {
         );
     }
     let synchronized = Path::new("/run/systemd/timesync/synchronized").exists();
-    let how = if synchronized {
-        ", synchronised over the network"
-    } else {
-        ""
-    };
+    let how = if synchronized { ", synchronised over the network" } else { "" };
     Check::ok("clock", format!("{}{how}", now.strftime("%Y-%m-%d %H:%M:%SZ")))
 }

@@ -31,17 +31,9 @@ pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
             command.env_remove(name);
         }
     }
-    let output = command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap();
+    let output = command.args(arguments).envs(environment.iter().copied()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Run {
-        code: output.status.code().unwrap(),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    }
+    Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// The one document on standard output.
@@ -80,10 +72,7 @@ impl Shelf {
     /// A configuration for this root.
     pub fn config(&self, more: &str) -> String {
         let root = self.root();
-        self.write(
-            "holdfast.toml",
-            &format!("[storage]\nroot = \"{}\"\nfilesystem = \"any\"\n{more}", root.display()),
-        )
+        self.write("holdfast.toml", &format!("[storage]\nroot = \"{}\"\nfilesystem = \"any\"\n{more}", root.display()))
     }
 
     pub fn writer(&self, input: &str, sequence: u64) -> Writer {
@@ -107,28 +96,12 @@ impl Shelf {
             gap_before: None,
         };
         let track = Track {
-            codec: Codec::H264 {
-                avcc: vec![1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 0, 0],
-            },
-            media: Media::Video {
-                width: 320,
-                height: 180,
-            },
+            codec: Codec::H264 { avcc: vec![1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 0, 0] },
+            media: Media::Video { width: 320, height: 180 },
             timescale: 90_000,
         };
-        let options = WriteOptions {
-            preallocate_bytes: 0,
-            recycle: None,
-            sync: false,
-        };
-        Writer::create(
-            &dir,
-            &format!("{sequence:06}_20261121T071503Z.mp4"),
-            identity,
-            vec![track],
-            &options,
-        )
-        .unwrap()
+        let options = WriteOptions { preallocate_bytes: 0, recycle: None, sync: false };
+        Writer::create(&dir, &format!("{sequence:06}_20261121T071503Z.mp4"), identity, vec![track], &options).unwrap()
     }
 
     /// Files of two seconds each, one behind the other.
@@ -136,11 +109,8 @@ impl Shelf {
         let mut previous: Option<(u64, FileId, Digest)> = None;
         (1..=files)
             .map(|sequence| {
-                let before = previous.map(|(sequence, file_id, digest)| Previous {
-                    sequence,
-                    file_id,
-                    digest: Some(digest),
-                });
+                let before =
+                    previous.map(|(sequence, file_id, digest)| Previous { sequence, file_id, digest: Some(digest) });
                 let mut writer = self.writer_after(input, sequence, before);
                 for n in 0..2 {
                     writer.append(&chunk((sequence - 1) * 2 + n)).unwrap();

@@ -31,10 +31,6 @@ impl Alerts {
     #[zbus(property)]
     fn active(&self) -> Vec<AlertInfo> {
         let alerts = self.facade.alerts.list();
-        alerts
-            .iter()
-            .filter(|alert| alert.is_active())
-            .map(Alert::info)
-            .collect()
+        alerts.iter().filter(|alert| alert.is_active()).map(Alert::info).collect()
     }
 }

@@ -86,29 +86,16 @@ impl Input {
 
     #[zbus(property)]
     fn dropped(&self) -> HashMap<String, u64> {
-        self.see(|view| {
-            view.tally
-                .dropped
-                .iter()
-                .map(|(reason, frames)| (reason.clone(), *frames))
-                .collect()
-        })
+        self.see(|view| view.tally.dropped.iter().map(|(reason, frames)| (reason.clone(), *frames)).collect())
     }
 
     #[zbus(property)]
     fn counts(&self) -> HashMap<String, u64> {
         self.see(|view| {
             let tally = &view.tally;
-            let counts = [
-                ("source", tally.source),
-                ("encoded", tally.encoded),
-                ("muxed", tally.muxed),
-                ("safe", tally.safe),
-            ];
-            counts
-                .into_iter()
-                .map(|(stage, frames)| (stage.to_owned(), frames))
-                .collect()
+            let counts =
+                [("source", tally.source), ("encoded", tally.encoded), ("muxed", tally.muxed), ("safe", tally.safe)];
+            counts.into_iter().map(|(stage, frames)| (stage.to_owned(), frames)).collect()
         })
     }
 

@@ -47,16 +47,10 @@ impl Manager {
         self.facade.call(call(answer))?;
         let result = match timeout(PATIENCE, wait).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::new(
-                ErrorCode::Internal,
-                "the engine dropped the call; see the log",
-            )),
+            Ok(Err(_)) => Err(Error::new(ErrorCode::Internal, "the engine dropped the call; see the log")),
             Err(_) => Err(Error::new(
                 ErrorCode::Timeout,
-                format!(
-                    "{what} is not done after {} s and goes on; the disk may have stalled",
-                    PATIENCE.as_secs()
-                ),
+                format!("{what} is not done after {} s and goes on; the disk may have stalled", PATIENCE.as_secs()),
             )),
         };
         if began.elapsed() > SLOW {
@@ -68,20 +62,13 @@ impl Manager {
     async fn set_protected(&self, session: &str, protected: bool, options: Options) -> Result<(), Error> {
         options.end()?;
         let session = known_session(session)?;
-        self.ask("Protect", |answer| Call::Protect {
-            session,
-            protected,
-            answer,
-        })
-        .await
+        self.ask("Protect", |answer| Call::Protect { session, protected, answer }).await
     }
 
     /// The session whose totals the properties show.
     fn about(&self) -> crate::store::EndTotals {
         let about = self.facade.view.borrow().about.clone();
-        about
-            .map(|session| self.facade.live_totals(&session))
-            .unwrap_or_default()
+        about.map(|session| self.facade.live_totals(&session)).unwrap_or_default()
     }
 }
 
@@ -141,21 +128,8 @@ impl Manager {
             token => text("token", token.unwrap_or_default(), MAX_TOKEN_BYTES)?,
         };
         let trace = trace_id();
-        info!(
-            trace,
-            caller = header.sender().map(|name| name.as_str()),
-            label,
-            "Start"
-        );
-        let (id, created) = self
-            .ask("Start", |answer| Call::Start {
-                inputs,
-                label,
-                token,
-                trace,
-                answer,
-            })
-            .await?;
+        info!(trace, caller = header.sender().map(|name| name.as_str()), label, "Start");
+        let (id, created) = self.ask("Start", |answer| Call::Start { inputs, label, token, trace, answer }).await?;
         if let Some(wait_ms) = wait_ms {
             let mut view = self.facade.view.clone();
             let safe = view.wait_for(|view| view.session.as_deref() != Some(id.as_str()) || view.state != "starting");
@@ -185,22 +159,12 @@ impl Manager {
 
     async fn arm(&self, inputs: Vec<String>, options: Dict) -> Result<(), Error> {
         Options::new("Arm", options).end()?;
-        self.ask("Arm", |answer| Call::Arm {
-            inputs,
-            armed: true,
-            answer,
-        })
-        .await
+        self.ask("Arm", |answer| Call::Arm { inputs, armed: true, answer }).await
     }
 
     async fn disarm(&self, inputs: Vec<String>, options: Dict) -> Result<(), Error> {
         Options::new("Disarm", options).end()?;
-        self.ask("Disarm", |answer| Call::Arm {
-            inputs,
-            armed: false,
-            answer,
-        })
-        .await
+        self.ask("Disarm", |answer| Call::Arm { inputs, armed: false, answer }).await
     }
 
     #[zbus(out_args("sessions"))]
@@ -211,9 +175,7 @@ impl Manager {
         options.end()?;
         let facade = Arc::clone(&self.facade);
         let listing = tokio::task::spawn_blocking(move || {
-            let ids = facade
-                .catalog
-                .list(usize::try_from(limit).unwrap_or(usize::MAX), before.as_deref());
+            let ids = facade.catalog.list(usize::try_from(limit).unwrap_or(usize::MAX), before.as_deref());
             let describe = |id: &String| {
                 let summary = facade.catalog.get(id)?;
                 let live = facade.live(id);
@@ -229,13 +191,11 @@ impl Manager {
     }
 
     async fn protect(&self, session: &str, options: Dict) -> Result<(), Error> {
-        self.set_protected(session, true, Options::new("Protect", options))
-            .await
+        self.set_protected(session, true, Options::new("Protect", options)).await
     }
 
     async fn unprotect(&self, session: &str, options: Dict) -> Result<(), Error> {
-        self.set_protected(session, false, Options::new("Unprotect", options))
-            .await
+        self.set_protected(session, false, Options::new("Unprotect", options)).await
     }
 
     #[zbus(out_args("info"))]
@@ -288,12 +248,7 @@ impl Manager {
     #[zbus(property)]
     fn current_session(&self) -> OwnedObjectPath {
         let none = || ObjectPath::from_static_str_unchecked(NO_OBJECT).into();
-        self.facade
-            .view
-            .borrow()
-            .session
-            .as_deref()
-            .map_or_else(none, session_path)
+        self.facade.view.borrow().session.as_deref().map_or_else(none, session_path)
     }
 
     #[zbus(property)]
@@ -324,19 +279,13 @@ impl Manager {
     #[zbus(property)]
     fn gap_count(&self) -> u32 {
         let about = self.facade.view.borrow().about.clone();
-        about
-            .and_then(|id| self.facade.catalog.known(&id))
-            .map_or(0, |summary| summary.gap_count)
+        about.and_then(|id| self.facade.catalog.known(&id)).map_or(0, |summary| summary.gap_count)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn duration_usec(&self) -> u64 {
         let view = self.facade.view.borrow();
-        if view.session.is_some() {
-            clock::mono_ns().saturating_sub(view.since_mono_ns) / 1000
-        } else {
-            0
-        }
+        if view.session.is_some() { clock::mono_ns().saturating_sub(view.since_mono_ns) / 1000 } else { 0 }
     }
 
     // Named unlike the change signal of the property State.

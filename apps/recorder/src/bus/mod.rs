@@ -45,18 +45,14 @@ pub async fn serve(connection: &Connection, facade: Arc<Facade>, news: mpsc::Rec
     server.at(ROOT_PATH, manager::Manager::new(Arc::clone(&facade))).await?;
     server.at(ROOT_PATH, alerts::Alerts::new(Arc::clone(&facade))).await?;
     for (index, input) in facade.inputs.iter().enumerate() {
-        server
-            .at(input_path(&input.name), input::Input::new(Arc::clone(&facade), index))
-            .await?;
+        server.at(input_path(&input.name), input::Input::new(Arc::clone(&facade), index)).await?;
     }
     let mut publisher = publish::Publisher::new(connection.clone(), facade);
     publisher.export_sessions().await;
     // Last, so that what is there already is not announced piece by piece.
     server.at(ROOT_PATH, ObjectManager).await?;
-    let reply = connection
-        .request_name_with_flags(BUS_NAME, RequestNameFlags::DoNotQueue.into())
-        .await
-        .with_context(|| {
+    let reply =
+        connection.request_name_with_flags(BUS_NAME, RequestNameFlags::DoNotQueue.into()).await.with_context(|| {
             format!("cannot take the name {BUS_NAME}; does another recorder run, or does the bus policy deny it?")
         })?;
     anyhow::ensure!(

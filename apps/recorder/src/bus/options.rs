@@ -20,11 +20,7 @@ pub struct Options {
 impl Options {
     /// Options of a method.
     pub fn new(method: &'static str, options: Dict) -> Self {
-        Self {
-            method,
-            rest: options,
-            known: Vec::new(),
-        }
+        Self { method, rest: options, known: Vec::new() }
     }
 
     fn take(&mut self, key: &'static str) -> Option<Value<'static>> {
@@ -48,9 +44,7 @@ impl Options {
     /// Strings.
     pub fn strings(&mut self, key: &'static str) -> Result<Option<Vec<String>>, Error> {
         let Some(value) = self.take(key) else { return Ok(None) };
-        Vec::try_from(value)
-            .map(Some)
-            .map_err(|_| self.wrong(key, "strings (as)"))
+        Vec::try_from(value).map(Some).map_err(|_| self.wrong(key, "strings (as)"))
     }
 
     /// A whole number within bounds. Any integer type will do: scripts rarely have the choice.
@@ -66,11 +60,8 @@ impl Options {
             Some(Value::I64(number)) => u64::try_from(number).ok(),
             Some(_) => None,
         };
-        let fits = number
-            .and_then(|number| u32::try_from(number).ok())
-            .filter(|number| *number <= max);
-        fits.map(Some)
-            .ok_or_else(|| self.wrong(key, &format!("a whole number (u) of at most {max}")))
+        let fits = number.and_then(|number| u32::try_from(number).ok()).filter(|number| *number <= max);
+        fits.map(Some).ok_or_else(|| self.wrong(key, &format!("a whole number (u) of at most {max}")))
     }
 
     /// A session: its object path or id.
@@ -81,9 +72,7 @@ impl Options {
             Some(Value::Str(text)) => text.to_string(),
             Some(_) => return Err(self.wrong(key, "a session's object path (o)")),
         };
-        session_id_of(&text)
-            .map(Some)
-            .ok_or_else(|| self.wrong(key, "a session's object path (o)"))
+        session_id_of(&text).map(Some).ok_or_else(|| self.wrong(key, "a session's object path (o)"))
     }
 
     /// Refuses what nobody has asked for.
@@ -91,11 +80,7 @@ impl Options {
         let Some(unknown) = self.rest.into_keys().next() else {
             return Ok(());
         };
-        let known = if self.known.is_empty() {
-            "none".to_owned()
-        } else {
-            self.known.join(", ")
-        };
+        let known = if self.known.is_empty() { "none".to_owned() } else { self.known.join(", ") };
         Err(invalid(format!("{} has no option {unknown:?}; it has: {known}", self.method)).with("option", unknown))
     }
 }
@@ -108,10 +93,7 @@ pub fn invalid(message: impl Into<String>) -> Error {
 /// Text for people, within bounds.
 pub fn text(what: &str, text: String, max_bytes: usize) -> Result<String, Error> {
     if text.len() > max_bytes {
-        return Err(invalid(format!(
-            "the {what} is {} bytes long; {max_bytes} are allowed",
-            text.len()
-        )));
+        return Err(invalid(format!("the {what} is {} bytes long; {max_bytes} are allowed", text.len())));
     }
     if text.chars().any(char::is_control) {
         return Err(invalid(format!("the {what} holds control characters")));
@@ -134,11 +116,7 @@ mod tests {
 
     #[test]
     fn options_are_typed_and_unknown_ones_refused() {
-        let mut good = options(&[
-            ("label", "x".into()),
-            ("inputs", vec!["a", "b"].into()),
-            ("wait_ms", 5_i32.into()),
-        ]);
+        let mut good = options(&[("label", "x".into()), ("inputs", vec!["a", "b"].into()), ("wait_ms", 5_i32.into())]);
         assert_eq!(good.string("label").unwrap().as_deref(), Some("x"));
         assert_eq!(good.strings("inputs").unwrap().unwrap(), ["a", "b"]);
         assert_eq!(good.number("wait_ms", 10).unwrap(), Some(5));
@@ -151,10 +129,7 @@ mod tests {
             ("inputs", "a".into()),
             ("labl", "x".into()),
         ]);
-        assert_eq!(
-            wrong.string("label").unwrap_err().to_string(),
-            "option \"label\" of Start must be a string (s)"
-        );
+        assert_eq!(wrong.string("label").unwrap_err().to_string(), "option \"label\" of Start must be a string (s)");
         assert!(wrong.number("wait_ms", 10).is_err());
         assert!(wrong.strings("inputs").is_err());
         assert_eq!(

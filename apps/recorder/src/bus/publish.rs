@@ -24,16 +24,8 @@ const TICK: Duration = Duration::from_millis(250);
 const SLOW_TICKS: u32 = 4;
 
 /// Change with every chunk.
-const COUNTERS: &[&str] = &[
-    "SafeBytes",
-    "SafeFrames",
-    "LostFrames",
-    "Counts",
-    "Dropped",
-    "QueueBytes",
-    "SyncUsec",
-    "PrerollMs",
-];
+const COUNTERS: &[&str] =
+    &["SafeBytes", "SafeFrames", "LostFrames", "Counts", "Dropped", "QueueBytes", "SyncUsec", "PrerollMs"];
 /// Told without their value.
 const INVALIDATED: &[&str] = &["Gaps", "Marks"];
 /// Never told: they change all the time.
@@ -55,13 +47,7 @@ impl Publisher {
     /// Nothing is sent before [`Publisher::run`].
     pub fn new(connection: Connection, facade: Arc<Facade>) -> Self {
         let state = facade.view.borrow().state;
-        Self {
-            connection,
-            facade,
-            told: HashMap::new(),
-            sessions: BTreeMap::new(),
-            state,
-        }
+        Self { connection, facade, told: HashMap::new(), sessions: BTreeMap::new(), state }
     }
 
     /// Makes the newest sessions objects.
@@ -69,9 +55,7 @@ impl Publisher {
         let facade = Arc::clone(&self.facade);
         let newest = tokio::task::spawn_blocking(move || {
             let ids = facade.catalog.list(EXPORTED_SESSIONS, None);
-            ids.into_iter()
-                .filter(|id| facade.catalog.get(id).is_some())
-                .collect::<Vec<_>>()
+            ids.into_iter().filter(|id| facade.catalog.get(id).is_some()).collect::<Vec<_>>()
         });
         for id in newest.await.unwrap_or_default() {
             self.export(&id).await;
@@ -97,11 +81,7 @@ impl Publisher {
             };
             let path = session_path(&oldest);
             self.told.retain(|(told, _), _| *told != path);
-            let _ = self
-                .connection
-                .object_server()
-                .remove::<recording::Session, _>(&path)
-                .await;
+            let _ = self.connection.object_server().remove::<recording::Session, _>(&path).await;
         }
     }
 
@@ -128,10 +108,7 @@ impl Publisher {
     }
 
     fn root(&self) -> SignalEmitter<'static> {
-        SignalEmitter::from_parts(
-            self.connection.clone(),
-            ObjectPath::from_static_str_unchecked(ROOT_PATH),
-        )
+        SignalEmitter::from_parts(self.connection.clone(), ObjectPath::from_static_str_unchecked(ROOT_PATH))
     }
 
     async fn state_changed(&mut self) {
@@ -148,37 +125,21 @@ impl Publisher {
     async fn tell(&mut self, news: News) {
         let root = self.root();
         let sent = match news {
-            News::Started {
-                session,
-                label,
-                inputs,
-                resumed,
-            } => {
+            News::Started { session, label, inputs, resumed } => {
                 self.export(&session).await;
-                let info = SessionStartedInfo {
-                    id: session.clone(),
-                    label,
-                    inputs,
-                    resumed,
-                };
+                let info = SessionStartedInfo { id: session.clone(), label, inputs, resumed };
                 manager::Manager::session_started(&root, session_path(&session).into(), info).await
             }
             News::Stopped { session, totals } => {
                 let totals = totals_on_bus(&session, &totals, self.facade.catalog.known(&session).as_deref());
                 manager::Manager::session_stopped(&root, session_path(&session).into(), totals).await
             }
-            News::FileClosed {
-                session,
-                input,
-                path,
-                info,
-            } => manager::Manager::file_closed(&root, session_path(&session).into(), &input, &path, info).await,
-            News::Gap {
-                session,
-                input,
-                cause,
-                info,
-            } => manager::Manager::gap_recorded(&root, session_path(&session).into(), &input, cause, info).await,
+            News::FileClosed { session, input, path, info } => {
+                manager::Manager::file_closed(&root, session_path(&session).into(), &input, &path, info).await
+            }
+            News::Gap { session, input, cause, info } => {
+                manager::Manager::gap_recorded(&root, session_path(&session).into(), &input, cause, info).await
+            }
         };
         self.sent(sent);
     }
@@ -194,8 +155,7 @@ impl Publisher {
         self.publish_one::<alerts::Alerts>(&root_path(), counters).await;
         let facade = Arc::clone(&self.facade);
         for input in &facade.inputs {
-            self.publish_one::<input::Input>(&input_path(&input.name), counters)
-                .await;
+            self.publish_one::<input::Input>(&input_path(&input.name), counters).await;
         }
         for id in self.facade.catalog.take_changed() {
             if self.sessions.contains_key(&id) {
@@ -205,8 +165,7 @@ impl Publisher {
         let current = self.facade.view.borrow().session.clone();
         if let Some(id) = current {
             self.export(&id).await;
-            self.publish_one::<recording::Session>(&session_path(&id), counters)
-                .await;
+            self.publish_one::<recording::Session>(&session_path(&id), counters).await;
         }
     }
 
@@ -216,11 +175,8 @@ impl Publisher {
             return;
         };
         let emitter = object.signal_emitter();
-        let properties = object
-            .get()
-            .await
-            .get_all(self.connection.object_server(), &self.connection, None, emitter)
-            .await;
+        let properties =
+            object.get().await.get_all(self.connection.object_server(), &self.connection, None, emitter).await;
         let Ok(mut now) = properties else { return };
         now.retain(|name, _| !UNTOLD.contains(&name.as_str()));
         let key = (path.clone(), std::any::type_name::<I>());
@@ -247,10 +203,8 @@ impl Publisher {
         if changed.is_empty() && invalidated.is_empty() {
             return;
         }
-        let changed: HashMap<&str, Value<'_>> = changed
-            .iter()
-            .map(|(name, value)| (name.as_str(), (**value).clone()))
-            .collect();
+        let changed: HashMap<&str, Value<'_>> =
+            changed.iter().map(|(name, value)| (name.as_str(), (**value).clone())).collect();
         let invalidated: Vec<&str> = invalidated.iter().map(String::as_str).collect();
         let interface: InterfaceName<'_> = I::name();
         let sent =

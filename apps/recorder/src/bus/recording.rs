@@ -28,16 +28,11 @@ impl Session {
     }
 
     fn summary(&self) -> Arc<Summary> {
-        self.facade
-            .catalog
-            .known(&self.exported.id)
-            .unwrap_or_else(|| Arc::clone(&self.exported))
+        self.facade.catalog.known(&self.exported.id).unwrap_or_else(|| Arc::clone(&self.exported))
     }
 
     fn totals(&self) -> EndTotals {
-        self.facade
-            .live(&self.exported.id)
-            .map_or_else(|| self.summary().totals.clone(), |(_, totals)| totals)
+        self.facade.live(&self.exported.id).map_or_else(|| self.summary().totals.clone(), |(_, totals)| totals)
     }
 }
 
@@ -84,12 +79,7 @@ impl Session {
 
     #[zbus(property(emits_changed_signal = "const"))]
     fn path(&self) -> String {
-        self.facade
-            .catalog
-            .dir(&self.exported.id)
-            .unwrap_or_default()
-            .display()
-            .to_string()
+        self.facade.catalog.dir(&self.exported.id).unwrap_or_default().display().to_string()
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -99,9 +89,7 @@ impl Session {
 
     #[zbus(property)]
     fn state(&self) -> &'static str {
-        self.facade
-            .live(&self.exported.id)
-            .map_or_else(|| self.summary().end.name(), |(state, _)| state)
+        self.facade.live(&self.exported.id).map_or_else(|| self.summary().end.name(), |(state, _)| state)
     }
 
     #[zbus(property(emits_changed_signal = "false"))]

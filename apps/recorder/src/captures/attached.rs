@@ -78,10 +78,7 @@ impl Attached {
     }
 
     fn was_well(&self) -> bool {
-        self.since.elapsed() >= HEALTHY
-            || self
-                .safe_since
-                .is_some_and(|since| since.elapsed() >= HEALTHY_RECORDING)
+        self.since.elapsed() >= HEALTHY || self.safe_since.is_some_and(|since| since.elapsed() >= HEALTHY_RECORDING)
     }
 }
 
@@ -196,35 +193,20 @@ impl Supervisor {
         match (&want.record, status.session.as_deref()) {
             (Some(record), Some(session)) if record.session == session => Ok(()),
             (_, Some(session)) if want.abandon.as_deref() == Some(session) => {
-                warn!(
-                    input = self.name,
-                    session, "the capture did not close its files in time; ending it"
-                );
-                attached
-                    .process
-                    .as_ref()
-                    .map_or(Ok(()), Process::kill)
-                    .map_err(LinkError::Io)
+                warn!(input = self.name, session, "the capture did not close its files in time; ending it");
+                attached.process.as_ref().map_or(Ok(()), Process::kill).map_err(LinkError::Io)
             }
             (_, Some(session)) => self.stop(attached, session, want.record.as_ref()).await,
             (Some(record), None) => self.start(attached, record.clone()).await,
             (None, None) if starting => {
                 // The order to start is on its way; the one to stop follows it.
-                let session = self
-                    .engaged
-                    .as_ref()
-                    .map(|engaged| engaged.record.session.clone())
-                    .unwrap_or_default();
+                let session = self.engaged.as_ref().map(|engaged| engaged.record.session.clone()).unwrap_or_default();
                 self.stop(attached, &session, None).await
             }
             (None, None) => {
                 let stale = attached.hello.config_digest != self.digest;
                 if (!want.armed || stale) && !attached.leaving {
-                    info!(
-                        input = self.name,
-                        stale_configuration = stale,
-                        "ending the idle capture"
-                    );
+                    info!(input = self.name, stale_configuration = stale, "ending the idle capture");
                     attached.leaving = true;
                     attached.link.send(&ToCapture::Shutdown).await?;
                 }
@@ -240,11 +222,7 @@ impl Supervisor {
         let dir = self.shared.root.join(&record.directory);
         let reading = tokio::task::spawn_blocking(move || files::newest(&dir));
         // A stalled disk must not keep the capture from filling its buffer.
-        let on_disk = timeout(DIRECTORY_PATIENCE, reading)
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .unwrap_or((0, None));
+        let on_disk = timeout(DIRECTORY_PATIENCE, reading).await.ok().and_then(Result::ok).unwrap_or((0, None));
         let Some(engaged) = &mut self.engaged else {
             return Ok(());
         };
@@ -253,11 +231,7 @@ impl Supervisor {
         let sequence = resume.as_ref().map_or(0, |resume| resume.previous_sequence) + 1;
         let (Ok(session), Ok(directory)) = (record.session.as_str().try_into(), record.directory.as_str().try_into())
         else {
-            error!(
-                input = self.name,
-                session = record.session,
-                "a session id or directory too long for the link"
-            );
+            error!(input = self.name, session = record.session, "a session id or directory too long for the link");
             return Ok(());
         };
         let preroll = !attached.recorded;
@@ -269,15 +243,7 @@ impl Supervisor {
             trace = record.trace,
             "start"
         );
-        let start = link::Start {
-            request,
-            session,
-            directory,
-            sequence,
-            preroll,
-            resume,
-            trace: record.trace,
-        };
+        let start = link::Start { request, session, directory, sequence, preroll, resume, trace: record.trace };
         attached.starting = Some(request);
         attached.link.send(&ToCapture::Start(start)).await
     }
@@ -288,19 +254,11 @@ impl Supervisor {
         }
         let Ok(id) = session.try_into() else { return Ok(()) };
         if record.is_some() {
-            warn!(
-                input = self.name,
-                session, "the capture records another session; closing that one"
-            );
+            warn!(input = self.name, session, "the capture records another session; closing that one");
         }
         let trace = self.engaged.as_ref().map_or(0, |engaged| engaged.record.trace);
         attached.stopping = true;
-        let stop = Stop {
-            request: self.next_request(),
-            session: id,
-            reason: StopReason::Operator,
-            trace,
-        };
+        let stop = Stop { request: self.next_request(), session: id, reason: StopReason::Operator, trace };
         attached.link.send(&ToCapture::Stop(stop)).await
     }
 }

@@ -38,9 +38,7 @@ impl Tally {
             muxed: status.counts.muxed,
             safe: status.counts.safe,
             safe_bytes: status.safe_bytes,
-            dropped: dropped
-                .map(|drop| (drop_name(drop.reason).to_owned(), drop.frames))
-                .collect(),
+            dropped: dropped.map(|drop| (drop_name(drop.reason).to_owned(), drop.frames)).collect(),
         }
     }
 
@@ -164,10 +162,8 @@ impl Engaged {
                     *run.dropped.entry(DIED.to_owned()).or_default() += lost;
                 }
                 self.frames_lost += lost;
-                self.orphan_safe = (
-                    run.safe.saturating_sub(self.run_closed.0),
-                    run.safe_bytes.saturating_sub(self.run_closed.1),
-                );
+                self.orphan_safe =
+                    (run.safe.saturating_sub(self.run_closed.0), run.safe_bytes.saturating_sub(self.run_closed.1));
             }
             self.base = self.base.plus(&run);
             self.run_closed = (0, 0);
@@ -243,26 +239,13 @@ mod tests {
     }
 
     fn recovered(frames: u64, bytes: u64) -> Recovered {
-        Recovered {
-            path: String::new(),
-            sequence: 2,
-            frames,
-            bytes,
-            duration_ms: 0,
-            end_mono_ns: 0,
-            by_recovery: true,
-        }
+        Recovered { path: String::new(), sequence: 2, frames, bytes, duration_ms: 0, end_mono_ns: 0, by_recovery: true }
     }
 
     #[test]
     fn a_death_loses_what_was_not_safe_and_recovery_finds_what_was() {
         let mut part = engaged();
-        part.run = Tally {
-            source: 130,
-            safe: 100,
-            safe_bytes: 1000,
-            ..Tally::default()
-        };
+        part.run = Tally { source: 130, safe: 100, safe_bytes: 1000, ..Tally::default() };
         part.closed(&closed(60, 600));
         part.ended(true);
         assert_eq!((part.tally().safe, part.tally().dropped[DIED]), (100, 30));
@@ -270,10 +253,7 @@ mod tests {
         // 40 were known to be safe in the open file; 55 turn out to be.
         part.recovered(&recovered(55, 560));
         let tally = part.tally();
-        assert_eq!(
-            (tally.source, tally.safe, tally.dropped[DIED], tally.safe_bytes),
-            (130, 115, 15, 1160)
-        );
+        assert_eq!((tally.source, tally.safe, tally.dropped[DIED], tally.safe_bytes), (130, 115, 15, 1160));
         // More than we ever heard of: frames that came in after the last status.
         part.recovered(&recovered(20, 0));
         let tally = part.tally();

@@ -31,34 +31,20 @@ pub struct Recovered {
 pub fn sequence_of(name: &str) -> Option<u64> {
     let (digits, rest) = name.split_once('_')?;
     let is_segment = rest.strip_suffix(PART_SUFFIX).unwrap_or(rest).ends_with(".mp4");
-    if is_segment && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        digits.parse().ok()
-    } else {
-        None
-    }
+    if is_segment && digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
 /// The newest file of a directory: its sequence number, and its id if its head can be read. 0 if there is none.
 pub fn newest(dir: &Path) -> (u64, Option<[u8; 16]>) {
-    let newest = names(dir)
-        .into_iter()
-        .filter_map(|name| Some((sequence_of(&name)?, name)))
-        .max();
+    let newest = names(dir).into_iter().filter_map(|name| Some((sequence_of(&name)?, name))).max();
     newest.map_or((0, None), |(sequence, name)| {
-        (
-            sequence,
-            Reader::open(&dir.join(name))
-                .ok()
-                .map(|reader| reader.identity().file_id.0),
-        )
+        (sequence, Reader::open(&dir.join(name)).ok().map(|reader| reader.identity().file_id.0))
     })
 }
 
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
@@ -66,9 +52,7 @@ fn names(dir: &Path) -> Vec<String> {
 /// Closes every file in this directory that a dead capture left open. A file that someone is writing is left alone.
 /// `pool`: where blocks that were never written go back to.
 pub fn recover_parts(dir: &Path, pool: &Path) -> Vec<Recovered> {
-    let parts = names(dir)
-        .into_iter()
-        .filter(|name| name.ends_with(PART_SUFFIX) && sequence_of(name).is_some());
+    let parts = names(dir).into_iter().filter(|name| name.ends_with(PART_SUFFIX) && sequence_of(name).is_some());
     parts.filter_map(|name| recover_one(&dir.join(name), pool)).collect()
 }
 
@@ -91,15 +75,8 @@ fn recover_one(part: &Path, pool: &Path) -> Option<Recovered> {
 pub fn summary(path: &Path) -> Option<Recovered> {
     let reader = Reader::open(path).ok()?;
     let ledger = reader.ledger()?;
-    let video = reader
-        .tracks()
-        .iter()
-        .position(|track| track.codec.is_video())
-        .unwrap_or(0);
-    let (frames, end_mono_ns) = ledger
-        .tracks
-        .get(video)
-        .map_or((0, 0), |track| (track.frames, track.end_mono_ns));
+    let video = reader.tracks().iter().position(|track| track.codec.is_video()).unwrap_or(0);
+    let (frames, end_mono_ns) = ledger.tracks.get(video).map_or((0, 0), |track| (track.frames, track.end_mono_ns));
     Some(Recovered {
         path: path.file_name()?.to_str()?.to_owned(),
         sequence: reader.identity().sequence,
@@ -115,10 +92,7 @@ pub fn summary(path: &Path) -> Option<Recovered> {
 pub fn tally_on_disk(dir: &Path) -> (Tally, u64) {
     let mut tally = Tally::default();
     let mut end_mono_ns = 0;
-    for file in names(dir)
-        .iter()
-        .filter(|name| sequence_of(name).is_some())
-        .filter_map(|name| summary(&dir.join(name)))
+    for file in names(dir).iter().filter(|name| sequence_of(name).is_some()).filter_map(|name| summary(&dir.join(name)))
     {
         tally.safe += file.frames;
         tally.safe_bytes += file.bytes;

@@ -67,33 +67,20 @@ pub struct Spawn {
 impl Spawn {
     /// `program`: as configured. `config`: the file handed on, absolute. `log_dir`: for `<input>.log`.
     pub fn new(program: &Path, config: PathBuf, log_dir: PathBuf) -> Self {
-        Self {
-            program: find(program),
-            config,
-            log_dir,
-        }
+        Self { program: find(program), config, log_dir }
     }
 
     fn missing(&self) -> LaunchError {
-        LaunchError::Missing {
-            program: self.program.display().to_string(),
-        }
+        LaunchError::Missing { program: self.program.display().to_string() }
     }
 
     fn spawn(&self, input: &str) -> Result<Exit, LaunchError> {
         let failed = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => self.missing(),
-            _ => LaunchError::Spawn {
-                program: self.program.display().to_string(),
-                why: error.to_string(),
-            },
+            _ => LaunchError::Spawn { program: self.program.display().to_string(), why: error.to_string() },
         };
         let mut command = Command::new(&self.program);
-        command
-            .arg("--config")
-            .arg(&self.config)
-            .args(["--input", input])
-            .current_dir("/");
+        command.arg("--config").arg(&self.config).args(["--input", input]).current_dir("/");
         // An own process group: a Ctrl-C for the recorder is none for the recording.
         command.process_group(0).kill_on_drop(false).stdin(Stdio::null());
         match self.log(input) {
@@ -105,10 +92,7 @@ impl Spawn {
         let (tell, exit) = oneshot::channel();
         // Reaps it. If the recorder ends first, init does.
         tokio::spawn(async move {
-            let text = child
-                .wait()
-                .await
-                .map_or_else(|error| error.to_string(), |status| status.to_string());
+            let text = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
             let _ = tell.send(text);
         });
         Ok(exit)
@@ -118,23 +102,14 @@ impl Spawn {
         std::fs::create_dir_all(&self.log_dir)?;
         let path = self.log_dir.join(format!("{input}.log"));
         let full = path.metadata().is_ok_and(|metadata| metadata.len() > LOG_LIMIT_BYTES);
-        let file = OpenOptions::new()
-            .create(true)
-            .append(!full)
-            .write(true)
-            .truncate(full)
-            .open(path)?;
+        let file = OpenOptions::new().create(true).append(!full).write(true).truncate(full).open(path)?;
         Ok((file.try_clone()?.into(), file.into()))
     }
 }
 
 impl Launcher for Spawn {
     fn check(&self) -> Result<(), LaunchError> {
-        if self.program.is_file() {
-            Ok(())
-        } else {
-            Err(self.missing())
-        }
+        if self.program.is_file() { Ok(()) } else { Err(self.missing()) }
     }
 
     fn launch<'a>(&'a self, input: &'a str) -> Launching<'a> {
@@ -147,14 +122,8 @@ fn find(program: &Path) -> PathBuf {
     if program.components().count() > 1 {
         return program.to_owned();
     }
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|exe| Some(exe.parent()?.join(program)));
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(program)));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|dir| dir.join(program));
-    beside
-        .into_iter()
-        .chain(in_path)
-        .find(|candidate| candidate.is_file())
-        .unwrap_or_else(|| program.to_owned())
+    beside.into_iter().chain(in_path).find(|candidate| candidate.is_file()).unwrap_or_else(|| program.to_owned())
 }

@@ -64,10 +64,7 @@ impl Link {
     /// Greets, and checks who is there.
     pub async fn greet(&self, input: &str) -> Result<Hello, LinkError> {
         self.send(&ToCapture::Hello).await?;
-        match timeout(PATIENCE, self.receive())
-            .await
-            .map_err(|_| LinkError::Silent)??
-        {
+        match timeout(PATIENCE, self.receive()).await.map_err(|_| LinkError::Silent)?? {
             FromCapture::Hello(hello) if hello.input.as_str() == input => Ok(hello),
             FromCapture::Hello(_) => Err(LinkError::Stranger("it serves another input")),
             _ => Err(LinkError::Stranger("it does not greet")),
@@ -169,10 +166,7 @@ mod tests {
     #[tokio::test]
     async fn garbage_is_refused_and_named() {
         let (error, _) = peer_says(b"GET / HTTP/1.1".to_vec()).await;
-        assert!(
-            matches!(error, LinkError::Wire(WireError::Foreign { length: 14 })),
-            "{error}"
-        );
+        assert!(matches!(error, LinkError::Wire(WireError::Foreign { length: 14 })), "{error}");
         let (error, _) = peer_says(vec![b'x'; MAX_FRAME_BYTES * 2]).await;
         assert!(matches!(error, LinkError::Wire(WireError::Foreign { .. })), "{error}");
         let (error, _) = peer_says(b"HF\x01\x00\xff\xff\xff\xff".to_vec()).await;
@@ -189,9 +183,6 @@ mod tests {
     #[tokio::test]
     async fn nobody_there_is_an_error_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(
-            Link::connect(&dir.path().join("none")).unwrap_err().kind(),
-            std::io::ErrorKind::NotFound
-        );
+        assert_eq!(Link::connect(&dir.path().join("none")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
     }
 }

@@ -16,10 +16,7 @@ pub struct Process {
 impl Process {
     /// Holds the process with this id. Fails if there is none.
     pub fn open(pid: u32) -> io::Result<Self> {
-        let pid = i32::try_from(pid)
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
         let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK)?;
         #[allow(
             deprecated,

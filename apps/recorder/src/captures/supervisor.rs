@@ -75,16 +75,9 @@ pub struct Handle {
 impl Supervisor {
     /// A supervisor that holds still until it is told otherwise. `digest`: of the input's configuration.
     pub fn new(index: usize, name: String, digest: u64, armed: bool, shared: Arc<Shared>) -> (Self, Handle) {
-        let (want_sender, want) = watch::channel(Want {
-            hold: true,
-            armed,
-            ..Want::default()
-        });
+        let (want_sender, want) = watch::channel(Want { hold: true, armed, ..Want::default() });
         let (marks_sender, marks) = mpsc::channel(16);
-        let (view, view_receiver) = watch::channel(InputView {
-            armed,
-            ..InputView::default()
-        });
+        let (view, view_receiver) = watch::channel(InputView { armed, ..InputView::default() });
         let supervisor = Self {
             index,
             name,
@@ -100,14 +93,7 @@ impl Supervisor {
             found_told: false,
             ended_told: None,
         };
-        (
-            supervisor,
-            Handle {
-                want: want_sender,
-                marks: marks_sender,
-                view: view_receiver,
-            },
-        )
+        (supervisor, Handle { want: want_sender, marks: marks_sender, view: view_receiver })
     }
 
     /// Runs until the engine is gone.
@@ -164,11 +150,7 @@ impl Supervisor {
             }
             Err(LinkError::Closed) => None,
             Err(error) => {
-                error!(
-                    input = self.name,
-                    pid = link.pid(),
-                    "refused what answers on the capture's socket: {error}"
-                );
+                error!(input = self.name, pid = link.pid(), "refused what answers on the capture's socket: {error}");
                 self.show(|view| view.error = error.to_string());
                 None
             }
@@ -179,11 +161,7 @@ impl Supervisor {
     async fn pause_or_launch(&mut self) -> Option<()> {
         if !self.found_told {
             self.found_told = true;
-            self.report(Report::Found {
-                session: None,
-                recording: false,
-            })
-            .await;
+            self.report(Report::Found { session: None, recording: false }).await;
         }
         let want = self.wanted();
         if want.hold {
@@ -226,11 +204,7 @@ impl Supervisor {
     /// Starts the capture and waits until it listens.
     async fn launch(&mut self) -> Result<(), LaunchError> {
         self.show(|view| {
-            let state = if view.session.is_some() {
-                InputState::Starting
-            } else {
-                InputState::Connecting
-            };
+            let state = if view.session.is_some() { InputState::Starting } else { InputState::Connecting };
             view.gone(state);
         });
         let mut exit = self.shared.launcher.launch(&self.name).await?;
@@ -244,18 +218,11 @@ impl Supervisor {
             let why = match ended {
                 Some(how) => format!("it ended before it listened ({how}); its log says why"),
                 None if Instant::now() >= deadline => {
-                    format!(
-                        "it does not listen on {} after {} s",
-                        socket.display(),
-                        START_PATIENCE.as_secs()
-                    )
+                    format!("it does not listen on {} after {} s", socket.display(), START_PATIENCE.as_secs())
                 }
                 None => continue,
             };
-            return Err(LaunchError::Spawn {
-                program: format!("the capture of {}", self.name),
-                why,
-            });
+            return Err(LaunchError::Spawn { program: format!("the capture of {}", self.name), why });
         }
     }
 
@@ -268,11 +235,7 @@ impl Supervisor {
         if self.engaged.as_ref().is_some_and(is_over) {
             self.finish().await;
         }
-        if let Some(session) = want
-            .ended
-            .clone()
-            .filter(|ended| self.ended_told.as_ref() != Some(ended))
-        {
+        if let Some(session) = want.ended.clone().filter(|ended| self.ended_told.as_ref() != Some(ended)) {
             // Over before we took part.
             self.ended_told = Some(session.clone());
             self.report(Report::Ended { session }).await;
@@ -319,9 +282,7 @@ impl Supervisor {
             // The semaphore is never closed.
             let _one_at_a_time = shared.recovery.acquire().await;
             let pool = shared.pool.clone();
-            tokio::task::spawn_blocking(move || files::recover_parts(&dir, &pool))
-                .await
-                .unwrap_or_default()
+            tokio::task::spawn_blocking(move || files::recover_parts(&dir, &pool)).await.unwrap_or_default()
         });
         self.recovering = Some((session, task));
     }
@@ -332,11 +293,7 @@ impl Supervisor {
             if let Some(part) = self.engaged.as_mut().filter(|part| part.record.session == session) {
                 part.recovered(&file);
             }
-            self.report(Report::FileRecovered {
-                session: session.clone(),
-                file,
-            })
-            .await;
+            self.report(Report::FileRecovered { session: session.clone(), file }).await;
         }
         let part = self.engaged.as_ref().filter(|part| part.record.session == session);
         if let Some(base) = part.map(|part| part.base().clone()) {

@@ -27,19 +27,13 @@ trait Manager {
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
 }
 
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Unit",
-    default_service = "org.freedesktop.systemd1"
-)]
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
 trait Unit {
     #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
 }
 
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Service",
-    default_service = "org.freedesktop.systemd1"
-)]
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
 trait Service {
     #[zbus(property)]
     fn result(&self) -> zbus::Result<String>;
@@ -116,11 +110,7 @@ impl Systemd {
 
 /// Returns how the unit ended, once it has.
 async fn ended(system_bus: &Connection, name: &str, path: OwnedObjectPath) -> zbus::Result<String> {
-    let unit = UnitProxy::builder(system_bus)
-        .path(&path)?
-        .cache_properties(CacheProperties::No)
-        .build()
-        .await?;
+    let unit = UnitProxy::builder(system_bus).path(&path)?.cache_properties(CacheProperties::No).build().await?;
     loop {
         let state = unit.active_state().await?;
         if state == "failed" || state == "inactive" {
@@ -128,11 +118,7 @@ async fn ended(system_bus: &Connection, name: &str, path: OwnedObjectPath) -> zb
         }
         tokio::time::sleep(LOOK).await;
     }
-    let service = ServiceProxy::builder(system_bus)
-        .path(&path)?
-        .cache_properties(CacheProperties::No)
-        .build()
-        .await?;
+    let service = ServiceProxy::builder(system_bus).path(&path)?.cache_properties(CacheProperties::No).build().await?;
     Ok(format!(
         "{}, status {}: `systemctl status {name}` says more",
         service.result().await?,
@@ -150,10 +136,7 @@ impl Launcher for Systemd {
             let unit = format!("holdfast-capture@{input}.service");
             match self.start(&unit).await {
                 Ok(exit) => Ok(Some(exit)),
-                Err(error) => Err(LaunchError::Unit {
-                    why: self.refusal(error).await,
-                    unit,
-                }),
+                Err(error) => Err(LaunchError::Unit { why: self.refusal(error).await, unit }),
             }
         })
     }

@@ -13,13 +13,7 @@ use crate::{clock, ids};
 impl Engine {
     pub(super) fn take(&mut self, call: Call) {
         match call {
-            Call::Start {
-                inputs,
-                label,
-                token,
-                trace,
-                answer,
-            } => {
+            Call::Start { inputs, label, token, trace, answer } => {
                 self.trace = trace;
                 match self.new_session(inputs, label, token) {
                     Ok(session) => {
@@ -32,23 +26,15 @@ impl Engine {
             Call::Stop { session, trace, answer } => {
                 self.trace = trace;
                 let request = self.wait(Waiting::Stop(answer));
-                self.feed(Event::Stop {
-                    request: Some(request),
-                    id: session,
-                });
+                self.feed(Event::Stop { request: Some(request), id: session });
             }
             Call::Mark { text, answer } => {
                 let request = self.wait(Waiting::Mark(text, answer));
                 self.feed(Event::Mark { request });
             }
             Call::Arm { inputs, armed, answer } => self.arm(inputs, armed, answer),
-            Call::Protect {
-                session,
-                protected,
-                answer,
-            } => {
-                self.keeper
-                    .ask(Job::Note(session, store::Record::Protected(protected), Some(answer)));
+            Call::Protect { session, protected, answer } => {
+                self.keeper.ask(Job::Note(session, store::Record::Protected(protected), Some(answer)));
             }
         }
     }
@@ -63,24 +49,12 @@ impl Engine {
         let inputs = self.known(inputs)?;
         // A token that has its session needs neither room nor programs.
         if !token.is_empty() && self.machine.knows(&token) {
-            return Ok(Session {
-                id: String::new(),
-                label,
-                token,
-                inputs,
-            });
+            return Ok(Session { id: String::new(), label, token, inputs });
         }
         if matches!(self.machine.state(), State::Idle | State::Error { .. }) {
-            self.launcher
-                .check()
-                .map_err(|error| Error::new(ErrorCode::CaptureFailed, error.to_string()))?;
+            self.launcher.check().map_err(|error| Error::new(ErrorCode::CaptureFailed, error.to_string()))?;
         }
-        Ok(Session {
-            id: ids::new_session_id(clock::wall_ns()),
-            label,
-            token,
-            inputs,
-        })
+        Ok(Session { id: ids::new_session_id(clock::wall_ns()), label, token, inputs })
     }
 
     /// The named inputs, or all.
@@ -88,10 +62,7 @@ impl Engine {
         let all: Vec<_> = self.inputs.iter().map(|input| input.name.clone()).collect();
         if names.is_empty() {
             return if all.is_empty() {
-                Err(Error::new(
-                    ErrorCode::UnknownInput,
-                    "no inputs are configured; add an [[input]] to holdfast.toml",
-                ))
+                Err(Error::new(ErrorCode::UnknownInput, "no inputs are configured; add an [[input]] to holdfast.toml"))
             } else {
                 Ok(all)
             };
@@ -114,17 +85,11 @@ impl Engine {
             Err(error) => return drop(answer.send(Err(error))),
         };
         for input in self.inputs.iter().filter(|input| names.contains(&input.name)) {
-            input
-                .handle
-                .want
-                .send_if_modified(|want| std::mem::replace(&mut want.armed, armed) != armed);
+            input.handle.want.send_if_modified(|want| std::mem::replace(&mut want.armed, armed) != armed);
         }
         let mut answer = Some(answer);
         for (place, input) in names.iter().enumerate() {
-            let record = StateRecord::Armed {
-                input: input.clone(),
-                armed,
-            };
+            let record = StateRecord::Armed { input: input.clone(), armed };
             // Done when the last is.
             let done = if place + 1 == names.len() { answer.take() } else { None };
             self.keeper.ask(Job::State(record, done));
@@ -140,11 +105,7 @@ impl Engine {
             (Waiting::Start(tell), Answer::Started(Started::New { id })) => drop(tell.send(Ok((id, true)))),
             (Waiting::Start(tell), Answer::Started(Started::Same { id })) => drop(tell.send(Ok((id, false)))),
             (Waiting::Stop(tell), Answer::Stopped { id }) => {
-                let totals = self
-                    .ended
-                    .as_ref()
-                    .filter(|(ended, _)| *ended == id)
-                    .map(|(_, totals)| totals.clone());
+                let totals = self.ended.as_ref().filter(|(ended, _)| *ended == id).map(|(_, totals)| totals.clone());
                 let _ = tell.send(Ok((id, totals.unwrap_or_default())));
             }
             (Waiting::Mark(text, tell), Answer::Mark { id }) => self.mark(id, &text, tell),
@@ -158,35 +119,14 @@ impl Engine {
     fn mark(&self, session: String, text: &str, tell: Noted) {
         let (mono_ns, wall_ns) = (clock::mono_ns(), clock::wall_ns());
         for input in &self.inputs {
-            let takes_part = input
-                .handle
-                .want
-                .borrow()
-                .record
-                .as_ref()
-                .is_some_and(|record| record.session == session);
+            let takes_part = input.handle.want.borrow().record.as_ref().is_some_and(|record| record.session == session);
             if takes_part
-                && input
-                    .handle
-                    .marks
-                    .try_send(link::Mark {
-                        mono_ns,
-                        wall_ns,
-                        text: link::clip(text),
-                    })
-                    .is_err()
+                && input.handle.marks.try_send(link::Mark { mono_ns, wall_ns, text: link::clip(text) }).is_err()
             {
-                warn!(
-                    input = input.name,
-                    "a mark did not reach the capture; the session's journal has it"
-                );
+                warn!(input = input.name, "a mark did not reach the capture; the session's journal has it");
             }
         }
-        let record = store::Record::Mark {
-            text: text.to_owned(),
-            wall_ns,
-            mono_ns,
-        };
+        let record = store::Record::Mark { text: text.to_owned(), wall_ns, mono_ns };
         self.keeper.ask(Job::Note(session, record, Some(tell)));
     }
 }

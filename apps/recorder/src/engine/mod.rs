@@ -151,13 +151,9 @@ impl Engine {
 
     fn show(&self) {
         let state = self.machine.state();
-        let session = session_in(state)
-            .filter(|_| !matches!(state, State::Creating { .. }))
-            .map(|session| session.id.clone());
-        let since = session
-            .as_ref()
-            .and_then(|id| self.catalog.known(id))
-            .map(|summary| summary.mono_ns);
+        let session =
+            session_in(state).filter(|_| !matches!(state, State::Creating { .. })).map(|session| session.id.clone());
+        let since = session.as_ref().and_then(|id| self.catalog.known(id)).map(|summary| summary.mono_ns);
         self.view.send_if_modified(|view| {
             let since_mono_ns = match since {
                 Some(since) if since > 0 => since,
@@ -166,11 +162,7 @@ impl Engine {
             };
             let new = RecorderView {
                 state: state_name(state),
-                message: if let State::Error { error } = state {
-                    error.message.clone()
-                } else {
-                    String::new()
-                },
+                message: if let State::Error { error } = state { error.message.clone() } else { String::new() },
                 about: session.clone().or_else(|| view.about.clone()),
                 session,
                 since_mono_ns,
@@ -224,9 +216,7 @@ impl Engine {
         let handed = self.keeper.hand(job(done));
         self.later.push(Box::pin(async move {
             let result = match handed {
-                Ok(()) => wait
-                    .await
-                    .unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "the keeper has ended"))),
+                Ok(()) => wait.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "the keeper has ended"))),
                 Err(busy) => Err(busy),
             };
             Later::Event(event(result))
@@ -263,20 +253,8 @@ impl Engine {
             });
         }
         let (id, label, inputs) = (session.id.clone(), session.label.clone(), session.inputs.clone());
-        info!(
-            session = id,
-            inputs = inputs.join(" "),
-            label,
-            trace,
-            resumed,
-            "session begins"
-        );
-        self.tell_news(News::Started {
-            session: id,
-            label,
-            inputs,
-            resumed,
-        });
+        info!(session = id, inputs = inputs.join(" "), label, trace, resumed, "session begins");
+        self.tell_news(News::Started { session: id, label, inputs, resumed });
     }
 
     fn close(&mut self, session: &Session, incomplete: Vec<String>) {
@@ -286,12 +264,7 @@ impl Engine {
         totals.incomplete = incomplete;
         let (done, wait) = oneshot::channel();
         let (id, fallback) = (session.id.clone(), totals.clone());
-        if let Err(error) = self.keeper.hand(Job::Close(Closing {
-            id: id.clone(),
-            interrupted: None,
-            totals,
-            done,
-        })) {
+        if let Err(error) = self.keeper.hand(Job::Close(Closing { id: id.clone(), interrupted: None, totals, done })) {
             error!(session = id, "the end is missing from the session's journal: {error}");
         }
         self.later.push(Box::pin(async move {
@@ -309,10 +282,7 @@ impl Engine {
             "session ends"
         );
         self.ended = Some((id.clone(), totals.clone()));
-        self.tell_news(News::Stopped {
-            session: id.clone(),
-            totals,
-        });
+        self.tell_news(News::Stopped { session: id.clone(), totals });
         self.feed(Event::Closed { id });
     }
 

@@ -51,14 +51,7 @@ impl Engine {
             }
             Report::Gap { session, gap } => {
                 let cause = cause_name(gap.cause);
-                warn!(
-                    session,
-                    input,
-                    cause,
-                    duration_ms = gap.duration_ms,
-                    frames_lost = gap.frames_lost,
-                    "gap"
-                );
+                warn!(session, input, cause, duration_ms = gap.duration_ms, frames_lost = gap.frames_lost, "gap");
                 let record = store::Record::Gap {
                     input: input.clone(),
                     cause: cause.to_owned(),
@@ -73,12 +66,7 @@ impl Engine {
                     duration_usec: gap.duration_ms * 1000,
                     frames_lost: gap.frames_lost,
                 };
-                self.tell_news(News::Gap {
-                    session,
-                    input,
-                    cause,
-                    info,
-                });
+                self.tell_news(News::Gap { session, input, cause, info });
             }
         }
     }
@@ -95,11 +83,6 @@ impl Engine {
         };
         self.keeper.note(&session, record);
         let path = format!("{}/{input}/{file}", ids::session_dir(&session).unwrap_or_default());
-        self.tell_news(News::FileClosed {
-            session,
-            input,
-            path,
-            info,
-        });
+        self.tell_news(News::FileClosed { session, input, path, info });
     }
 }

@@ -10,12 +10,7 @@ use holdfast_dbus::ErrorCode;
 const INPUTS: [&str; 3] = ["cam0", "cam1", "cam2"];
 
 fn session(id: &str, token: &str) -> Session {
-    Session {
-        id: id.into(),
-        label: String::new(),
-        token: token.into(),
-        inputs: vec!["cam0".into(), "cam1".into()],
-    }
+    Session { id: id.into(), label: String::new(), token: token.into(), inputs: vec!["cam0".into(), "cam1".into()] }
 }
 
 /// What a random history is made of; ids are filled in by the run, so that news can be about the present or a past session.
@@ -85,19 +80,8 @@ impl World {
                 let request = self.request("start");
                 let id = format!("s{}", self.next);
                 let token = if token == 0 { String::new() } else { format!("t{token}") };
-                let chosen = (0..3)
-                    .filter(|bit| inputs & (1 << bit) != 0)
-                    .map(|bit| INPUTS[bit].to_owned())
-                    .collect();
-                Event::Start {
-                    request,
-                    session: Session {
-                        id,
-                        label: String::new(),
-                        token,
-                        inputs: chosen,
-                    },
-                }
+                let chosen = (0..3).filter(|bit| inputs & (1 << bit) != 0).map(|bit| INPUTS[bit].to_owned()).collect();
+                Event::Start { request, session: Session { id, label: String::new(), token, inputs: chosen } }
             }
             Act::Created { stale } => Event::Created { id: self.id(stale) },
             Act::CreateFailed => Event::CreateFailed {
@@ -106,10 +90,7 @@ impl World {
             },
             Act::Continue { recording } => {
                 self.next += 1;
-                Event::Continue {
-                    session: session(&format!("s{}", self.next), ""),
-                    recording,
-                }
+                Event::Continue { session: session(&format!("s{}", self.next), ""), recording }
             }
             Act::Safe { stale } => Event::Safe { id: self.id(stale) },
             Act::Stop { named, nobody } => {
@@ -121,16 +102,11 @@ impl World {
                 };
                 Event::Stop { request, id }
             }
-            Act::Ended { input, stale } => Event::InputEnded {
-                id: self.id(stale),
-                input: INPUTS[input].into(),
-            },
+            Act::Ended { input, stale } => Event::InputEnded { id: self.id(stale), input: INPUTS[input].into() },
             Act::StorageFine => Event::StorageFine,
             Act::Deadline => Event::StopDeadline { id: self.id(false) },
             Act::Closed { stale } => Event::Closed { id: self.id(stale) },
-            Act::Mark => Event::Mark {
-                request: self.request("mark"),
-            },
+            Act::Mark => Event::Mark { request: self.request("mark") },
         }
     }
 
@@ -203,10 +179,7 @@ impl World {
             match self.machine.state().clone() {
                 State::Idle | State::Error { .. } => break,
                 State::Creating { .. } => self.feed(Event::Created { id }),
-                State::Starting { .. } | State::Recording { .. } => self.feed(Event::Stop {
-                    request: None,
-                    id: None,
-                }),
+                State::Starting { .. } | State::Recording { .. } => self.feed(Event::Stop { request: None, id: None }),
                 State::Stopping { .. } => {
                     self.feed(Event::StopDeadline { id: id.clone() });
                     self.feed(Event::Closed { id });
@@ -258,10 +231,7 @@ proptest! {
 
 fn recording() -> Machine {
     let mut machine = Machine::default();
-    machine.handle(Event::Start {
-        request: 1,
-        session: session("a", "t"),
-    });
+    machine.handle(Event::Start { request: 1, session: session("a", "t") });
     machine.handle(Event::Created { id: "a".into() });
     machine.handle(Event::Safe { id: "a".into() });
     assert!(matches!(machine.state(), State::Recording { .. }));
@@ -278,14 +248,8 @@ fn refusal(commands: &[Command]) -> ErrorCode {
 #[test]
 fn the_inputs_hear_before_the_callers() {
     let mut machine = Machine::default();
-    machine.handle(Event::Start {
-        request: 1,
-        session: session("a", "t"),
-    });
-    machine.handle(Event::Start {
-        request: 2,
-        session: session("b", "t"),
-    });
+    machine.handle(Event::Start { request: 1, session: session("a", "t") });
+    machine.handle(Event::Start { request: 2, session: session("b", "t") });
     let commands = machine.handle(Event::Created { id: "a".into() });
     let same = |id: &str| Answer::Started(Started::Same { id: id.into() });
     assert_eq!(
@@ -301,30 +265,15 @@ fn the_inputs_hear_before_the_callers() {
 #[test]
 fn refusals_name_their_reason() {
     let mut machine = recording();
-    let other = Event::Start {
-        request: 2,
-        session: session("b", "u"),
-    };
+    let other = Event::Start { request: 2, session: session("b", "u") };
     assert_eq!(refusal(&machine.handle(other.clone())), ErrorCode::AlreadyRecording);
-    let wrong = Event::Stop {
-        request: Some(3),
-        id: Some("b".into()),
-    };
+    let wrong = Event::Stop { request: Some(3), id: Some("b".into()) };
     assert_eq!(refusal(&machine.handle(wrong)), ErrorCode::NotRecording);
-    machine.handle(Event::Stop {
-        request: Some(4),
-        id: None,
-    });
+    machine.handle(Event::Stop { request: Some(4), id: None });
     assert_eq!(refusal(&machine.handle(other)), ErrorCode::Busy);
+    assert_eq!(refusal(&machine.handle(Event::Mark { request: 5 })), ErrorCode::NotRecording);
     assert_eq!(
-        refusal(&machine.handle(Event::Mark { request: 5 })),
-        ErrorCode::NotRecording
-    );
-    assert_eq!(
-        refusal(&Machine::default().handle(Event::Stop {
-            request: Some(6),
-            id: None
-        })),
+        refusal(&Machine::default().handle(Event::Stop { request: Some(6), id: None })),
         ErrorCode::NotRecording
     );
 }
@@ -332,36 +281,18 @@ fn refusals_name_their_reason() {
 #[test]
 fn a_token_still_names_its_session_after_the_end_and_after_a_restart() {
     let mut machine = Machine::new([("t".to_owned(), "a".to_owned())]);
-    let commands = machine.handle(Event::Start {
-        request: 1,
-        session: session("b", "t"),
-    });
-    assert_eq!(
-        commands,
-        [Command::Answer(1, Answer::Started(Started::Same { id: "a".into() }))]
-    );
+    let commands = machine.handle(Event::Start { request: 1, session: session("b", "t") });
+    assert_eq!(commands, [Command::Answer(1, Answer::Started(Started::Same { id: "a".into() }))]);
     assert_eq!(machine.state(), &State::Idle);
 }
 
 #[test]
 fn a_stop_that_comes_too_early_is_kept() {
     let mut machine = Machine::default();
-    machine.handle(Event::Start {
-        request: 1,
-        session: session("a", ""),
-    });
-    assert_eq!(
-        machine.handle(Event::Stop {
-            request: Some(2),
-            id: None
-        }),
-        []
-    );
+    machine.handle(Event::Start { request: 1, session: session("a", "") });
+    assert_eq!(machine.handle(Event::Stop { request: Some(2), id: None }), []);
     let commands = machine.handle(Event::Created { id: "a".into() });
-    assert!(
-        !commands.iter().any(|command| matches!(command, Command::Begin(_))),
-        "{commands:?}"
-    );
+    assert!(!commands.iter().any(|command| matches!(command, Command::Begin(_))), "{commands:?}");
     let last = machine.handle(Event::Closed { id: "a".into() });
     assert_eq!(last, [Command::Answer(2, Answer::Stopped { id: "a".into() })]);
 }
@@ -369,26 +300,14 @@ fn a_stop_that_comes_too_early_is_kept() {
 #[test]
 fn a_silent_input_does_not_hold_up_the_stop_for_ever() {
     let mut machine = recording();
-    machine.handle(Event::Stop {
-        request: Some(2),
-        id: None,
-    });
-    machine.handle(Event::InputEnded {
-        id: "a".into(),
-        input: "cam1".into(),
-    });
+    machine.handle(Event::Stop { request: Some(2), id: None });
+    machine.handle(Event::InputEnded { id: "a".into(), input: "cam1".into() });
     let commands = machine.handle(Event::StopDeadline { id: "a".into() });
     assert_eq!(
         commands,
         [
-            Command::Abandon {
-                id: "a".into(),
-                inputs: vec!["cam0".into()]
-            },
-            Command::Close {
-                session: session("a", "t"),
-                incomplete: vec!["cam0".into()]
-            },
+            Command::Abandon { id: "a".into(), inputs: vec!["cam0".into()] },
+            Command::Close { session: session("a", "t"), incomplete: vec!["cam0".into()] },
         ]
     );
 }

@@ -25,11 +25,7 @@ pub struct Catalog {
 impl Catalog {
     /// Of the sessions below this root.
     pub fn new(root: PathBuf) -> Self {
-        Self {
-            root,
-            sessions: Mutex::default(),
-            changed: Mutex::default(),
-        }
+        Self { root, sessions: Mutex::default(), changed: Mutex::default() }
     }
 
     /// Where a session lives.
@@ -87,10 +83,7 @@ impl Catalog {
 
     /// Remembers what a session is now.
     pub fn put(&self, summary: Arc<Summary>) {
-        self.changed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(summary.id.clone());
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(summary.id.clone());
         self.remember(summary);
     }
 
@@ -111,19 +104,14 @@ impl Catalog {
 /// Names in a directory, sorted; none if it can't be read.
 fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
 
 /// Names of segment files in a directory, sorted.
 pub fn file_names(dir: &Path) -> Vec<String> {
-    names(dir)
-        .into_iter()
-        .filter(|name| captures::sequence_of(name).is_some())
-        .collect()
+    names(dir).into_iter().filter(|name| captures::sequence_of(name).is_some()).collect()
 }
 
 /// How many files of a session have their final names.
@@ -136,14 +124,9 @@ pub fn count_closed(dir: &Path) -> u64 {
 pub fn list_files(root: &Path, dir: &Path, offset: usize, limit: usize) -> Vec<FileInfo> {
     let all = names(dir).into_iter().flat_map(|input| {
         let inner = dir.join(&input);
-        file_names(&inner)
-            .into_iter()
-            .map(move |name| (input.clone(), inner.join(name)))
+        file_names(&inner).into_iter().map(move |name| (input.clone(), inner.join(name)))
     });
-    all.skip(offset)
-        .take(limit)
-        .filter_map(|(input, path)| file_info(root, input, &path))
-        .collect()
+    all.skip(offset).take(limit).filter_map(|(input, path)| file_info(root, input, &path)).collect()
 }
 
 fn file_info(root: &Path, input: String, path: &Path) -> Option<FileInfo> {
@@ -172,11 +155,7 @@ mod tests {
     fn sessions_are_found_newest_first_and_survive_a_lost_journal() {
         let root = tempfile::tempdir().unwrap();
         let catalog = Catalog::new(root.path().to_owned());
-        let ids = [
-            "20261120T100000Z-aaaaaa",
-            "20261121T090000Z-bbbbbb",
-            "20261121T100000Z-cccccc",
-        ];
+        let ids = ["20261120T100000Z-aaaaaa", "20261121T090000Z-bbbbbb", "20261121T100000Z-cccccc"];
         for id in ids {
             std::fs::create_dir_all(catalog.dir(id).unwrap()).unwrap();
         }
@@ -198,18 +177,9 @@ mod tests {
             boot_id: [0; 16],
         };
         journal.append(&created).unwrap();
-        journal
-            .append(&Record::Mark {
-                text: "x".into(),
-                wall_ns: 3000,
-                mono_ns: 2_000_002,
-            })
-            .unwrap();
+        journal.append(&Record::Mark { text: "x".into(), wall_ns: 3000, mono_ns: 2_000_002 }).unwrap();
         let summary = catalog.get(ids[2]).unwrap();
-        assert_eq!(
-            (summary.label.as_str(), summary.mark_count, summary.marks[0].offset_usec),
-            ("a", 1, 2000)
-        );
+        assert_eq!((summary.label.as_str(), summary.mark_count, summary.marks[0].offset_usec), ("a", 1, 2000));
         assert_eq!(summary.end, End::Open);
         assert_eq!(catalog.get(ids[1]).unwrap().end, End::Unknown);
         assert_eq!(catalog.get("20261121T090000Z-nobody"), None);

@@ -66,12 +66,7 @@ impl Keeper {
         // Full (1024) when the disk has stalled for long while much happens: then news about gaps and files is left out of the
         // journal (the files' own ledgers have it), and whoever waits for an answer is told to come back.
         let (jobs, mut receiver) = mpsc::channel(1024);
-        let mut thread = Thread {
-            storage,
-            catalog,
-            state,
-            open: None,
-        };
+        let mut thread = Thread { storage, catalog, state, open: None };
         std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             while let Some(job) = receiver.blocking_recv() {
                 thread.run(job);
@@ -101,10 +96,7 @@ impl Keeper {
 
     /// What is told when a job can't be taken.
     fn busy() -> Error {
-        Error::new(
-            ErrorCode::Busy,
-            "the disk does not keep up with the recorder's own notes; try again in a moment",
-        )
+        Error::new(ErrorCode::Busy, "the disk does not keep up with the recorder's own notes; try again in a moment")
     }
 
     /// Writes something down; if that can't be, the log is told and nothing stops.
@@ -137,10 +129,7 @@ impl Thread {
             }
             Job::Reopen(session, done) => {
                 self.begin(&session);
-                let record = Record::Resumed {
-                    wall_ns: clock::wall_ns(),
-                    boot_id: clock::boot_id().0,
-                };
+                let record = Record::Resumed { wall_ns: clock::wall_ns(), boot_id: clock::boot_id().0 };
                 let _ = done.send(self.note(&session.id, record));
             }
             Job::Note(id, record, done) => {
@@ -161,25 +150,13 @@ impl Thread {
     }
 
     fn close(&mut self, closing: Closing) {
-        let Closing {
-            id,
-            interrupted,
-            mut totals,
-            done,
-        } = closing;
+        let Closing { id, interrupted, mut totals, done } = closing;
         let dir = self.catalog.dir(&id).unwrap_or_default();
         totals.files = count_closed(&dir);
         let (wall_ns, written) = (clock::wall_ns(), totals.clone());
         let record = match interrupted {
-            None => Record::Stopped {
-                wall_ns,
-                totals: written,
-            },
-            Some(why) => Record::Interrupted {
-                why,
-                wall_ns,
-                totals: written,
-            },
+            None => Record::Stopped { wall_ns, totals: written },
+            Some(why) => Record::Interrupted { why, wall_ns, totals: written },
         };
         log_failure(&id, self.note(&id, record));
         self.open.take_if(|(_, summary)| summary.id == id);
@@ -203,9 +180,7 @@ impl Thread {
     }
 
     fn dir(&self, id: &str) -> Result<PathBuf, Error> {
-        self.catalog
-            .dir(id)
-            .ok_or_else(|| Error::new(ErrorCode::UnknownSession, format!("{id} is no session id")))
+        self.catalog.dir(id).ok_or_else(|| Error::new(ErrorCode::UnknownSession, format!("{id} is no session id")))
     }
 
     /// Opens or makes a session's journal, and remembers the session as the current one.
@@ -215,21 +190,14 @@ impl Thread {
                 .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
         });
         let (mut journal, records) = match opened {
-            Ok(Opened {
-                journal,
-                records,
-                report,
-            }) => {
+            Ok(Opened { journal, records, report }) => {
                 if !report.is_clean() {
                     warn!(session = session.id, "{report}");
                 }
                 (Some(journal), records)
             }
             Err(error) => {
-                error!(
-                    session = session.id,
-                    "no journal; the session is recorded without: {error}"
-                );
+                error!(session = session.id, "no journal; the session is recorded without: {error}");
                 (None, Vec::new())
             }
         };
@@ -271,14 +239,10 @@ impl Thread {
             return noted;
         }
         let Some(known) = self.catalog.get(id) else {
-            return Err(Error::new(
-                ErrorCode::UnknownSession,
-                format!("there is no session {id} on this storage"),
-            ));
+            return Err(Error::new(ErrorCode::UnknownSession, format!("there is no session {id} on this storage")));
         };
-        let Opened {
-            mut journal, records, ..
-        } = reopen(&self.catalog, id).map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
+        let Opened { mut journal, records, .. } =
+            reopen(&self.catalog, id).map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
         let mut summary = (*known).clone();
         if records.is_empty() {
             // A session whose journal was lost gets a new one, from what its files say.
@@ -301,10 +265,7 @@ impl Thread {
 
     fn note_state(&mut self, record: &StateRecord) -> Result<(), Error> {
         let Some(journal) = &mut self.state else {
-            return Err(Error::new(
-                ErrorCode::Internal,
-                "the state directory can't be written to; see the log",
-            ));
+            return Err(Error::new(ErrorCode::Internal, "the state directory can't be written to; see the log"));
         };
         let noted = journal.append(record).map_err(|error| {
             error!("{error}");
@@ -329,9 +290,7 @@ fn reopen(catalog: &Catalog, id: &str) -> holdfast_journal::Result<Opened<Record
 }
 
 fn append(journal: &mut Journal<Record>, record: &Record) -> Result<(), Error> {
-    journal
-        .append(record)
-        .map_err(|error| Error::new(ErrorCode::StorageUnavailable, error.to_string()))
+    journal.append(record).map_err(|error| Error::new(ErrorCode::StorageUnavailable, error.to_string()))
 }
 
 fn log_failure(session: &str, noted: Result<(), Error>) {

@@ -21,17 +21,10 @@ pub struct State {
 /// keep it from recording.
 pub fn open(dir: &Path) -> (Option<Journal<StateRecord>>, State) {
     if let Err(error) = std::fs::create_dir_all(dir) {
-        error!(
-            "cannot create {}: {error}; what is armed will not be remembered",
-            dir.display()
-        );
+        error!("cannot create {}: {error}; what is armed will not be remembered", dir.display());
     }
     match Journal::open(dir, STATE_JOURNAL, STATE_SCHEMA) {
-        Ok(Opened {
-            journal,
-            records,
-            report,
-        }) => {
+        Ok(Opened { journal, records, report }) => {
             if !report.is_clean() {
                 warn!("{report}");
             }
@@ -60,10 +53,7 @@ impl State {
 /// The same state in as few records as possible.
 pub fn distilled(records: &[StateRecord]) -> Vec<StateRecord> {
     let state = State::of(records);
-    let armed = state
-        .armed
-        .into_iter()
-        .map(|(input, armed)| StateRecord::Armed { input, armed });
+    let armed = state.armed.into_iter().map(|(input, armed)| StateRecord::Armed { input, armed });
     armed.chain([StateRecord::Session(state.session)]).collect()
 }
 
@@ -74,23 +64,11 @@ mod tests {
 
     #[test]
     fn the_last_word_counts_and_fits_in_few_records() {
-        let armed = |input: &str, armed| StateRecord::Armed {
-            input: input.into(),
-            armed,
-        };
+        let armed = |input: &str, armed| StateRecord::Armed { input: input.into(), armed };
         let session = |id: &str| StateRecord::Session(Some(id.into()));
-        let records = [
-            armed("a", true),
-            session("1"),
-            armed("b", true),
-            armed("a", false),
-            session("2"),
-        ];
+        let records = [armed("a", true), session("1"), armed("b", true), armed("a", false), session("2")];
         let state = State::of(&records);
-        assert_eq!(
-            (state.armed["a"], state.armed["b"], state.session.as_deref()),
-            (false, true, Some("2"))
-        );
+        assert_eq!((state.armed["a"], state.armed["b"], state.session.as_deref()), (false, true, Some("2")));
         assert_eq!(State::of(&distilled(&records)), state);
         assert_eq!(distilled(&records).len(), 3);
     }

@@ -94,27 +94,13 @@ impl Summary {
     /// Takes in one more record.
     pub fn note(&mut self, record: &Record) {
         match record {
-            Record::Created {
-                id,
-                label,
-                token,
-                inputs,
-                wall_ns,
-                mono_ns,
-                boot_id,
-            } => {
+            Record::Created { id, label, token, inputs, wall_ns, mono_ns, boot_id } => {
                 (self.id, self.label, self.token) = (id.clone(), label.clone(), token.clone());
                 self.inputs.clone_from(inputs);
                 (self.wall_ns, self.mono_ns, self.boot_id) = (*wall_ns, *mono_ns, *boot_id);
             }
             Record::FileOpened { .. } => (),
-            Record::FileClosed {
-                input,
-                sequence,
-                frames,
-                bytes,
-                ..
-            } => {
+            Record::FileClosed { input, sequence, frames, bytes, .. } => {
                 let closed = self.closed.entry(input.clone()).or_default();
                 if !closed.contains(sequence) {
                     closed.push(*sequence);
@@ -124,14 +110,7 @@ impl Summary {
                     self.totals.safe_bytes += bytes;
                 }
             }
-            Record::Gap {
-                input,
-                cause,
-                start_mono_ns,
-                duration_ms,
-                frames_lost,
-                wall_ns,
-            } => {
+            Record::Gap { input, cause, start_mono_ns, duration_ms, frames_lost, wall_ns } => {
                 self.gap_count += 1;
                 let gap = GapInfo {
                     input: input.clone(),
@@ -146,14 +125,7 @@ impl Summary {
             Record::Mark { text, wall_ns, mono_ns } => {
                 self.mark_count += 1;
                 let offset_usec = mono_ns.saturating_sub(self.mono_ns) / 1000;
-                push_bounded(
-                    &mut self.marks,
-                    MarkInfo {
-                        text: text.clone(),
-                        at: wall_ns / 1000,
-                        offset_usec,
-                    },
-                );
+                push_bounded(&mut self.marks, MarkInfo { text: text.clone(), at: wall_ns / 1000, offset_usec });
             }
             Record::Protected(protected) => self.protected = *protected,
             Record::Base { input, base } => drop(self.bases.insert(input.clone(), base.clone())),
@@ -171,12 +143,8 @@ impl Summary {
 
     /// What the files of a session without a readable journal say of themselves.
     fn from_files(dir: &Path, id: &str) -> Self {
-        let mut summary = Self {
-            id: id.to_owned(),
-            wall_ns: ids::wall_ns_of(id),
-            end: End::Unknown,
-            ..Self::default()
-        };
+        let mut summary =
+            Self { id: id.to_owned(), wall_ns: ids::wall_ns_of(id), end: End::Unknown, ..Self::default() };
         for input in directories(dir) {
             for file in super::catalog::file_names(&dir.join(&input)) {
                 let Ok(reader) = Reader::open(&dir.join(&input).join(&file)) else {
@@ -188,11 +156,7 @@ impl Summary {
                 summary.totals.files += 1;
                 if let (Some(ledger), false) = (reader.ledger(), file.ends_with(PART_SUFFIX)) {
                     summary.closed.entry(input.clone()).or_default().push(identity.sequence);
-                    let video = reader
-                        .tracks()
-                        .iter()
-                        .position(|track| track.codec.is_video())
-                        .unwrap_or(0);
+                    let video = reader.tracks().iter().position(|track| track.codec.is_video()).unwrap_or(0);
                     summary.totals.safe_frames += ledger.tracks.get(video).map_or(0, |track| track.frames);
                     summary.totals.duration_ns = summary.totals.duration_ns.max(ledger.duration_ns);
                 }

@@ -25,13 +25,9 @@ pub fn capture_program() -> PathBuf {
     let find = || {
         let program = Path::new(env!("CARGO_BIN_EXE_holdfast-recorder")).with_file_name("holdfast-capture");
         if !program.is_file() {
-            let built = Command::new(env!("CARGO"))
-                .args(["build", "--quiet", "--package", "holdfast-capture"])
-                .status();
-            assert!(
-                built.unwrap().success() && program.is_file(),
-                "holdfast-capture can't be built"
-            );
+            let built =
+                Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "holdfast-capture"]).status();
+            assert!(built.unwrap().success() && program.is_file(), "holdfast-capture can't be built");
         }
         program
     };
@@ -64,21 +60,12 @@ impl Bus {
             .spawn()
             .expect("dbus-daemon is needed for this test: install dbus");
         let mut address = String::new();
-        BufReader::new(daemon.stdout.take().unwrap())
-            .read_line(&mut address)
-            .unwrap();
-        Self {
-            daemon,
-            address: format!("unix:path={}", socket.display()),
-        }
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Self { daemon, address: format!("unix:path={}", socket.display()) }
     }
 
     pub async fn connect(&self) -> Connection {
-        zbus::connection::Builder::address(self.address.as_str())
-            .unwrap()
-            .build()
-            .await
-            .unwrap()
+        zbus::connection::Builder::address(self.address.as_str()).unwrap().build().await.unwrap()
     }
 }
 
@@ -121,11 +108,7 @@ impl Box {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let path = |name: &str| dir.path().join(name).display().to_string();
-        let storage = if storage.is_empty() {
-            "warn_percent = 98\nblock_percent = 99\n"
-        } else {
-            storage
-        };
+        let storage = if storage.is_empty() { "warn_percent = 98\nblock_percent = 99\n" } else { storage };
         let config = format!(
             "[storage]\nroot = {:?}\nfilesystem = \"any\"\n{storage}\n[recorder]\nbus = {:?}\nruntime_dir = {:?}\nstate_dir = {:?}\nsupervisor = \"spawn\"\ncapture_program = {:?}\n{inputs}",
             path("root"),
@@ -136,13 +119,7 @@ impl Box {
         );
         fs::write(dir.path().join("holdfast.toml"), config).unwrap();
         let client = bus.connect().await;
-        Self {
-            dir,
-            bus,
-            client,
-            recorder: None,
-            environment: Vec::new(),
-        }
+        Self { dir, bus, client, recorder: None, environment: Vec::new() }
     }
 
     pub fn config_path(&self) -> PathBuf {
@@ -168,11 +145,7 @@ impl Box {
     /// What the recorder and its captures said, for failures.
     pub fn log(&self) -> String {
         let mut text = fs::read_to_string(self.dir.path().join("recorder.log")).unwrap_or_default();
-        for entry in fs::read_dir(self.dir.path().join("run/capture"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        for entry in fs::read_dir(self.dir.path().join("run/capture")).into_iter().flatten().flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "log") {
                 text += &format!("--- {}\n", entry.file_name().display());
                 text += &fs::read_to_string(entry.path()).unwrap_or_default();
@@ -182,11 +155,7 @@ impl Box {
     }
 
     pub fn spawn_recorder(&mut self) -> &mut Child {
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("recorder.log"))
-            .unwrap();
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("recorder.log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast-recorder"))
             .arg("--config")
             .arg(self.config_path())
@@ -231,12 +200,7 @@ impl Box {
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
         let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
         let timeout = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
-        assert_eq!(
-            rustix::event::poll(&mut fds, Some(&timeout)).unwrap(),
-            1,
-            "still running:\n{}",
-            self.log()
-        );
+        assert_eq!(rustix::event::poll(&mut fds, Some(&timeout)).unwrap(), 1, "still running:\n{}", self.log());
         recorder.wait().unwrap()
     }
 
@@ -249,11 +213,7 @@ impl Box {
 
     pub async fn recorder(&self) -> RecorderProxy<'static> {
         // Nothing cached: tests want to know what is, not what was told.
-        RecorderProxy::builder(&self.client)
-            .cache_properties(zbus::proxy::CacheProperties::No)
-            .build()
-            .await
-            .unwrap()
+        RecorderProxy::builder(&self.client).cache_properties(zbus::proxy::CacheProperties::No).build().await.unwrap()
     }
 
     pub async fn input(&self, name: &str) -> InputProxy<'static> {
@@ -279,28 +239,12 @@ impl Box {
     /// Starts, and waits until footage is safe.
     pub async fn start(&self, label: &str) -> OwnedObjectPath {
         let began = Instant::now();
-        let options = StartOptions {
-            label: Some(label.to_owned()),
-            wait_ms: Some(20_000),
-            ..StartOptions::default()
-        };
-        let (session, created) = self
-            .recorder()
-            .await
-            .start(options)
-            .await
-            .unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
-        assert!(
-            began.elapsed() < Duration::from_secs(15),
-            "safe only after {:?}\n{}",
-            began.elapsed(),
-            self.log()
-        );
+        let options = StartOptions { label: Some(label.to_owned()), wait_ms: Some(20_000), ..StartOptions::default() };
+        let (session, created) =
+            self.recorder().await.start(options).await.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
+        assert!(began.elapsed() < Duration::from_secs(15), "safe only after {:?}\n{}", began.elapsed(), self.log());
         assert!(created);
-        assert!(
-            self.recorder().await.safe_frames().await.unwrap() > 0,
-            "answered before anything was safe"
-        );
+        assert!(self.recorder().await.safe_frames().await.unwrap() > 0, "answered before anything was safe");
         session
     }
 
@@ -386,8 +330,5 @@ pub fn none() -> HashMap<String, zbus::zvariant::OwnedValue> {
 /// The code of a refusal.
 pub fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> i32 {
     let error = result.expect_err("it should have been refused");
-    holdfast_dbus::Error::from_zbus(&error)
-        .unwrap_or_else(|| panic!("not ours: {error}"))
-        .code
-        .number()
+    holdfast_dbus::Error::from_zbus(&error).unwrap_or_else(|| panic!("not ours: {error}")).code.number()
 }

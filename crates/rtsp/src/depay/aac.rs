@@ -27,9 +27,7 @@ impl Aac {
     #[must_use]
     pub fn new(stream: &Stream) -> Option<Self> {
         let number = |name: &str| stream.parameter(name).and_then(|text| text.parse::<u32>().ok());
-        let low = stream
-            .parameter("mode")
-            .is_some_and(|mode| mode.eq_ignore_ascii_case("AAC-lbr"));
+        let low = stream.parameter("mode").is_some_and(|mode| mode.eq_ignore_ascii_case("AAC-lbr"));
         let aac = Self {
             size_bits: number("sizelength").unwrap_or(if low { 6 } else { 13 }),
             index_bits: number("indexlength").unwrap_or(if low { 2 } else { 3 }),
@@ -41,14 +39,9 @@ impl Aac {
             part_came_ns: 0,
         };
         let sensible = (1..=16).contains(&aac.size_bits) && aac.index_bits <= 16 && aac.index_delta_bits <= 16;
-        let plain = [
-            "ctsdeltalength",
-            "dtsdeltalength",
-            "auxiliarydatasizelength",
-            "streamstateindication",
-        ]
-        .iter()
-        .all(|name| number(name).unwrap_or(0) == 0);
+        let plain = ["ctsdeltalength", "dtsdeltalength", "auxiliarydatasizelength", "streamstateindication"]
+            .iter()
+            .all(|name| number(name).unwrap_or(0) == 0);
         (sensible && plain && config(stream).is_some()).then_some(aac)
     }
 
@@ -69,18 +62,10 @@ impl Aac {
         let (Some(headers), Some(mut data)) = (rest.get(..header_bytes), rest.get(header_bytes..)) else {
             return;
         };
-        let mut bits = Bits {
-            bytes: headers,
-            at: 0,
-            end: header_bits,
-        };
+        let mut bits = Bits { bytes: headers, at: 0, end: header_bits };
         let mut frame = 0_i64;
         while let Some(size) = bits.take(self.size_bits) {
-            let index_bits = if frame == 0 {
-                self.index_bits
-            } else {
-                self.index_delta_bits
-            };
+            let index_bits = if frame == 0 { self.index_bits } else { self.index_delta_bits };
             let Some(skipped) = bits.take(index_bits) else { break };
             if frame > 0 {
                 frame += i64::from(skipped);
@@ -91,11 +76,7 @@ impl Aac {
                 Some((unit, rest)) if self.part.is_empty() => {
                     data = rest;
                     if !unit.is_empty() {
-                        out(Piece::Unit(Unit {
-                            data: unit.to_vec(),
-                            ticks: at,
-                            came_ns: now_ns,
-                        }));
+                        out(Piece::Unit(Unit { data: unit.to_vec(), ticks: at, came_ns: now_ns }));
                     }
                 }
                 // The rest of a frame: the header repeats the size of the whole.
@@ -129,10 +110,7 @@ impl Aac {
 
     fn give_up(&mut self, out: &mut dyn FnMut(Piece)) {
         self.part.clear();
-        out(Piece::Broken {
-            ticks: self.part_ticks,
-            came_ns: self.part_came_ns,
-        });
+        out(Piece::Broken { ticks: self.part_ticks, came_ns: self.part_came_ns });
     }
 }
 
@@ -142,9 +120,7 @@ pub fn config(stream: &Stream) -> Option<Vec<u8>> {
     let hex = stream.parameter("config")?.trim_matches('"').as_bytes();
     let digit = |digit: &u8| char::from(*digit).to_digit(16);
     let (pairs, rest) = hex.as_chunks::<2>();
-    let bytes = pairs
-        .iter()
-        .map(|[high, low]| u8::try_from(digit(high)? << 4 | digit(low)?).ok());
+    let bytes = pairs.iter().map(|[high, low]| u8::try_from(digit(high)? << 4 | digit(low)?).ok());
     let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
     (rest.is_empty() && (2..=64).contains(&bytes.len())).then_some(bytes)
 }
@@ -199,14 +175,7 @@ mod tests {
 
     fn feed(aac: &mut Aac, payload: &[u8], ticks: i64, lost: bool) -> Vec<(usize, i64)> {
         let mut pieces = Vec::new();
-        let packet = Packet {
-            marker: true,
-            payload_type: 97,
-            sequence: 0,
-            timestamp: 0,
-            source: 0,
-            payload,
-        };
+        let packet = Packet { marker: true, payload_type: 97, sequence: 0, timestamp: 0, source: 0, payload };
         aac.take(&packet, When { ticks, lost, now_ns: 0 }, &mut |piece| {
             pieces.push(match piece {
                 Piece::Unit(unit) => (unit.data.len(), unit.ticks),
@@ -220,11 +189,7 @@ mod tests {
     fn several_frames_in_one_packet() {
         let payload = [0, 32, 0, 3 << 3, 0, 2 << 3, 1, 2, 3, 4, 5];
         assert_eq!(feed(&mut aac(), &payload, 5000, false), [(3, 5000), (2, 6024)]);
-        assert_eq!(
-            feed(&mut aac(), &payload[..9], 5000, false),
-            [(3, 5000)],
-            "the second is cut off"
-        );
+        assert_eq!(feed(&mut aac(), &payload[..9], 5000, false), [(3, 5000)], "the second is cut off");
     }
 
     #[test]
@@ -235,10 +200,7 @@ mod tests {
         assert_eq!(feed(&mut aac, &part, 0, false), []);
         assert_eq!(feed(&mut aac, &part[..5], 0, false), [(5, 0)]);
         assert_eq!(feed(&mut aac, &part, 1024, false), []);
-        assert_eq!(
-            feed(&mut aac, &[0, 16, 0, 1 << 3, 9], 2048, true),
-            [(0, 1024), (1, 2048)]
-        );
+        assert_eq!(feed(&mut aac, &[0, 16, 0, 1 << 3, 9], 2048, true), [(0, 1024), (1, 2048)]);
     }
 
     proptest! {

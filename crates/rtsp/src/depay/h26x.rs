@@ -126,11 +126,7 @@ impl H26x {
             (Codec::H264, &["sprop-parameter-sets"])
         };
         let mut parameters = Vec::new();
-        for set in names
-            .iter()
-            .filter_map(|name| stream.parameter(name))
-            .flat_map(|sets| sets.split(','))
-        {
+        for set in names.iter().filter_map(|name| stream.parameter(name)).flat_map(|sets| sets.split(',')) {
             // Wrong ones are as good as none: cameras send them in the stream as well.
             if let Ok(set) = STANDARD.decode(set.trim())
                 && set.first().is_some_and(|first| codec.kind(*first) == Kind::Parameters)

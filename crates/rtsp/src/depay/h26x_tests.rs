@@ -13,10 +13,7 @@ fn stream(encoding: &str, parameters: &[(&str, &str)]) -> Stream {
         clock_rate_hz: 90_000,
         channels: 1,
         control: Url::parse("rtsp://a/b").unwrap(),
-        parameters: parameters
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect(),
+        parameters: parameters.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
     }
 }
 
@@ -35,19 +32,8 @@ fn h264() -> H26x {
 fn feed(depay: &mut H26x, packets: &[(&[u8], i64, bool, bool)]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (payload, ticks, marker, lost) in packets {
-        let packet = Packet {
-            marker: *marker,
-            payload_type: 96,
-            sequence: 0,
-            timestamp: 0,
-            source: 0,
-            payload,
-        };
-        let when = When {
-            ticks: *ticks,
-            lost: *lost,
-            now_ns: 0,
-        };
+        let packet = Packet { marker: *marker, payload_type: 96, sequence: 0, timestamp: 0, source: 0, payload };
+        let when = When { ticks: *ticks, lost: *lost, now_ns: 0 };
         depay.take(&packet, when, &mut |piece| pieces.push(piece));
     }
     pieces
@@ -55,11 +41,7 @@ fn feed(depay: &mut H26x, packets: &[(&[u8], i64, bool, bool)]) -> Vec<Piece> {
 
 fn unit(ticks: i64, nals: &[&[u8]]) -> Piece {
     let data = nals.iter().flat_map(|nal| [&[0, 0, 0, 1], *nal].concat()).collect();
-    Piece::Unit(super::Unit {
-        data,
-        ticks,
-        came_ns: 0,
-    })
+    Piece::Unit(super::Unit { data, ticks, came_ns: 0 })
 }
 
 #[test]
@@ -75,13 +57,7 @@ fn h264_single_aggregated_and_fragmented() {
             (&[0x41, 20], 3000, true, false),
         ],
     );
-    assert_eq!(
-        pieces,
-        [
-            unit(0, &[&[0x67, 1], &[0x68, 2], &[0x65, 10, 11, 12, 13]]),
-            unit(3000, &[&[0x41, 20]])
-        ]
-    );
+    assert_eq!(pieces, [unit(0, &[&[0x67, 1], &[0x68, 2], &[0x65, 10, 11, 12, 13]]), unit(3000, &[&[0x41, 20]])]);
 }
 
 #[test]
@@ -96,13 +72,7 @@ fn h265_single_aggregated_and_fragmented() {
             (&[0x02, 1, 20], 3000, true, false),
         ],
     );
-    assert_eq!(
-        pieces,
-        [
-            unit(0, &[&[0x40, 1, 7], &[0x42, 1, 8], &[0x26, 1, 10, 11]]),
-            unit(3000, &[&[0x02, 1, 20]])
-        ]
-    );
+    assert_eq!(pieces, [unit(0, &[&[0x40, 1, 7], &[0x42, 1, 8], &[0x26, 1, 10, 11]]), unit(3000, &[&[0x02, 1, 20]])]);
 }
 
 #[test]
@@ -120,16 +90,7 @@ fn a_picture_with_missing_parts_is_told_and_not_handed_on() {
         ],
     );
     let broken = |ticks| Piece::Broken { ticks, came_ns: 0 };
-    assert_eq!(
-        pieces,
-        [
-            broken(0),
-            broken(1),
-            broken(2),
-            unit(3, &[&[0x41, 4]]),
-            unit(4, &[&[0x41, 5]])
-        ]
-    );
+    assert_eq!(pieces, [broken(0), broken(1), broken(2), unit(3, &[&[0x41, 4]]), unit(4, &[&[0x41, 5]])]);
 }
 
 #[test]
@@ -139,11 +100,7 @@ fn parameter_sets_of_the_description_go_before_the_first_keyframe() {
     let pieces = feed(&mut depay, &[packets, &[(&[0x65, 3], 2, true, false)]].concat());
     assert_eq!(
         pieces,
-        [
-            unit(0, &[&[0x41, 1]]),
-            unit(1, &[&[0x67, 0x42], &[0x68, 0xce], &[0x65, 2]]),
-            unit(2, &[&[0x65, 3]])
-        ]
+        [unit(0, &[&[0x41, 1]]), unit(1, &[&[0x67, 0x42], &[0x68, 0xce], &[0x65, 2]]), unit(2, &[&[0x65, 3]])]
     );
 }
 
@@ -198,25 +155,11 @@ fn markers_that_are_missing_or_too_many() {
 #[test]
 fn markers_are_trusted_once_they_have_been_right_at_keyframes() {
     let mut depay = H26x::new(&stream("H264", &[]));
-    let pieces = feed(
-        &mut depay,
-        &[
-            (&[0x65, 1], 0, true, false),
-            (&[0x41, 2], 1, true, false),
-            (&[0x65, 3], 2, true, false),
-        ],
-    );
-    assert_eq!(
-        pieces,
-        [unit(0, &[&[0x65, 1]]), unit(1, &[&[0x41, 2]])],
-        "a picture ends where the next begins"
-    );
+    let pieces =
+        feed(&mut depay, &[(&[0x65, 1], 0, true, false), (&[0x41, 2], 1, true, false), (&[0x65, 3], 2, true, false)]);
+    assert_eq!(pieces, [unit(0, &[&[0x65, 1]]), unit(1, &[&[0x41, 2]])], "a picture ends where the next begins");
     let pieces = feed(&mut depay, &[(&[0x41, 4], 3, true, false)]);
-    assert_eq!(
-        pieces,
-        [unit(2, &[&[0x65, 3]]), unit(3, &[&[0x41, 4]])],
-        "and now with its marker"
-    );
+    assert_eq!(pieces, [unit(2, &[&[0x65, 3]]), unit(3, &[&[0x41, 4]])], "and now with its marker");
 
     // Two slices in keyframes only, and a marker behind each.
     let mut depay = H26x::new(&stream("H264", &[]));
@@ -255,8 +198,5 @@ fn a_fragment_without_end_stays_bounded() {
         assert_eq!(feed(&mut depay, &[(&part, 0, false, false)]), []);
     }
     assert!(depay.unit.len() <= MAX_UNIT_BYTES);
-    assert_eq!(
-        feed(&mut depay, &[(&[0x41], 1, true, false)])[0],
-        Piece::Broken { ticks: 0, came_ns: 0 }
-    );
+    assert_eq!(feed(&mut depay, &[(&[0x41], 1, true, false)])[0], Piece::Broken { ticks: 0, came_ns: 0 });
 }

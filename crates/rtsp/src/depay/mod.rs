@@ -71,11 +71,9 @@ impl Depacketizer {
             Self::H26x(h26x) => h26x.take(packet, when, out),
             Self::Aac(aac) => aac.take(packet, when, out),
             Self::Whole if packet.payload.is_empty() => {}
-            Self::Whole => out(Piece::Unit(Unit {
-                data: packet.payload.to_vec(),
-                ticks: when.ticks,
-                came_ns: when.now_ns,
-            })),
+            Self::Whole => {
+                out(Piece::Unit(Unit { data: packet.payload.to_vec(), ticks: when.ticks, came_ns: when.now_ns }))
+            }
         }
     }
 

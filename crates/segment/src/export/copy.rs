@@ -32,25 +32,15 @@ pub(super) fn write(
         let part = &part;
         move |error: io::Error| ExportError::io(part, what, error)
     };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&part)
-        .map_err(io("open"))?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(io("open"))?;
     if !durable::try_lock(&file).map_err(io("lock"))? {
         return Err(ExportError::Busy { path: part });
     }
     let total_bytes = export.summary.bytes;
     let (begun_bytes, resumed_bytes) = begin(export, &mut file).map_err(io("write"))?;
-    let mut state = Copy {
-        file: &file,
-        part: &part,
-        done_bytes: begun_bytes,
-        synced_bytes: begun_bytes,
-        told_bytes: 0,
-    };
+    let mut state =
+        Copy { file: &file, part: &part, done_bytes: begun_bytes, synced_bytes: begun_bytes, told_bytes: 0 };
     state.tell(total_bytes, &mut progress)?;
 
     let mut place = export.head.len() as u64;
@@ -61,11 +51,7 @@ pub(super) fn write(
         if skip == run.bytes {
             continue;
         }
-        let mut rest = Run {
-            offset: run.offset + skip,
-            bytes: run.bytes - skip,
-            ..*run
-        };
+        let mut rest = Run { offset: run.offset + skip, bytes: run.bytes - skip, ..*run };
         if open.as_ref().is_none_or(|(segment, _)| *segment != run.segment) {
             open = Some((run.segment, open_segment(&export.segments[run.segment])?));
         }
@@ -87,14 +73,8 @@ pub(super) fn write(
         Error::Exists { path } => ExportError::Exists { path },
         other => other.into(),
     })?;
-    let _ = progress(Progress {
-        done_bytes: total_bytes,
-        total_bytes,
-    });
-    Ok(Exported {
-        bytes: total_bytes,
-        resumed_bytes,
-    })
+    let _ = progress(Progress { done_bytes: total_bytes, total_bytes });
+    Ok(Exported { bytes: total_bytes, resumed_bytes })
 }
 
 /// Puts the file behind its head, or behind what can be kept of an earlier run: where that is, and how much of it was
@@ -107,10 +87,8 @@ fn begin(export: &Export, file: &mut File) -> io::Result<(u64, u64)> {
         file.seek(SeekFrom::Start(0))?;
         (&*file).take(head_bytes).read_to_end(&mut found)?;
         if found == export.head {
-            let kept = length
-                .min(export.summary.bytes)
-                .saturating_sub(SYNC_STEP_BYTES + PROGRESS_STEP_BYTES)
-                .max(head_bytes);
+            let kept =
+                length.min(export.summary.bytes).saturating_sub(SYNC_STEP_BYTES + PROGRESS_STEP_BYTES).max(head_bytes);
             file.set_len(kept)?;
             file.seek(SeekFrom::Start(kept))?;
             return Ok((kept, kept));
@@ -126,16 +104,9 @@ fn begin(export: &Export, file: &mut File) -> io::Result<(u64, u64)> {
 /// Opens a segment and makes sure that it is the one the plan was made for. A file that was being written may have been
 /// closed since, and so lost its suffix.
 fn open_segment(segment: &Segment) -> Result<File, ExportError> {
-    let closed = segment
-        .path
-        .to_str()
-        .and_then(|path| path.strip_suffix(PART_SUFFIX))
-        .map(PathBuf::from);
-    let path = if segment.path.exists() {
-        segment.path.clone()
-    } else {
-        closed.unwrap_or_else(|| segment.path.clone())
-    };
+    let closed = segment.path.to_str().and_then(|path| path.strip_suffix(PART_SUFFIX)).map(PathBuf::from);
+    let path =
+        if segment.path.exists() { segment.path.clone() } else { closed.unwrap_or_else(|| segment.path.clone()) };
     let reader = Reader::open(&path)?;
     if reader.identity().file_id != segment.file_id {
         return Err(ExportError::Changed { path });
@@ -154,9 +125,7 @@ struct Copy<'a> {
 impl Copy<'_> {
     /// Appends these bytes of a segment; in the kernel where it can.
     fn copy(&mut self, source: &mut File, from: &Path, offset: u64, bytes: u64) -> Result<(), ExportError> {
-        source
-            .seek(SeekFrom::Start(offset))
-            .map_err(|error| ExportError::io(from, "read", error))?;
+        source.seek(SeekFrom::Start(offset)).map_err(|error| ExportError::io(from, "read", error))?;
         let copied = io::copy(&mut (&*source).take(bytes), &mut &*self.file);
         match copied {
             Ok(copied) if copied == bytes => {}
@@ -173,9 +142,7 @@ impl Copy<'_> {
         }
         self.done_bytes += bytes;
         if self.done_bytes - self.synced_bytes >= SYNC_STEP_BYTES {
-            self.file
-                .sync_data()
-                .map_err(|error| ExportError::io(self.part, "sync", error))?;
+            self.file.sync_data().map_err(|error| ExportError::io(self.part, "sync", error))?;
             self.synced_bytes = self.done_bytes;
         }
         Ok(())
@@ -187,14 +154,9 @@ impl Copy<'_> {
         progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(), ExportError> {
         self.told_bytes = self.done_bytes;
-        match progress(Progress {
-            done_bytes: self.done_bytes,
-            total_bytes,
-        }) {
+        match progress(Progress { done_bytes: self.done_bytes, total_bytes }) {
             ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(ExportError::Stopped {
-                path: self.part.to_owned(),
-            }),
+            ControlFlow::Break(()) => Err(ExportError::Stopped { path: self.part.to_owned() }),
         }
     }
 }

@@ -77,9 +77,7 @@ fn moov(movie: &Movie<'_>, payload: u64, wide: bool) -> Vec<u8> {
             put_u32(out, track_id(movie.tables.len()));
         });
         for (index, table) in movie.tables.iter().enumerate() {
-            put_box(out, *b"trak", |out| {
-                put_trak(out, movie, index, table, created, payload, wide)
-            });
+            put_box(out, *b"trak", |out| put_trak(out, movie, index, table, created, payload, wide));
         }
         if !movie.chapters.is_empty() {
             put_box(out, *b"udta", |out| put_chapters(out, movie.chapters));
@@ -152,11 +150,8 @@ fn put_trak(out: &mut Vec<u8>, movie: &Movie<'_>, index: usize, table: &Table, c
             put_u16(out, 0x55c4); // language "und"
             put_u16(out, 0);
         });
-        let (handler, name): ([u8; 4], &[u8]) = if table.is_video {
-            (*b"vide", b"video\0")
-        } else {
-            (*b"soun", b"audio\0")
-        };
+        let (handler, name): ([u8; 4], &[u8]) =
+            if table.is_video { (*b"vide", b"video\0") } else { (*b"soun", b"audio\0") };
         put_full_box(out, *b"hdlr", 0, 0, |out| {
             put_u32(out, 0);
             out.extend(handler);
@@ -188,28 +183,18 @@ fn put_edits(out: &mut Vec<u8>, table: &Table, lead: u64, shown: u64) {
         return;
     }
     put_box(out, *b"edts", |out| {
-        put_versioned(
-            out,
-            *b"elst",
-            0,
-            &[lead, shown, begin.saturating_mul(2)],
-            |out, put, version| {
-                put_u32(out, if lead > 0 { 2 } else { 1 });
-                if lead > 0 {
-                    put(out, lead);
-                    // Media time -1: nothing is shown.
-                    out.extend(if version == 1 {
-                        [0xff; 8].as_slice()
-                    } else {
-                        [0xff; 4].as_slice()
-                    });
-                    put_u32(out, 0x1_0000);
-                }
-                put(out, shown);
-                put(out, begin);
+        put_versioned(out, *b"elst", 0, &[lead, shown, begin.saturating_mul(2)], |out, put, version| {
+            put_u32(out, if lead > 0 { 2 } else { 1 });
+            if lead > 0 {
+                put(out, lead);
+                // Media time -1: nothing is shown.
+                out.extend(if version == 1 { [0xff; 8].as_slice() } else { [0xff; 4].as_slice() });
                 put_u32(out, 0x1_0000);
-            },
-        );
+            }
+            put(out, shown);
+            put(out, begin);
+            put_u32(out, 0x1_0000);
+        });
     });
 }
 
@@ -244,11 +229,7 @@ fn put_tables(out: &mut Vec<u8>, table: &Table, payload: u64, wide: bool) {
         });
     }
     put_full_box(out, *b"stsz", 0, 0, |out| {
-        let same = table
-            .sizes
-            .first()
-            .copied()
-            .filter(|first| table.sizes.iter().all(|size| size == first));
+        let same = table.sizes.first().copied().filter(|first| table.sizes.iter().all(|size| size == first));
         put_u32(out, same.unwrap_or(0));
         put_u32(out, count(table.sizes.len()));
         if same.unwrap_or(0) == 0 {
@@ -259,18 +240,12 @@ fn put_tables(out: &mut Vec<u8>, table: &Table, payload: u64, wide: bool) {
     if wide {
         put_full_box(out, *b"co64", 0, 0, |out| {
             put_u32(out, count(table.chunks.len()));
-            table
-                .chunks
-                .iter()
-                .for_each(|chunk| put_u64(out, payload + chunk.place));
+            table.chunks.iter().for_each(|chunk| put_u64(out, payload + chunk.place));
         });
     } else {
         put_full_box(out, *b"stco", 0, 0, |out| {
             put_u32(out, count(table.chunks.len()));
-            table
-                .chunks
-                .iter()
-                .for_each(|chunk| put_low(out, payload + chunk.place));
+            table.chunks.iter().for_each(|chunk| put_low(out, payload + chunk.place));
         });
     }
 }
@@ -319,26 +294,11 @@ mod tests {
 
     fn table(places: &[u64]) -> Table {
         let mut table = Table::new(true, 90_000);
-        let media = Media::Video {
-            width: 320,
-            height: 180,
-        };
-        let description = table.describe(&Track {
-            codec: Codec::H264 { avcc: vec![0; 7] },
-            media,
-            timescale: 90_000,
-        });
+        let media = Media::Video { width: 320, height: 180 };
+        let description = table.describe(&Track { codec: Codec::H264 { avcc: vec![0; 7] }, media, timescale: 90_000 });
         for (n, place) in places.iter().enumerate() {
             let dts = n as i128 * 3000;
-            table.push(Row {
-                dts,
-                pts: dts,
-                duration: 3000,
-                size: 10,
-                sync: true,
-                place: *place,
-                description,
-            });
+            table.push(Row { dts, pts: dts, duration: 3000, size: 10, sync: true, place: *place, description });
             table.end_chunk();
         }
         table.finish();

@@ -52,10 +52,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            gaps: Gaps::Keep,
-            chapters: true,
-        }
+        Self { gaps: Gaps::Keep, chapters: true }
     }
 }
 
@@ -133,11 +130,7 @@ pub enum ExportError {
 
 impl ExportError {
     fn io(path: &Path, what: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            what,
-            source: source.into(),
-        }
+        Self::Io { path: path.to_owned(), what, source: source.into() }
     }
 
     /// What a person can do about it.
@@ -293,12 +286,7 @@ impl Export {
                 Err(error) => return Err(error.into()),
             }
         }
-        planner.finish(
-            segments
-                .first()
-                .and_then(|path| path.parent())
-                .unwrap_or(Path::new(".")),
-        )
+        planner.finish(segments.first().and_then(|path| path.parent()).unwrap_or(Path::new(".")))
     }
 
     /// What it will be.

@@ -54,11 +54,8 @@ impl Planner {
         }
         let segment = self.segments.len();
         let places = self.places(reader);
-        let descriptions: Vec<u32> = places
-            .iter()
-            .zip(reader.tracks())
-            .map(|(place, track)| self.tables[*place].describe(track))
-            .collect();
+        let descriptions: Vec<u32> =
+            places.iter().zip(reader.tracks()).map(|(place, track)| self.tables[*place].describe(track)).collect();
         self.timeline.enter(identity);
         let mut any = false;
         for chunk in reader.chunks() {
@@ -77,11 +74,7 @@ impl Planner {
             self.samples(segment, &chunk.samples, reader, &places, &descriptions);
             any |= !chunk.samples.is_empty();
         }
-        for mark in reader
-            .ledger()
-            .map(|ledger| ledger.marks.as_slice())
-            .unwrap_or_default()
-        {
+        for mark in reader.ledger().map(|ledger| ledger.marks.as_slice()).unwrap_or_default() {
             self.mark(mark);
         }
         self.timeline.leave(identity, &self.tables);
@@ -89,16 +82,9 @@ impl Planner {
             self.first.get_or_insert_with(|| identity.clone());
         }
         // A segment without footage has no runs; it keeps its number all the same.
-        self.segments.push(Segment {
-            path: reader.path().to_owned(),
-            file_id: identity.file_id,
-        });
+        self.segments.push(Segment { path: reader.path().to_owned(), file_id: identity.file_id });
         let samples = self.tables.iter().map(Table::samples).sum();
-        if samples > MAX_SAMPLES {
-            Err(ExportError::TooLong { samples })
-        } else {
-            Ok(())
-        }
+        if samples > MAX_SAMPLES { Err(ExportError::TooLong { samples }) } else { Ok(()) }
     }
 
     /// Which table each of the segment's tracks goes to: the n-th video track to the n-th, and so with sound.
@@ -144,11 +130,7 @@ impl Planner {
             self.payload_bytes += bytes;
             match self.runs.last_mut() {
                 Some(run) if run.segment == segment && run.offset + run.bytes == sample.offset => run.bytes += bytes,
-                _ => self.runs.push(Run {
-                    segment,
-                    offset: sample.offset,
-                    bytes,
-                }),
+                _ => self.runs.push(Run { segment, offset: sample.offset, bytes }),
             }
         }
         self.tables.iter_mut().for_each(Table::end_chunk);
@@ -156,8 +138,7 @@ impl Planner {
 
     fn mark(&mut self, mark: &Mark) {
         if self.marks_seen.insert((mark.mono_ns, mark.text.clone())) {
-            self.chapters
-                .push((self.timeline.mark_ns(mark.mono_ns), mark.text.clone()));
+            self.chapters.push((self.timeline.mark_ns(mark.mono_ns), mark.text.clone()));
         }
     }
 
@@ -174,11 +155,7 @@ impl Planner {
         let from_zero = |ns: i128| u64::try_from((ns - zero_ns).clamp(0, (end_ns - zero_ns).max(0))).unwrap_or(0);
         let mut chapters: Vec<(u64, String)> = Vec::new();
         if self.options.chapters {
-            chapters = self
-                .chapters
-                .into_iter()
-                .map(|(ns, text)| (from_zero(ns), text))
-                .collect();
+            chapters = self.chapters.into_iter().map(|(ns, text)| (from_zero(ns), text)).collect();
             chapters.sort();
         }
         let chapters_left_out = chapters.len().saturating_sub(header::MAX_CHAPTERS);
@@ -209,11 +186,6 @@ impl Planner {
             chapters_left_out,
             damaged: self.damaged,
         };
-        Ok(Export {
-            head,
-            segments: self.segments,
-            runs: self.runs,
-            summary,
-        })
+        Ok(Export { head, segments: self.segments, runs: self.runs, summary })
     }
 }

@@ -94,14 +94,10 @@ impl Table {
         if !self.codecs.iter().any(|name| name == track.codec.name()) {
             self.codecs.push(track.codec.name().to_owned());
         }
-        let index = self
-            .descriptions
-            .iter()
-            .position(|known| *known == entry)
-            .unwrap_or_else(|| {
-                self.descriptions.push(entry);
-                self.descriptions.len() - 1
-            });
+        let index = self.descriptions.iter().position(|known| *known == entry).unwrap_or_else(|| {
+            self.descriptions.push(entry);
+            self.descriptions.len() - 1
+        });
         u32::try_from(index + 1).unwrap_or(u32::MAX)
     }
 
@@ -131,15 +127,8 @@ impl Table {
                 *end += u64::from(row.size);
             }
             open => {
-                let chunk = Chunk {
-                    place: row.place,
-                    samples: 1,
-                    description: row.description,
-                };
-                self.chunks.extend(
-                    open.replace((chunk, row.place + u64::from(row.size)))
-                        .map(|(chunk, _)| chunk),
-                );
+                let chunk = Chunk { place: row.place, samples: 1, description: row.description };
+                self.chunks.extend(open.replace((chunk, row.place + u64::from(row.size))).map(|(chunk, _)| chunk));
             }
         }
     }
@@ -178,21 +167,11 @@ impl Table {
 
     /// Sum of all distances, in ticks.
     pub fn media_duration(&self) -> u64 {
-        self.deltas
-            .0
-            .iter()
-            .map(|(count, delta)| u64::from(*count) * u64::from(*delta))
-            .sum()
+        self.deltas.0.iter().map(|(count, delta)| u64::from(*count) * u64::from(*delta)).sum()
     }
 
     /// What must be added to all `pts - dts` so that none is negative.
     pub fn lift(&self) -> i64 {
-        self.offsets
-            .0
-            .iter()
-            .map(|(_, offset)| -offset)
-            .max()
-            .unwrap_or(0)
-            .max(0)
+        self.offsets.0.iter().map(|(_, offset)| -offset).max().unwrap_or(0).max(0)
     }
 }

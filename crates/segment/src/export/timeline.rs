@@ -61,9 +61,7 @@ impl Timeline {
             Some(_) => {
                 // Monotonic times of two boots can't be compared. The recorder's own account of the gap is best; the
                 // wall clock is a label and may have been set, but it is all there is.
-                let by_wall = self
-                    .wall_end_ns
-                    .map_or(0, |end| i128::from(identity.start_wall_ns) - end);
+                let by_wall = self.wall_end_ns.map_or(0, |end| i128::from(identity.start_wall_ns) - end);
                 let distance_ns = match &self.announced {
                     Some(gap) if gap.duration_ns > 0 => i128::from(gap.duration_ns),
                     _ => by_wall.max(0),
@@ -170,10 +168,7 @@ impl Timeline {
 fn last_end(tables: &[Table]) -> Option<(i128, i128)> {
     let ends = tables.iter().filter_map(|table| {
         let (end, duration) = table.decode_end()?;
-        Some((
-            ticks_to_ns(end, table.timescale),
-            ticks_to_ns(duration, table.timescale),
-        ))
+        Some((ticks_to_ns(end, table.timescale), ticks_to_ns(duration, table.timescale)))
     });
     ends.max()
 }

@@ -13,37 +13,23 @@ pub(super) fn join(files: Vec<FileReport>) -> SessionReport {
     for file in files {
         match &file.identity {
             Some(identity) => {
-                groups
-                    .entry((identity.session.clone(), identity.input.clone()))
-                    .or_default()
-                    .push(file);
+                groups.entry((identity.session.clone(), identity.input.clone())).or_default().push(file);
             }
             None => strays.push(file),
         }
     }
-    let inputs = groups
-        .into_iter()
-        .map(|((session, input), files)| join_input(session, input, files))
-        .collect();
+    let inputs = groups.into_iter().map(|((session, input), files)| join_input(session, input, files)).collect();
     SessionReport { inputs, strays }
 }
 
 fn join_input(session: String, input: String, mut files: Vec<FileReport>) -> InputReport {
     files.sort_by_key(|file| file.identity.as_ref().map(|identity| identity.sequence));
     let mut findings = Vec::new();
-    if let Some((file, identity)) = files
-        .first()
-        .and_then(|file| file.identity.as_ref().map(|it| (file, it)))
+    if let Some((file, identity)) = files.first().and_then(|file| file.identity.as_ref().map(|it| (file, it)))
         && identity.sequence > 1
     {
         let what = format!("begins with segment {}: earlier ones are not here", identity.sequence);
-        findings.push(Finding::new(
-            Severity::Note,
-            &file.path,
-            0,
-            what,
-            "they were deleted by retention, or moved",
-        ));
+        findings.push(Finding::new(Severity::Note, &file.path, 0, what, "they were deleted by retention, or moved"));
     }
     for pair in files.windows(2) {
         if let [before, after] = pair {
@@ -52,11 +38,7 @@ fn join_input(session: String, input: String, mut files: Vec<FileReport>) -> Inp
     }
     let gaps = || files.iter().flat_map(|file| &file.gaps);
     InputReport {
-        frames: files
-            .iter()
-            .flat_map(|file| &file.tracks)
-            .map(|track| track.frames)
-            .sum(),
+        frames: files.iter().flat_map(|file| &file.tracks).map(|track| track.frames).sum(),
         file_bytes: files.iter().map(|file| file.file_bytes).sum(),
         duration_ns: files.iter().map(|file| file.duration_ns).fold(0, u64::saturating_add),
         gap_ns: gaps().map(|gap| gap.duration_ns).fold(0, u64::saturating_add),
@@ -87,11 +69,7 @@ fn seam(before: &FileReport, after: &FileReport, findings: &mut Vec<Finding>) {
             1 => format!("segment {expected} before it is missing"),
             _ => format!("segments {expected} to {} before it are missing", new.sequence - 1),
         };
-        find(
-            Severity::Error,
-            what,
-            "look for them in the archive and among files set aside by recovery",
-        );
+        find(Severity::Error, what, "look for them in the archive and among files set aside by recovery");
         return;
     }
     link(before, old, new, &mut find);
@@ -102,11 +80,7 @@ fn seam(before: &FileReport, after: &FileReport, findings: &mut Vec<Finding>) {
 fn link(before: &FileReport, old: &Identity, new: &Identity, find: &mut impl FnMut(Severity, String, &str)) {
     let name = before.path.display();
     match &new.previous {
-        None => find(
-            Severity::Warning,
-            format!("does not name {name} as the one before it"),
-            "check where it is from",
-        ),
+        None => find(Severity::Warning, format!("does not name {name} as the one before it"), "check where it is from"),
         Some(previous) if previous.file_id != old.file_id || previous.sequence != old.sequence => {
             find(
                 Severity::Error,
@@ -119,11 +93,7 @@ fn link(before: &FileReport, old: &Identity, new: &Identity, find: &mut impl FnM
                 && named != found
             {
                 let what = format!("names digest {named} for {name}, which has {found}");
-                find(
-                    Severity::Error,
-                    what,
-                    "the file before it was changed after it was closed",
-                );
+                find(Severity::Error, what, "the file before it was changed after it was closed");
             }
         }
     }
@@ -140,11 +110,7 @@ fn time(
     if new.boot_id != old.boot_id {
         match &new.gap_before {
             Some(gap) => {
-                find(
-                    Severity::Note,
-                    format!("the box was restarted before it: {:?}", gap.cause),
-                    "nothing to do",
-                );
+                find(Severity::Note, format!("the box was restarted before it: {:?}", gap.cause), "nothing to do");
             }
             None => find(
                 Severity::Error,
@@ -155,31 +121,18 @@ fn time(
         return;
     }
     // The track that goes on longest decides: the others end within a packet of it.
-    let Some(end_ns) = before
-        .tracks
-        .iter()
-        .map(|track| track.end_mono_ns)
-        .max()
-        .filter(|end| *end > 0)
-    else {
+    let Some(end_ns) = before.tracks.iter().map(|track| track.end_mono_ns).max().filter(|end| *end > 0) else {
         return;
     };
     let start_ns = new.start_mono_ns;
     if start_ns.saturating_add(TOLERANCE_NS) < end_ns {
-        let what = format!(
-            "begins {} ms before the one before it ends",
-            (end_ns - start_ns) / 1_000_000
-        );
+        let what = format!("begins {} ms before the one before it ends", (end_ns - start_ns) / 1_000_000);
         find(Severity::Warning, what, "footage may be doubled");
     } else if start_ns > end_ns.saturating_add(TOLERANCE_NS) {
         let ms = (start_ns - end_ns) / 1_000_000;
         let gaps: Vec<_> = before.gaps.iter().chain(&after.gaps).cloned().collect();
         match cause(&gaps, end_ns, start_ns) {
-            Some(cause) => find(
-                Severity::Note,
-                format!("{ms} ms are missing before it: {cause:?}"),
-                "nothing to do",
-            ),
+            Some(cause) => find(Severity::Note, format!("{ms} ms are missing before it: {cause:?}"), "nothing to do"),
             None => find(
                 Severity::Error,
                 format!("{ms} ms are missing before it and no gap is on record"),

@@ -34,9 +34,7 @@ pub fn verify_file(path: &Path) -> FileReport {
         findings: Vec::new(),
     };
     if let Err(error) = look(path, &mut report) {
-        report
-            .findings
-            .push(Finding::from_error(severity(&error), path, &error));
+        report.findings.push(Finding::from_error(severity(&error), path, &error));
     }
     report
 }
@@ -125,8 +123,7 @@ impl<'a> Walk<'a> {
 
     fn find(&mut self, severity: Severity, offset: u64, what: impl Into<String>, remedy: &str) {
         if self.findings.len() < MAX_FINDINGS {
-            self.findings
-                .push(Finding::new(severity, self.source.path(), offset, what, remedy));
+            self.findings.push(Finding::new(severity, self.source.path(), offset, what, remedy));
         }
     }
 
@@ -159,11 +156,7 @@ impl<'a> Walk<'a> {
                     let what = format!("{bytes} bytes are no chunk of this file");
                     self.find(Severity::Error, offset, what, "the rest of the file is still readable");
                 }
-                Item::Ledger {
-                    offset,
-                    ledger,
-                    chained,
-                } => {
+                Item::Ledger { offset, ledger, chained } => {
                     if !chained {
                         let what = "the ledger does not follow the last chunk";
                         self.find(Severity::Error, offset, what, "chunks are missing before it");
@@ -185,12 +178,7 @@ impl<'a> Walk<'a> {
     fn damage(&mut self, found: &Found) -> Result<()> {
         self.damaged.push(found.seal.offset);
         let what = format!("chunk {} does not match its digest", found.seal.sequence);
-        self.find(
-            Severity::Error,
-            found.seal.offset,
-            what,
-            "parts of it may still play; compare with a copy",
-        );
+        self.find(Severity::Error, found.seal.offset, what, "parts of it may still play; compare with a copy");
         // Count it as the ledger does, if it is sound enough.
         match load_chunk(self.source, self.head, found) {
             Ok(chunk) => {
@@ -205,9 +193,7 @@ impl<'a> Walk<'a> {
 
     /// Behind a damaged place nobody can say how much time should have passed; the place itself is reported.
     fn lose_time(&mut self) {
-        self.clocks
-            .iter_mut()
-            .for_each(|clock| (clock.last_dts, clock.next_dts) = (None, None));
+        self.clocks.iter_mut().for_each(|clock| (clock.last_dts, clock.next_dts) = (None, None));
     }
 
     fn chunk(&mut self, found: &Found) -> Result<()> {
@@ -217,8 +203,7 @@ impl<'a> Walk<'a> {
                 self.tally.add(chunk.moof_offset, &chunk.samples, chunk.notes);
             }
             Err(error @ Error::Malformed { .. }) => {
-                self.findings
-                    .push(Finding::from_error(Severity::Error, self.source.path(), &error));
+                self.findings.push(Finding::from_error(Severity::Error, self.source.path(), &error));
             }
             Err(error) => return Err(error),
         }
@@ -234,12 +219,7 @@ impl<'a> Walk<'a> {
             clock.next_dts = Some(sample.dts.saturating_add(u64::from(sample.duration)));
             if let Some(last) = backwards {
                 let what = format!("track {}: decode time {} is before {last}", sample.track, sample.dts);
-                self.find(
-                    Severity::Error,
-                    chunk.moof_offset,
-                    what,
-                    "players may refuse or reorder it",
-                );
+                self.find(Severity::Error, chunk.moof_offset, what, "players may refuse or reorder it");
             } else if let (Some(last), Some(next)) = (last, next) {
                 self.step(chunk, sample, last, next.min(sample.dts));
             }
@@ -263,11 +243,7 @@ impl<'a> Walk<'a> {
         let base_ns = self.head.identity.start_mono_ns;
         // Inside a chunk the frame before a gap lasts through it: assume that it lasted as usual.
         let lasted = typical.unwrap_or(0).min(step);
-        let start = if next < sample.dts {
-            next
-        } else {
-            last.saturating_add(lasted)
-        };
+        let start = if next < sample.dts { next } else { last.saturating_add(lasted) };
         self.jumps.push(Jump {
             track: sample.track,
             offset: chunk.moof_offset,
@@ -291,18 +267,10 @@ impl<'a> Walk<'a> {
             self.find(Severity::Error, offset, what, "see the findings about damaged chunks");
         }
         if ledger.holes.len() < self.damaged.len() && !ledger.holes.is_empty() {
-            self.find(
-                Severity::Warning,
-                offset,
-                "damaged further since it was recovered",
-                "look after the disk",
-            );
+            self.find(Severity::Warning, offset, "damaged further since it was recovered", "look after the disk");
         }
         if let Some(cut) = ledger.cut {
-            let what = format!(
-                "recovered after a crash; {} frames that were not safe yet were cut",
-                cut.frames
-            );
+            let what = format!("recovered after a crash; {} frames that were not safe yet were cut", cut.frames);
             self.find(Severity::Note, cut.offset, what, "nothing to do");
         }
     }
@@ -312,19 +280,12 @@ impl<'a> Walk<'a> {
         let mut index = Vec::new();
         put_mfra(&mut index, self.tally.index_track(), self.tally.index());
         let size = self.source.read_up_to(ledger_offset, 4)?;
-        let size = size
-            .first_chunk()
-            .map_or(0, |size| u64::from(u32::from_be_bytes(*size)));
+        let size = size.first_chunk().map_or(0, |size| u64::from(u32::from_be_bytes(*size)));
         let offset = ledger_offset + size;
         let rest = self.source.len().saturating_sub(offset);
         if rest != index.len() as u64 || self.source.read(offset, rest)? != index {
             let what = "the index at the end is missing or does not match the chunks";
-            self.find(
-                Severity::Warning,
-                offset,
-                what,
-                "seeking may be slow in some players; export writes a new one",
-            );
+            self.find(Severity::Warning, offset, what, "seeking may be slow in some players; export writes a new one");
         }
         Ok(())
     }
@@ -334,12 +295,7 @@ impl<'a> Walk<'a> {
             Some(found) => format!("not closed, and its last chunk {} is not whole", found.seal.sequence),
             None => "not closed".to_owned(),
         };
-        self.find(
-            Severity::Warning,
-            end,
-            what,
-            "if nothing is recording into it, recover it",
-        );
+        self.find(Severity::Warning, end, what, "if nothing is recording into it, recover it");
     }
 
     /// Turns the jumps that no gap on record covers into findings, the others into notes.
@@ -350,12 +306,7 @@ impl<'a> Walk<'a> {
             match cause(gaps, jump.start_ns, jump.end_ns) {
                 Some(cause) => {
                     let what = format!("track {track}: {ms} ms are missing: {cause:?}");
-                    self.find(
-                        Severity::Note,
-                        jump.offset,
-                        what,
-                        "nothing to do: the reason is on record",
-                    );
+                    self.find(Severity::Note, jump.offset, what, "nothing to do: the reason is on record");
                 }
                 None => {
                     let what = format!("track {track}: {ms} ms are missing and no gap is on record");
@@ -374,8 +325,5 @@ pub(super) fn cause(gaps: &[Gap], start_ns: u64, end_ns: u64) -> Option<GapCause
     };
     let total = gaps.iter().map(covered).fold(0, u64::saturating_add);
     let enough = total.saturating_add(2 * TOLERANCE_NS) >= end_ns.saturating_sub(start_ns);
-    gaps.iter()
-        .filter(|gap| enough && covered(gap) > 0)
-        .max_by_key(|gap| covered(gap))
-        .map(|gap| gap.cause)
+    gaps.iter().filter(|gap| enough && covered(gap) > 0).max_by_key(|gap| covered(gap)).map(|gap| gap.cause)
 }

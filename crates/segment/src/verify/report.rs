@@ -43,13 +43,7 @@ impl Finding {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            severity,
-            path: path.to_owned(),
-            offset,
-            what: what.into(),
-            remedy: remedy.into(),
-        }
+        Self { severity, path: path.to_owned(), offset, what: what.into(), remedy: remedy.into() }
     }
 
     pub(crate) fn from_error(severity: Severity, path: &Path, error: &Error) -> Self {
@@ -67,14 +61,7 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        write!(
-            f,
-            "{severity}: {}, byte {}: {} ({})",
-            self.path.display(),
-            self.offset,
-            self.what,
-            self.remedy
-        )
+        write!(f, "{severity}: {}, byte {}: {} ({})", self.path.display(), self.offset, self.what, self.remedy)
     }
 }
 
@@ -147,13 +134,7 @@ impl SessionReport {
     /// Everything that was found, in files and between them.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         let inputs = self.inputs.iter();
-        let inside = inputs.flat_map(|input| {
-            input
-                .files
-                .iter()
-                .flat_map(|file| &file.findings)
-                .chain(&input.findings)
-        });
+        let inside = inputs.flat_map(|input| input.files.iter().flat_map(|file| &file.findings).chain(&input.findings));
         inside.chain(self.strays.iter().flat_map(|file| &file.findings))
     }
 
@@ -181,12 +162,7 @@ impl fmt::Display for FileReport {
         let frames: u64 = self.tracks.iter().map(|track| track.frames).sum();
         let verdict = if self.is_ok() { "ok" } else { "NOT OK" };
         let length = Seconds(self.duration_ns);
-        write!(
-            f,
-            "{}: {verdict}, {} chunks, {frames} frames, {length}",
-            self.path.display(),
-            self.chunks
-        )?;
+        write!(f, "{}: {verdict}, {} chunks, {frames} frames, {length}", self.path.display(), self.chunks)?;
         self.findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))
     }
 }
@@ -208,14 +184,6 @@ impl fmt::Display for SessionReport {
             input.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))?;
         }
         self.strays.iter().try_for_each(|file| writeln!(f, "{file}"))?;
-        write!(
-            f,
-            "{}",
-            if self.is_ok() {
-                "all footage is whole and accounted for"
-            } else {
-                "NOT all is well"
-            }
-        )
+        write!(f, "{}", if self.is_ok() { "all footage is whole and accounted for" } else { "NOT all is well" })
     }
 }

@@ -64,9 +64,7 @@ fn read(path: &Path) {
                 for sample in &chunk.samples {
                     assert!(sample.track < reader.tracks().len());
                     let _ = reader.mono_ns(sample.track, sample.pts);
-                    reader
-                        .read_sample(sample, &mut data)
-                        .expect("samples were checked against the file");
+                    reader.read_sample(sample, &mut data).expect("samples were checked against the file");
                 }
             }
             Err(error) => assert!(matches!(error, Error::Malformed { .. }), "{error}"),

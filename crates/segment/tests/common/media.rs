@@ -21,10 +21,7 @@ impl Footage {
     /// Frames of half a second each.
     pub fn chunks(&self) -> Vec<Vec<Frame<Vec<u8>>>> {
         let slot = |frame: &Frame<Vec<u8>>| (frame.dts_ns - self.frames[0].dts_ns) / (SECOND_NS / 2);
-        self.frames
-            .chunk_by(|a, b| slot(a) == slot(b))
-            .map(<[_]>::to_vec)
-            .collect()
+        self.frames.chunk_by(|a, b| slot(a) == slot(b)).map(<[_]>::to_vec).collect()
     }
 
     pub fn count(&self, track: usize) -> usize {
@@ -50,11 +47,7 @@ pub fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(
-        output.status.success(),
-        "{program} {args:?}: {}\n{out}\n{err}",
-        output.status
-    );
+    assert!(output.status.success(), "{program} {args:?}: {}\n{out}\n{err}", output.status);
     out
 }
 
@@ -64,21 +57,9 @@ pub fn footage(dir: &Path, video: &[&str], audio: &[&str]) -> Option<Footage> {
         return None;
     }
     // Only QuickTime files take G.711 from this muxer.
-    let extension = if audio.iter().any(|word| word.starts_with("pcm_")) {
-        "mov"
-    } else {
-        "mp4"
-    };
+    let extension = if audio.iter().any(|word| word.starts_with("pcm_")) { "mov" } else { "mp4" };
     let source = dir.join(format!("source.{extension}"));
-    let mut args = vec![
-        "-v",
-        "error",
-        "-y",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc2=size=320x180:rate=25:duration=3",
-    ];
+    let mut args = vec!["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=3"];
     args.extend(["-f", "lavfi", "-i", "sine=frequency=440:duration=3"]);
     args.extend(if video.is_empty() { &["-vn"] } else { video });
     if !video.is_empty() {
@@ -99,68 +80,36 @@ fn take_apart(source: &Path) -> Footage {
     let entries = "stream=index,codec_name,width,height,channels,sample_rate,time_base";
     let mut tracks = Vec::new();
     let mut time_bases = Vec::new();
-    for line in run(
-        "ffprobe",
-        &["-v", "error", "-show_entries", entries, "-of", "compact", path],
-    )
-    .lines()
-    {
+    for line in run("ffprobe", &["-v", "error", "-show_entries", entries, "-of", "compact", path]).lines() {
         let field = |name: &str| field(line, name).unwrap_or_default();
         let number = |name: &str| field(name).parse::<u32>().unwrap();
         let codec = match field("codec_name") {
-            "h264" => Codec::H264 {
-                avcc: config(&bytes, b"avcC"),
-            },
-            "hevc" => Codec::H265 {
-                hvcc: config(&bytes, b"hvcC"),
-            },
-            "opus" => Codec::Opus {
-                dops: config(&bytes, b"dOps"),
-            },
+            "h264" => Codec::H264 { avcc: config(&bytes, b"avcC") },
+            "hevc" => Codec::H265 { hvcc: config(&bytes, b"hvcC") },
+            "opus" => Codec::Opus { dops: config(&bytes, b"dOps") },
             // AAC-LC at 48 kHz; up to 6 channels have their number as configuration.
-            "aac" => Codec::Aac {
-                asc: vec![0x11, 0x80 | u8::try_from(number("channels")).unwrap() << 3],
-            },
+            "aac" => Codec::Aac { asc: vec![0x11, 0x80 | u8::try_from(number("channels")).unwrap() << 3] },
             "pcm_alaw" => Codec::Pcma,
             "pcm_mulaw" => Codec::Pcmu,
             other => panic!("codec {other}"),
         };
         let (media, timescale) = if codec.is_video() {
             let side = |name| number(name).try_into().unwrap();
-            (
-                Media::Video {
-                    width: side("width"),
-                    height: side("height"),
-                },
-                90_000,
-            )
+            (Media::Video { width: side("width"), height: side("height") }, 90_000)
         } else {
             let sample_rate = number("sample_rate");
-            (
-                Media::Audio {
-                    channels: number("channels").try_into().unwrap(),
-                    sample_rate,
-                },
-                sample_rate,
-            )
+            (Media::Audio { channels: number("channels").try_into().unwrap(), sample_rate }, sample_rate)
         };
-        tracks.push(Track {
-            codec,
-            media,
-            timescale,
-        });
+        tracks.push(Track { codec, media, timescale });
         let (numerator, denominator) = field("time_base").split_once('/').unwrap();
         time_bases.push((numerator.parse::<i128>().unwrap(), denominator.parse::<i128>().unwrap()));
     }
     let entries = "packet=stream_index,pts,dts,duration,size,pos,flags";
     let mut frames = Vec::new();
-    for line in run(
-        "ffprobe",
-        &["-v", "error", "-show_entries", entries, "-of", "compact", path],
-    )
-    .lines()
-    // Side data makes lines of its own.
-    .filter(|line| line.starts_with("packet|"))
+    for line in run("ffprobe", &["-v", "error", "-show_entries", entries, "-of", "compact", path])
+        .lines()
+        // Side data makes lines of its own.
+        .filter(|line| line.starts_with("packet|"))
     {
         let field = |name: &str| field(line, name).unwrap_or_default();
         let number = |name: &str| field(name).parse::<i128>().unwrap();
@@ -180,16 +129,11 @@ fn take_apart(source: &Path) -> Footage {
         });
     }
     frames.sort_by_key(|frame| frame.dts_ns);
-    Footage {
-        source: source.to_owned(),
-        tracks,
-        frames,
-    }
+    Footage { source: source.to_owned(), tracks, frames }
 }
 
 fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.split('|')
-        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    line.split('|').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Content of the only box of that type.
@@ -202,56 +146,26 @@ fn config(file: &[u8], kind: &[u8; 4]) -> Vec<u8> {
 /// Digest of every decoded picture or block of sound of the first track of that kind ("v" or "a").
 pub fn decoded(path: &Path, kind: &str) -> Vec<String> {
     let map = format!("0:{kind}:0");
-    let args = [
-        "-v",
-        "error",
-        "-i",
-        path.to_str().unwrap(),
-        "-map",
-        &map,
-        "-f",
-        "framehash",
-        "-",
-    ];
+    let args = ["-v", "error", "-i", path.to_str().unwrap(), "-map", &map, "-f", "framehash", "-"];
     let lines = run("ffmpeg", &args);
     let digests = lines.lines().filter(|line| !line.starts_with('#'));
-    digests
-        .map(|line| line.rsplit(',').next().unwrap().trim().to_owned())
-        .collect()
+    digests.map(|line| line.rsplit(',').next().unwrap().trim().to_owned()).collect()
 }
 
 /// Decodes all of it without a word of complaint; how many frames per track.
 pub fn probe(path: &Path) -> Vec<usize> {
-    let args = [
-        "-v",
-        "error",
-        "-count_frames",
-        "-show_entries",
-        "stream=nb_read_frames",
-        "-of",
-        "csv=p=0",
-    ];
+    let args = ["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"];
     let output = Command::new("ffprobe").args(args).arg(path).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.is_empty(),
-        "ffprobe {}: {said}",
-        path.display()
-    );
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| line.trim_matches(',').parse().unwrap())
-        .collect()
+    assert!(output.status.success() && said.is_empty(), "ffprobe {}: {said}", path.display());
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim_matches(',').parse().unwrap()).collect()
 }
 
 /// Plays it with GStreamer's demuxer and decoders; nothing may be an error.
 pub fn gstreamer(path: &Path) {
     if have("gst-launch-1.0") {
         let location = format!("location={}", path.display());
-        run(
-            "gst-launch-1.0",
-            &["-q", "filesrc", &location, "!", "qtdemux", "!", "fakesink"],
-        );
+        run("gst-launch-1.0", &["-q", "filesrc", &location, "!", "qtdemux", "!", "fakesink"]);
         let decode = ["!", "decodebin", "!", "fakesink", "sync=false"];
         run("gst-launch-1.0", &[&["-q", "filesrc", &location][..], &decode].concat());
     }
@@ -263,35 +177,12 @@ pub fn mkvmerge(path: &Path, torn: bool) -> Option<Vec<usize>> {
         return None;
     }
     let out = path.with_extension("mkv");
-    let merge = Command::new("mkvmerge")
-        .arg("-q")
-        .arg("-o")
-        .arg(&out)
-        .arg(path)
-        .output()
-        .unwrap();
+    let merge = Command::new("mkvmerge").arg("-q").arg("-o").arg(&out).arg(path).output().unwrap();
     // 1 is "with warnings".
     let code = merge.status.code().unwrap();
-    assert!(
-        code == 0 || torn && code == 1,
-        "mkvmerge: {}",
-        String::from_utf8_lossy(&merge.stdout)
-    );
-    let args = [
-        "-v",
-        "error",
-        "-count_packets",
-        "-show_entries",
-        "stream=nb_read_packets",
-        "-of",
-        "csv=p=0",
-    ];
+    assert!(code == 0 || torn && code == 1, "mkvmerge: {}", String::from_utf8_lossy(&merge.stdout));
+    let args = ["-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"];
     let lines = run("ffprobe", &[&args[..], &[out.to_str().unwrap()]].concat());
     std::fs::remove_file(out).unwrap();
-    Some(
-        lines
-            .lines()
-            .map(|line| line.trim_matches(',').parse().unwrap())
-            .collect(),
-    )
+    Some(lines.lines().map(|line| line.trim_matches(',').parse().unwrap()).collect())
 }

@@ -7,9 +7,7 @@ use holdfast_segment::{BootId, Codec, FileId, Frame, Identity, Media, Track};
 
 /// A directory in memory, if there is such a place: thousands of recoveries sync, and none of these tests cuts power.
 pub fn scratch() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap()
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub const SECOND_NS: u64 = 1_000_000_000;
@@ -36,23 +34,11 @@ pub fn identity(sequence: u64) -> Identity {
 pub fn tracks() -> Vec<Track> {
     vec![
         Track {
-            codec: Codec::H264 {
-                avcc: vec![1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 0, 0],
-            },
-            media: Media::Video {
-                width: 320,
-                height: 180,
-            },
+            codec: Codec::H264 { avcc: vec![1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 0, 0] },
+            media: Media::Video { width: 320, height: 180 },
             timescale: 90_000,
         },
-        Track {
-            codec: Codec::Pcma,
-            media: Media::Audio {
-                channels: 1,
-                sample_rate: 8000,
-            },
-            timescale: 8000,
-        },
+        Track { codec: Codec::Pcma, media: Media::Audio { channels: 1, sample_rate: 8000 }, timescale: 8000 },
     ]
 }
 
@@ -73,14 +59,7 @@ pub fn chunk(n: u64, fill: u8) -> Vec<Frame<Vec<u8>>> {
         for half in 0..2 {
             let dts_ns = dts_ns + half * SECOND_NS / 50;
             let data = vec![fill; 160];
-            frames.push(Frame {
-                track: 1,
-                dts_ns,
-                pts_ns: dts_ns,
-                duration_ns: SECOND_NS / 50,
-                sync: true,
-                data,
-            });
+            frames.push(Frame { track: 1, dts_ns, pts_ns: dts_ns, duration_ns: SECOND_NS / 50, sync: true, data });
         }
     }
     frames

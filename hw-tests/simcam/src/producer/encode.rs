@@ -51,20 +51,14 @@ impl Encode {
         let clock = gst::SystemClock::obtain();
         pipeline.use_clock(Some(&clock));
 
-        let by_name = |name: &str| {
-            pipeline
-                .by_name(name)
-                .with_context(|| format!("the pipeline lost its {name}"))
-        };
+        let by_name = |name: &str| pipeline.by_name(name).with_context(|| format!("the pipeline lost its {name}"));
         let size_filter = by_name("size")?;
         size_filter.set_property("caps", raw_caps(args.size, args.fps));
         let numbered = size_filter.static_pad("src").context("a capsfilter without a pad")?;
         number_frames(&numbered, args.fps);
 
         let sink = |track: usize| -> anyhow::Result<AppSink> {
-            by_name(&format!("track{track}"))?
-                .downcast()
-                .map_err(|_| anyhow::anyhow!("track{track} is no appsink"))
+            by_name(&format!("track{track}"))?.downcast().map_err(|_| anyhow::anyhow!("track{track} is no appsink"))
         };
         for track in 0..tracks.len() {
             publish_samples(&sink(track)?, track, hub);
@@ -79,10 +73,7 @@ impl Encode {
             bus_watch: Mutex::default(),
             pipeline,
         };
-        encode
-            .pipeline
-            .set_state(gst::State::Playing)
-            .context("the encoder does not start")?;
+        encode.pipeline.set_state(gst::State::Playing).context("the encoder does not start")?;
         Ok(encode)
     }
 
@@ -91,9 +82,7 @@ impl Encode {
     }
 
     pub fn force_keyframe(&self) {
-        let event = gst_video::UpstreamForceKeyUnitEvent::builder()
-            .all_headers(true)
-            .build();
+        let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
         // An encoder that ignores it sends its next keyframe when it is due.
         let _ = self.video_sink.send_event(event);
     }
@@ -101,11 +90,7 @@ impl Encode {
     pub fn switch_size(&self) {
         let halve = !self.halved.fetch_xor(true, Ordering::Relaxed);
         let (width, height) = self.full;
-        let size = if halve {
-            (width / 4 * 2, height / 4 * 2)
-        } else {
-            self.full
-        };
+        let size = if halve { (width / 4 * 2, height / 4 * 2) } else { self.full };
         let fps = self
             .size_filter
             .property::<gst::Caps>("caps")
@@ -134,9 +119,7 @@ impl Encode {
     }
 
     pub fn stop(&self) -> anyhow::Result<()> {
-        self.pipeline
-            .set_state(gst::State::Null)
-            .context("the encoder does not stop")?;
+        self.pipeline.set_state(gst::State::Null).context("the encoder does not stop")?;
         match self.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(failure) => bail!("the encoder failed: {failure}"),
             None => Ok(()),
@@ -154,20 +137,10 @@ fn raw_caps((width, height): (u32, u32), fps: u32) -> gst::Caps {
 }
 
 fn video_chain(args: &Args) -> anyhow::Result<(Payload, String)> {
-    let Args {
-        bitrate_kbps,
-        bframes,
-        fps,
-        gop_ms,
-        ..
-    } = args;
+    let Args { bitrate_kbps, bframes, fps, gop_ms, .. } = args;
     let gop = (u64::from(*gop_ms) * u64::from(*fps) / 1000).max(1);
     // Without B-frames nothing may wait in the encoder; with them a look-ahead as short as they allow.
-    let tune = if *bframes == 0 {
-        "tune=zerolatency"
-    } else {
-        "sync-lookahead=0 rc-lookahead=0"
-    };
+    let tune = if *bframes == 0 { "tune=zerolatency" } else { "sync-lookahead=0 rc-lookahead=0" };
     Ok(match args.codec {
         Video::H264 if exists("x264enc") => (
             Payload::H264,
@@ -207,10 +180,7 @@ fn audio_chain(audio: Audio) -> anyhow::Result<Option<(Payload, String)>> {
     let (payload, chain) = match audio {
         Audio::None => return Ok(None),
         Audio::Aac => {
-            let Some(encoder) = ["fdkaacenc", "voaacenc", "avenc_aac"]
-                .into_iter()
-                .find(|name| exists(name))
-            else {
+            let Some(encoder) = ["fdkaacenc", "voaacenc", "avenc_aac"].into_iter().find(|name| exists(name)) else {
                 bail!("none of fdkaacenc, voaacenc, avenc_aac is installed: `cargo xtask setup` installs one");
             };
             let chain = format!(
@@ -238,46 +208,43 @@ fn number_frames(pad: &gst::Pad, fps: u32) {
         first: Option<(u64, u64)>,
     }
     let state = Mutex::new(State::default());
-    pad.add_probe(
-        gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM,
-        move |pad, probe| {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(event) = probe.event() {
-                match event.view() {
-                    gst::EventView::Caps(caps) => state.info = gst_video::VideoInfo::from_caps(caps.caps()).ok(),
-                    gst::EventView::Segment(event) => {
-                        if let Some(segment) = event.segment().downcast_ref() {
-                            state.segment = segment.clone();
-                        }
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, probe| {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = probe.event() {
+            match event.view() {
+                gst::EventView::Caps(caps) => state.info = gst_video::VideoInfo::from_caps(caps.caps()).ok(),
+                gst::EventView::Segment(event) => {
+                    if let Some(segment) = event.segment().downcast_ref() {
+                        state.segment = segment.clone();
                     }
-                    _ => {}
                 }
-                return gst::PadProbeReturn::Ok;
+                _ => {}
             }
-            let base = pad.parent_element().and_then(|element| element.base_time());
-            let (Some(buffer), Some(base)) = (probe.buffer_mut(), base) else {
-                return gst::PadProbeReturn::Ok;
-            };
-            let Some(running) = state.segment.to_running_time(buffer.pts()) else {
-                return gst::PadProbeReturn::Ok;
-            };
-            let mono_ns = (base + running).nseconds();
-            // Rounded from the first frame on, so that a phase near a frame boundary never doubles or skips a number.
-            let (first_ns, first_number) = *state.first.get_or_insert((mono_ns, scale(mono_ns, fps, 0)));
-            let number = first_number + scale(mono_ns.saturating_sub(first_ns), fps, 500_000_000);
-            let number = u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
-            if let Some(info) = &state.info
-                && let Ok(mut frame) = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), info)
-            {
-                let (width, height) = (info.width() as usize, info.height() as usize);
-                let stride = usize::try_from(info.stride()[0]).unwrap_or(0);
-                if let Ok(luma) = frame.plane_data_mut(0) {
-                    holdfast_framemark::stamp(luma, stride, width, height, number, "simcam");
-                }
+            return gst::PadProbeReturn::Ok;
+        }
+        let base = pad.parent_element().and_then(|element| element.base_time());
+        let (Some(buffer), Some(base)) = (probe.buffer_mut(), base) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let Some(running) = state.segment.to_running_time(buffer.pts()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mono_ns = (base + running).nseconds();
+        // Rounded from the first frame on, so that a phase near a frame boundary never doubles or skips a number.
+        let (first_ns, first_number) = *state.first.get_or_insert((mono_ns, scale(mono_ns, fps, 0)));
+        let number = first_number + scale(mono_ns.saturating_sub(first_ns), fps, 500_000_000);
+        let number = u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+        if let Some(info) = &state.info
+            && let Ok(mut frame) = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), info)
+        {
+            let (width, height) = (info.width() as usize, info.height() as usize);
+            let stride = usize::try_from(info.stride()[0]).unwrap_or(0);
+            if let Ok(luma) = frame.plane_data_mut(0) {
+                holdfast_framemark::stamp(luma, stride, width, height, number, "simcam");
             }
-            gst::PadProbeReturn::Ok
-        },
-    );
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// How many frames `ns` are, with `half` (in nanoseconds × frames per second) added for rounding.

@@ -59,11 +59,8 @@ fn play(hub: &Hub, units: &[Unit], duration: gst::ClockTime) {
 /// Reads the whole file: the access units of all tracks in the order they are due, and how long a round is.
 fn load(path: &Path) -> anyhow::Result<(Vec<Payload>, Vec<Unit>, gst::ClockTime)> {
     let pipeline = gst::Pipeline::new();
-    let make = |element: &str| {
-        gst::ElementFactory::make(element)
-            .build()
-            .with_context(|| format!("{element} is missing"))
-    };
+    let make =
+        |element: &str| gst::ElementFactory::make(element).build().with_context(|| format!("{element} is missing"));
     let (source, demux) = (make("filesrc")?, make("qtdemux")?);
     source.set_property("location", path);
     pipeline.add_many([&source, &demux])?;
@@ -76,26 +73,18 @@ fn load(path: &Path) -> anyhow::Result<(Vec<Payload>, Vec<Unit>, gst::ClockTime)
             gst::element_error!(pipeline, gst::StreamError::WrongType, ("{error:#}"));
         }
     });
-    pipeline
-        .set_state(gst::State::Playing)
-        .context("the file does not open")?;
+    pipeline.set_state(gst::State::Playing).context("the file does not open")?;
     let bus = pipeline.bus().context("a pipeline without a bus")?;
-    let end = bus.timed_pop_filtered(
-        gst::ClockTime::from_seconds(60),
-        &[gst::MessageType::Eos, gst::MessageType::Error],
-    );
+    let end =
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Eos, gst::MessageType::Error]);
     let failure = match end.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => None,
         Some(gst::MessageView::Error(error)) => Some(format!("{} ({:?})", error.error(), error.debug())),
         _ => Some("reading it took longer than 60 s".to_owned()),
     };
 
-    let mut sinks: Vec<AppSink> = pipeline
-        .iterate_recurse()
-        .into_iter()
-        .flatten()
-        .filter_map(|s| s.downcast().ok())
-        .collect();
+    let mut sinks: Vec<AppSink> =
+        pipeline.iterate_recurse().into_iter().flatten().filter_map(|s| s.downcast().ok()).collect();
     // "0…" for video, "1…" for audio: the hub's tracks begin with the video.
     sinks.sort_by_key(gst::prelude::GstObjectExt::name);
     let mut tracks = Vec::new();
@@ -117,9 +106,7 @@ fn load(path: &Path) -> anyhow::Result<(Vec<Payload>, Vec<Unit>, gst::ClockTime)
             }
         }
     }
-    pipeline
-        .set_state(gst::State::Null)
-        .context("the file does not close")?;
+    pipeline.set_state(gst::State::Null).context("the file does not close")?;
     if let Some(failure) = failure {
         bail!(failure);
     }
@@ -135,14 +122,12 @@ fn take_pad(pipeline: &gst::Pipeline, pad: &gst::Pad) -> anyhow::Result<()> {
     let caps = pad.current_caps().context("a track without a format")?;
     let format = caps.structure(0).map_or_else(String::new, |s| s.name().to_string());
     let (name, chain) = match format.as_str() {
-        "video/x-h264" => (
-            "0h264",
-            "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au ! ",
-        ),
-        "video/x-h265" => (
-            "0h265",
-            "h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au ! ",
-        ),
+        "video/x-h264" => {
+            ("0h264", "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au ! ")
+        }
+        "video/x-h265" => {
+            ("0h265", "h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au ! ")
+        }
         "audio/mpeg" => ("1aac", "aacparse ! audio/mpeg,mpegversion=4,stream-format=raw ! "),
         "audio/x-alaw" => ("1pcma", ""),
         "audio/x-mulaw" => ("1pcmu", ""),
@@ -168,24 +153,14 @@ fn take_pad(pipeline: &gst::Pipeline, pad: &gst::Pad) -> anyhow::Result<()> {
 
 fn unit(track: usize, sample: gst::Sample) -> anyhow::Result<Unit> {
     let buffer = sample.buffer().context("an empty sample")?;
-    let segment = sample
-        .segment()
-        .and_then(|s| s.downcast_ref::<gst::ClockTime>())
-        .context("a track without times")?;
-    let pts = segment
-        .to_running_time(buffer.pts())
-        .context("a frame without a time")?;
+    let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>()).context("a track without times")?;
+    let pts = segment.to_running_time(buffer.pts()).context("a frame without a time")?;
     // A DTS before the beginning (edit lists) is due at the beginning.
     let dts = match buffer.dts() {
         Some(dts) => segment.to_running_time(dts).unwrap_or_default(),
         None => pts,
     };
-    Ok(Unit {
-        track,
-        dts,
-        pts,
-        sample,
-    })
+    Ok(Unit { track, dts, pts, sample })
 }
 
 fn payload(sink: &AppSink) -> anyhow::Result<Payload> {

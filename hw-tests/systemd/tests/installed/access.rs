@@ -2,13 +2,8 @@
 
 use crate::appliance::{Appliance, CAPTURE, Disk, NAME, OPERATOR, RECORDER, ROOT, SOON, has_polkit};
 
-const SYSTEMD: [&str; 5] = [
-    "busctl",
-    "call",
-    "org.freedesktop.systemd1",
-    "/org/freedesktop/systemd1",
-    "org.freedesktop.systemd1.Manager",
-];
+const SYSTEMD: [&str; 5] =
+    ["busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
 
 #[test]
 fn a_call_starts_the_recorder_and_strangers_may_only_read() {
@@ -22,10 +17,7 @@ fn a_call_starts_the_recorder_and_strangers_may_only_read() {
     assert_eq!(appliance.recorder("State"), "idle", "{}", rig.log(60));
     assert_eq!(rig.property(RECORDER, "ActiveState"), "active");
     let pid = rig.property(RECORDER, "MainPID");
-    assert_eq!(
-        rig.run(&["ps", "-o", "user=,comm=", "-p", &pid]).out,
-        "holdfast holdfast-record"
-    );
+    assert_eq!(rig.run(&["ps", "-o", "user=,comm=", "-p", &pid]).out, "holdfast holdfast-record");
     let owner = rig.run(&["busctl", "status", NAME]).out;
     assert!(owner.lines().any(|line| line == format!("PID={pid}")), "{owner}");
     assert!(owner.lines().any(|line| line == format!("Unit={RECORDER}")), "{owner}");
@@ -79,24 +71,8 @@ fn the_recorders_user_may_start_captures_and_nothing_else() {
     refuses(&["StartUnit", "ss", "poweroff.target", "replace"]);
     refuses(&["StartUnit", "ss", "holdfast-capture@a\\x2fb.service", "replace"]);
     // The dangerous one: a unit of one's own making, as root, under a name that is allowed.
-    let mine = [
-        "StartTransientUnit",
-        "ssa(sv)a(sa(sv))",
-        "holdfast-capture@mine.service",
-        "replace",
-    ];
-    let touch = [
-        "1",
-        "ExecStart",
-        "a(sasb)",
-        "1",
-        "/bin/touch",
-        "2",
-        "/bin/touch",
-        "/run/was-root",
-        "false",
-        "0",
-    ];
+    let mine = ["StartTransientUnit", "ssa(sv)a(sa(sv))", "holdfast-capture@mine.service", "replace"];
+    let touch = ["1", "ExecStart", "a(sasb)", "1", "/bin/touch", "2", "/bin/touch", "/run/was-root", "false", "0"];
     refuses(&[&mine[..], &touch].concat());
     assert!(!rig.run(&["test", "-e", "/run/was-root"]).ok());
 
@@ -112,14 +88,5 @@ fn the_recorders_user_may_start_captures_and_nothing_else() {
     refuses(&["StopUnit", "ss", CAPTURE, "replace"]);
     refuses(&["RestartUnit", "ss", CAPTURE, "replace"]);
     refuses(&["KillUnit", "ssi", CAPTURE, "all", "9"]);
-    refuses(&[
-        "SetUnitProperties",
-        "sba(sv)",
-        CAPTURE,
-        "true",
-        "1",
-        "CPUWeight",
-        "t",
-        "1",
-    ]);
+    refuses(&["SetUnitProperties", "sba(sv)", CAPTURE, "true", "1", "CPUWeight", "t", "1"]);
 }

@@ -56,10 +56,7 @@ impl Appliance {
                 Disk::Directory(_) => format!("/run/host/disk {ROOT} none bind\n"),
             },
         );
-        put(
-            "etc/sysusers.d/rig.conf",
-            format!("u {OPERATOR} - \"a person\"\nm {OPERATOR} holdfast\n"),
-        );
+        put("etc/sysusers.d/rig.conf", format!("u {OPERATOR} - \"a person\"\nm {OPERATOR} holdfast\n"));
         put(
             "etc/holdfast/holdfast.toml.d/rig.toml",
             format!(
@@ -72,24 +69,12 @@ impl Appliance {
             Disk::Directory(path) => Some(path),
         };
         let rig = Rig::boot(&[installed(), ours.path()], directory).unwrap();
-        Some(Self {
-            rig,
-            _one_at_a_time: guard,
-        })
+        Some(Self { rig, _one_at_a_time: guard })
     }
 
     /// Calls a method of the recorder.
     pub(crate) fn call_as(&self, user: &str, method: &str, arguments: &[&str]) -> Output {
-        let call = [
-            "busctl",
-            "--json=short",
-            "--timeout=25",
-            "call",
-            NAME,
-            MANAGER_PATH,
-            NAME,
-            method,
-        ];
+        let call = ["busctl", "--json=short", "--timeout=25", "call", NAME, MANAGER_PATH, NAME, method];
         self.rig.run_as(user, &[&call[..], arguments].concat())
     }
 
@@ -118,18 +103,8 @@ impl Appliance {
     }
 
     fn property(&self, path: &str, interface: &str, property: &str) -> Value {
-        let said = self.rig.run_as(
-            "nobody",
-            &[
-                "busctl",
-                "--json=short",
-                "get-property",
-                NAME,
-                path,
-                interface,
-                property,
-            ],
-        );
+        let said =
+            self.rig.run_as("nobody", &["busctl", "--json=short", "get-property", NAME, path, interface, property]);
         if !said.ok() {
             // Between two recorders nobody answers.
             return Value::Null;
@@ -142,9 +117,7 @@ impl Appliance {
         let safe = || self.input("SafeFrames").as_u64();
         let what = format!("{more} more frames are safe");
         let before = self.rig.until("the recorder answers", SOON, safe).unwrap();
-        self.rig
-            .until(&what, SOON, || safe().filter(|now| *now >= before + more))
-            .unwrap()
+        self.rig.until(&what, SOON, || safe().filter(|now| *now >= before + more)).unwrap()
     }
 
     /// What `holdfast verify` says of the last session.

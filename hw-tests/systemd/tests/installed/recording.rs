@@ -36,18 +36,10 @@ fn a_recording_goes_on_while_its_recorder_is_restarted_and_killed() {
     goes_on(&appliance, &session, &capture);
 
     let totals = appliance.stop();
-    assert_eq!(
-        (totals.number("lost_frames"), totals.number("gaps")),
-        (0, 0),
-        "{totals:?}"
-    );
+    assert_eq!((totals.number("lost_frames"), totals.number("gaps")), (0, 0), "{totals:?}");
     let report = appliance.verify();
     let input = &report["report"]["inputs"][0];
-    assert_eq!(
-        (input["frames_lost"].as_u64(), input["gap_ns"].as_u64()),
-        (Some(0), Some(0)),
-        "{input:#}"
-    );
+    assert_eq!((input["frames_lost"].as_u64(), input["gap_ns"].as_u64()), (Some(0), Some(0)), "{input:#}");
     let video = Video::of(input);
     assert_eq!(video.frames, totals.number("safe_frames"));
     // Not only does nobody say that a frame is missing: there are as many as fit into the time.
@@ -73,12 +65,8 @@ fn a_capture_that_is_killed_is_started_again_and_its_gap_is_told() {
         let pid = rig.property(CAPTURE, "MainPID");
         (pid != killed && pid != "0").then_some(pid)
     };
-    rig.until("the recorder has had the capture started again", SOON, back)
-        .unwrap();
-    rig.until("the gap is told", SOON, || {
-        appliance.recorder("GapCount").as_u64().filter(|gaps| *gaps == 1)
-    })
-    .unwrap();
+    rig.until("the recorder has had the capture started again", SOON, back).unwrap();
+    rig.until("the gap is told", SOON, || appliance.recorder("GapCount").as_u64().filter(|gaps| *gaps == 1)).unwrap();
     appliance.safe_frames_more(FRAMERATE);
     assert_eq!(appliance.recorder("CurrentSession"), session.as_str());
     assert_eq!(appliance.input("Restarts"), 1);
@@ -100,10 +88,7 @@ fn a_capture_that_is_killed_is_started_again_and_its_gap_is_told() {
     let [before, after] = [&files[after_gap - 1], &files[after_gap]].map(|file| &file["tracks"][0]);
     let (start, duration) = (number(&gap["start_mono_ns"]), number(&gap["duration_ns"]));
     assert!(start.abs_diff(number(&before["end_mono_ns"])) <= FRAME_NS, "{input:#}");
-    assert!(
-        (start + duration).abs_diff(number(&after["start_mono_ns"])) <= FRAME_NS,
-        "{input:#}"
-    );
+    assert!((start + duration).abs_diff(number(&after["start_mono_ns"])) <= FRAME_NS, "{input:#}");
     say(&format!(
         "a killed capture: {} ms of gap, {} frames known to be lost, {} safe",
         duration / 1_000_000,
@@ -137,21 +122,12 @@ fn runs_as_its_unit_says(appliance: &Appliance, pid: &str) {
         assert!(status.lines().any(|there| there == line), "{line}: {status}");
     }
     let group = rig.run(&["cat", &format!("/proc/{pid}/cgroup")]).out;
-    assert!(
-        group
-            .lines()
-            .any(|line| line == format!("0::/holdfast.slice/{CAPTURE}")),
-        "{group}"
-    );
-    for (controller, file, expected) in [
-        ("cpu", "cpu.weight", "1000"),
-        ("io", "io.weight", "default 1000"),
-        ("memory", "memory.min", "67108864"),
-    ] {
+    assert!(group.lines().any(|line| line == format!("0::/holdfast.slice/{CAPTURE}")), "{group}");
+    for (controller, file, expected) in
+        [("cpu", "cpu.weight", "1000"), ("io", "io.weight", "default 1000"), ("memory", "memory.min", "67108864")]
+    {
         if !rig.controllers().iter().any(|there| there == controller) {
-            say(&format!(
-                "SKIPPED: this machine has no {controller} controller in cgroup2, {file} is not tested"
-            ));
+            say(&format!("SKIPPED: this machine has no {controller} controller in cgroup2, {file} is not tested"));
             continue;
         }
         let path = format!("/sys/fs/cgroup/holdfast.slice/{CAPTURE}/{file}");
@@ -163,20 +139,12 @@ fn runs_as_its_unit_says(appliance: &Appliance, pid: &str) {
 fn is_in_the_journal(appliance: &Appliance, id: &str) {
     let asked = format!("HOLDFAST_SESSION={id}");
     let entries = || -> Vec<Value> {
-        let said = appliance
-            .rig
-            .run(&["journalctl", "--quiet", "--no-pager", "--output=json", &asked]);
-        said.out
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        let said = appliance.rig.run(&["journalctl", "--quiet", "--no-pager", "--output=json", &asked]);
+        said.out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     };
     let of = |unit: &str| entries().into_iter().find(|entry| entry["_SYSTEMD_UNIT"] == unit);
     for (unit, identifier) in [(RECORDER, "holdfast-recorder"), (CAPTURE, "holdfast-capture")] {
-        let entry = appliance
-            .rig
-            .until("the session is in the journal", SOON, || of(unit))
-            .unwrap();
+        let entry = appliance.rig.until("the session is in the journal", SOON, || of(unit)).unwrap();
         assert_eq!(entry["SYSLOG_IDENTIFIER"], identifier);
         assert_eq!(entry["PRIORITY"], "6", "{entry:#}");
         assert!(entry["MESSAGE"].as_str().unwrap().contains(id), "{entry:#}");
@@ -199,10 +167,7 @@ impl Video {
             start = start.min(number(track, "start_mono_ns"));
             end = end.max(number(track, "end_mono_ns"));
         }
-        Self {
-            frames,
-            span_ns: end - start,
-        }
+        Self { frames, span_ns: end - start }
     }
 
     /// As many as the source makes in the time from the first to the end of the last.

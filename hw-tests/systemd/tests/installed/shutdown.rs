@@ -64,12 +64,7 @@ fn after_a_cut_the_next_boot_closes_what_was_open() {
 /// How many files of footage have their final name, and how many are still being written.
 fn finished_and_open(disk: &Path) -> (usize, usize) {
     let files = files(disk);
-    let with = |ending: &str| {
-        files
-            .iter()
-            .filter(|path| path.to_str().unwrap().ends_with(ending))
-            .count()
-    };
+    let with = |ending: &str| files.iter().filter(|path| path.to_str().unwrap().ends_with(ending)).count();
     (with(".mp4"), with(".mp4.part"))
 }
 

@@ -13,27 +13,10 @@ fn units_users_and_directories_are_as_they_should_be() {
         return;
     };
     let rig = &appliance.rig;
-    assert_eq!(
-        rig.run(&["systemctl", "is-system-running"]).out,
-        "running",
-        "{}",
-        rig.log(60)
-    );
+    assert_eq!(rig.run(&["systemctl", "is-system-running"]).out, "running", "{}", rig.log(60));
 
-    let verified = rig.run(&[
-        "systemd-analyze",
-        "verify",
-        "--man=no",
-        RECORDER,
-        CAPTURE,
-        "holdfast.slice",
-    ]);
-    assert!(
-        verified.ok() && verified.err.is_empty() && verified.out.is_empty(),
-        "{}\n{}",
-        verified.out,
-        verified.err
-    );
+    let verified = rig.run(&["systemd-analyze", "verify", "--man=no", RECORDER, CAPTURE, "holdfast.slice"]);
+    assert!(verified.ok() && verified.err.is_empty() && verified.out.is_empty(), "{}\n{}", verified.out, verified.err);
 
     for (unit, limit) in EXPOSURE_LIMITS {
         let said = rig.run(&["systemd-analyze", "security", "--no-pager", "--offline=true", unit]);
@@ -59,19 +42,13 @@ fn units_users_and_directories_are_as_they_should_be() {
     }
     assert!(rig.run(&["mountpoint", "--quiet", ROOT]).ok());
     let complaints = rig.log(1000);
-    let complaints: Vec<_> = complaints
-        .lines()
-        .filter(|line| line.contains("sysusers.d/holdfast"))
-        .collect();
+    let complaints: Vec<_> = complaints.lines().filter(|line| line.contains("sysusers.d/holdfast")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
 
     let config = rig.run(&["holdfast", "config", "check"]);
     assert!(config.ok(), "{}{}", config.out, config.err);
     for page in ["holdfast.1", "holdfast-start.1"] {
-        assert!(
-            rig.run(&["test", "-s", &format!("/usr/share/man/man1/{page}")]).ok(),
-            "{page}"
-        );
+        assert!(rig.run(&["test", "-s", &format!("/usr/share/man/man1/{page}")]).ok(), "{page}");
     }
     // As an image does it.
     assert!(rig.run(&["systemctl", "preset", RECORDER]).ok());

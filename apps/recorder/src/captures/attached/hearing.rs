@@ -28,17 +28,10 @@ impl Supervisor {
                 "found a running capture"
             );
             let session = status.session.as_ref().map(|id| id.as_str().to_owned());
-            self.report(Report::Found {
-                session,
-                recording: status.phase == Phase::Recording,
-            })
-            .await;
+            self.report(Report::Found { session, recording: status.phase == Phase::Recording }).await;
         }
         let mut is_safe = false;
-        let ours = self
-            .engaged
-            .as_mut()
-            .filter(|part| status.session.as_deref() == Some(&part.record.session));
+        let ours = self.engaged.as_mut().filter(|part| status.session.as_deref() == Some(&part.record.session));
         let directory = ours.as_ref().map(|part| part.record.directory.clone());
         if let Some(part) = ours {
             part.status(&status);
@@ -46,10 +39,7 @@ impl Supervisor {
                 is_safe = true;
             }
         }
-        let tally = self
-            .engaged
-            .as_ref()
-            .map(|part| (part.record.session.clone(), part.tally()));
+        let tally = self.engaged.as_ref().map(|part| (part.record.session.clone(), part.tally()));
         self.show(|view| {
             view.update(&status, directory.as_deref());
             if let Some((session, tally)) = tally {
@@ -100,10 +90,7 @@ impl Supervisor {
                 if let Some(status) = &mut attached.status {
                     status.session = None;
                 }
-                if let Some(part) = self
-                    .engaged
-                    .as_mut()
-                    .filter(|part| part.record.session == stopped.session.as_str())
+                if let Some(part) = self.engaged.as_mut().filter(|part| part.record.session == stopped.session.as_str())
                 {
                     part.stopped(&stopped);
                     if by_itself {
@@ -114,17 +101,8 @@ impl Supervisor {
                 }
             }
             Event::Refused(refused) => {
-                warn!(
-                    input = self.name,
-                    code = refused.code,
-                    "the capture refused: {}",
-                    refused.text
-                );
-                if attached
-                    .starting
-                    .take_if(|request| *request == refused.request)
-                    .is_some()
-                {
+                warn!(input = self.name, code = refused.code, "the capture refused: {}", refused.text);
+                if attached.starting.take_if(|request| *request == refused.request).is_some() {
                     attached.refusals += 1;
                     attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
                 } else {
