@@ -201,6 +201,8 @@ impl<D: AsRef<[u8]>> Control<D> {
                 self.shared.set_armed(armed);
                 return Ok(());
             }
+            // To come.
+            ToCapture::Bitrate { .. } => return Ok(()),
             ToCapture::Start(start) => {
                 (start.request, Command::Start { start, peer: id, arrived_ns: clock::mono_ns() })
             }

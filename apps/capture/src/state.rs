@@ -279,6 +279,10 @@ impl Shared {
             preroll_ms: u32::try_from(report.preroll_ns / clock::NS_PER_MS).unwrap_or(u32::MAX),
             sync_us: micros(report.sync_ns),
             sync_max_us: micros(report.sync_max_ns),
+            late: link::Late::default(),
+            encoder_failures: 0,
+            encoder_fallback: false,
+            bitrate_percent: 100,
             source,
         }
     }
@@ -316,6 +320,7 @@ pub fn segment_cause(cause: GapCause) -> holdfast_segment::GapCause {
         GapCause::Operator => Segment::Operator,
         GapCause::FormatChange => Segment::FormatChange,
         GapCause::Unknown => Segment::Unknown,
+        GapCause::DiskFailed => Segment::DiskFailed,
     }
 }
 
@@ -326,8 +331,8 @@ pub fn link_cause(cause: holdfast_segment::GapCause) -> GapCause {
     match cause {
         Segment::CaptureDied => GapCause::CaptureDied,
         Segment::SourceLost => GapCause::SourceLost,
-        // The link does not tell a slow disk from a broken one; the alert beside it does.
-        Segment::DiskStall | Segment::DiskFailed => GapCause::DiskStall,
+        Segment::DiskStall => GapCause::DiskStall,
+        Segment::DiskFailed => GapCause::DiskFailed,
         Segment::EncoderFailed => GapCause::EncoderFailed,
         Segment::Reboot => GapCause::Reboot,
         Segment::Operator => GapCause::Operator,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::Mistake;
 use crate::reader::{Entry, Picked, Reader, Scope, nearest};
-use crate::schema::{INPUT, Key, TABLES, filesystem, is_input_name};
+use crate::schema::{INPUT, Key, TABLES, cpus, filesystem, is_input_name};
 use crate::source::{Origin, Source, Span};
 use crate::tree::{Node, Table, Value, input_name};
 use crate::types;
@@ -21,9 +21,17 @@ pub(crate) fn build(tree: &Table, sources: &[Source]) -> (Option<types::Config>,
     let storage = storage(&mut reader, scope(tree, 0));
     let recording = recording(&mut reader, scope(tree, 1));
     let (recorder, runtime_dir) = recorder(&mut reader, scope(tree, 2)).unzip();
+    let protection = protection(&mut reader, scope(tree, 3));
     let inputs = inputs(&mut reader, tree, runtime_dir.as_ref());
-    let config =
-        (|| Some(types::Config { storage: storage?, recording: recording?, recorder: recorder?, inputs: inputs? }))();
+    let config = (|| {
+        Some(types::Config {
+            storage: storage?,
+            recording: recording?,
+            recorder: recorder?,
+            protection: protection?,
+            inputs: inputs?,
+        })
+    })();
     (config, reader.entries, reader.mistakes)
 }
 
@@ -63,7 +71,7 @@ fn top_level(reader: &mut Reader<'_>, tree: &Table) {
                 let is_table = matches!(value, Value::Table(_) | Value::Array(_));
                 let mut mistake = reader.at_key(root, name, &node.origin);
                 mistake.problem = format!("unknown {} {name}", if is_table { "table" } else { "key" });
-                mistake.allowed = Some("[storage], [recording], [recorder], [[input]]".to_owned());
+                mistake.allowed = Some("[storage], [recording], [recorder], [protection], [[input]]".to_owned());
                 mistake.remedy = match (nearest(name, tables), home) {
                     (Some("input"), _) if is_table => "did you mean [[input]]?".to_owned(),
                     (Some(near), _) if is_table => format!("did you mean [{near}]?"),
@@ -151,6 +159,12 @@ fn recorder(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<(types::Recorde
         capture_program: PathBuf::from(capture_program?.value),
     };
     Some((recorder, runtime_dir))
+}
+
+fn protection(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Protection> {
+    let capture_cpus = reader.text(scope, "capture_cpus");
+    reader.unknown_keys(scope, None);
+    Some(types::Protection { capture_cpus: cpus(&capture_cpus?.value)? })
 }
 
 fn inputs(reader: &mut Reader<'_>, tree: &Table, runtime_dir: Option<&Picked<String>>) -> Option<Vec<types::Input>> {

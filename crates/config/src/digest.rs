@@ -14,6 +14,7 @@ impl Input {
             format!("{self:?}"),
             format!("{:?}", config.recording),
             format!("{:?}{:?}", config.storage.root, config.storage.filesystem),
+            format!("{:?}", config.protection.capture_cpus),
         ] {
             hasher.update(part.as_bytes());
             hasher.update(&[0]);
@@ -41,7 +42,12 @@ mod tests {
         assert_eq!(base, digest(&format!("# comment\n{TEXT}")));
         assert_eq!(base, digest(&format!("{TEXT}[[input]]\nname = \"b\"\nsource = \"test\"\n")));
         assert_eq!(base, digest(&format!("{TEXT}[recorder]\nbus = \"session\"\n")));
-        for other in ["width = 640\n", "armed = false\n", "[recording]\nrotation_minutes = 6\n"] {
+        for other in [
+            "width = 640\n",
+            "armed = false\n",
+            "[recording]\nrotation_minutes = 6\n",
+            "[protection]\ncapture_cpus = \"all\"\n",
+        ] {
             assert_ne!(base, digest(&format!("{TEXT}{other}")), "{other}");
         }
         assert_ne!(base, digest(&TEXT.replace("/srv/rec", "/srv/other")));

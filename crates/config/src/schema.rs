@@ -118,6 +118,16 @@ pub(crate) const RECORDER: &[Key] = &[
     },
 ];
 
+/// `[protection]`
+pub(crate) const PROTECTION: &[Key] = &[Key {
+    name: "capture_cpus",
+    kind: Kind::Text { allowed: "\"auto\", \"all\" or a list of CPUs such as \"1-3,5\"", test: is_cpus },
+    absent: Absent::Default("\"auto\""),
+    environment: Some("HOLDFAST_CAPTURE_CPUS"),
+    sources: &[],
+    example: "\"auto\"",
+}];
+
 /// `[[input]]`
 pub(crate) const INPUT: &[Key] = &[
     Key {
@@ -213,7 +223,8 @@ pub(crate) const INPUT: &[Key] = &[
 ];
 
 /// The tables with single keys, in the order in which they are shown.
-pub(crate) const TABLES: &[(&str, &[Key])] = &[("storage", STORAGE), ("recording", RECORDING), ("recorder", RECORDER)];
+pub(crate) const TABLES: &[(&str, &[Key])] =
+    &[("storage", STORAGE), ("recording", RECORDING), ("recorder", RECORDER), ("protection", PROTECTION)];
 
 fn is_absolute(text: &str) -> bool {
     text.starts_with('/') && is_line(text)
@@ -243,6 +254,35 @@ fn is_bus(text: &str) -> bool {
         })
     };
     matches!(text, "system" | "session") || (is_line(text) && text.split(';').all(address))
+}
+
+fn is_cpus(text: &str) -> bool {
+    cpus(text).is_some()
+}
+
+/// `auto`, `all`, or numbers and ranges of them, separated by commas.
+pub(crate) fn cpus(text: &str) -> Option<crate::CaptureCpus> {
+    use crate::CaptureCpus;
+    let list = |text: &str| -> Option<Vec<u16>> {
+        let mut all = Vec::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            // As many as the kernel's sets have.
+            if first > last || last >= 1024 {
+                return None;
+            }
+            all.extend(first..=last);
+        }
+        all.sort_unstable();
+        all.dedup();
+        Some(all)
+    };
+    match text {
+        "auto" => Some(CaptureCpus::Auto),
+        "all" => Some(CaptureCpus::All),
+        _ => list(text).map(CaptureCpus::These),
+    }
 }
 
 fn is_filesystem(text: &str) -> bool {

@@ -14,6 +14,8 @@ pub struct Config {
     pub recording: Recording,
     /// `[recorder]`
     pub recorder: Recorder,
+    /// `[protection]`
+    pub protection: Protection,
     /// `[[input]]`, in the order of the file. Names are unique.
     pub inputs: Vec<Input>,
 }
@@ -74,6 +76,24 @@ pub struct Recorder {
     pub supervisor: Supervisor,
     /// The capture program, for [`Supervisor::Spawn`]. A name without `/` is looked for beside the recorder, then in `PATH`.
     pub capture_program: PathBuf,
+}
+
+/// What keeps harm from recordings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Protection {
+    /// The CPUs that captures run on.
+    pub capture_cpus: CaptureCpus,
+}
+
+/// CPUs that captures run on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum CaptureCpus {
+    /// All but the first, which the kernel's housekeeping runs on, where there are more than two. The default.
+    Auto,
+    /// Whichever the process was given.
+    All,
+    /// These, by number; in order and without doubles.
+    These(Vec<u16>),
 }
 
 /// Which message bus.

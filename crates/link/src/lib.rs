@@ -15,16 +15,20 @@
 #![no_std]
 #![allow(clippy::large_enum_variant, reason = "no heap here: a message lives in one fixed buffer")]
 
+mod crash;
 mod frame;
 mod messages;
 mod text;
 
+pub use crash::CrashReport;
 pub use frame::{MAX_FRAME_BYTES, VERSION, WireError, decode, encode, encode_refusal};
 pub use messages::{
     AlertCode, Counts, DropCount, DropReason, Event, FileClosed, FileOpened, FromCapture, GapCause, GapReport, Hello,
-    Mark, Phase, Refused, Resume, SourceState, Start, Started, Status, Stop, StopReason, Stopped, ToCapture,
+    Late, Mark, Phase, Refused, Resume, SourceState, Start, Started, Status, Stop, StopReason, Stopped, ToCapture,
 };
 pub use text::{Id, Path, Text, clip};
 
 /// The file name of an input's socket below the runtime directory: `capture/<input>.sock`.
 pub const SOCKET_DIRECTORY: &str = "capture";
+/// What follows an input's name in the name of its [`CrashReport`], in the same directory.
+pub const CRASH_SUFFIX: &str = ".crash";

@@ -21,6 +21,13 @@ pub enum ToCapture {
     Shutdown,
     /// Keep the source running between recordings, or let it rest, whatever the configuration says. Until the process ends.
     Arm(bool),
+    /// The share of the configured bit rate that the encoder may use from now on, 1 to 100: the last thing that pressure takes
+    /// from a recording, and 100 gives it back. Until the process ends. A stream that is copied stays as it is; what holds is
+    /// told in [`Status::bitrate_percent`].
+    Bitrate {
+        /// Percent of the configured bit rate. What lies outside of 1 to 100 is brought into it.
+        percent: u8,
+    },
 }
 
 /// Begin or resume recording.
@@ -172,6 +179,23 @@ pub struct Status {
     pub sync_us: u32,
     /// The slowest `fdatasync` since the last status.
     pub sync_max_us: u32,
+    /// Pictures that came late, since the recording began.
+    pub late: Late,
+    /// Times the encoder failed since the slate was clean, that is since the recording began; over processes.
+    pub encoder_failures: u32,
+    /// The encoder in use is not the first choice: that one has failed in this recording.
+    pub encoder_fallback: bool,
+    /// Share of the configured bit rate that the encoder uses, percent; 100 for a copy. See [`ToCapture::Bitrate`].
+    pub bitrate_percent: u8,
+}
+
+/// Pictures that came late from a source that did not break off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// Intervals between two pictures of more than 500 ms (of three frames, where those take longer).
+    pub frames: u64,
+    /// The longest of them.
+    pub longest_ms: u32,
 }
 
 /// Does the source deliver?
@@ -248,6 +272,8 @@ pub enum GapCause {
     FormatChange,
     /// Not known.
     Unknown,
+    /// The disk refused to write: full, read-only, an I/O error.
+    DiskFailed,
 }
 
 /// Something that happened once.
@@ -272,21 +298,47 @@ pub enum Event {
         /// What, and what to do about it.
         text: Text,
     },
+    /// What an [`Event::Alert`] told of holds no longer.
+    AlertCleared {
+        /// What kind.
+        code: AlertCode,
+    },
+    /// The capture ends by itself, with its files closed, because only a new process can help. Start it again at once; what it
+    /// recorded is to be resumed with this cause.
+    Leaving {
+        /// The cause of the gap that follows.
+        cause: GapCause,
+        /// Why, for people.
+        text: Text,
+    },
 }
 
-/// Kinds of alerts a capture raises.
+/// Kinds of alerts a capture raises. Those it clears say so; it clears them at the latest when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AlertCode {
-    /// The source fails; attempts go on.
+    /// The source fails; attempts go on. Cleared when pictures come.
     Source,
-    /// The encoder failed; the next one on the ladder is tried.
+    /// The encoder failed; it is reset, then restarted, then replaced. Cleared when pictures come.
     Encoder,
-    /// Writing failed or is refused.
+    /// The storage can't be used: missing, on the wrong filesystem. Cleared, like the next three and [`AlertCode::Dropped`],
+    /// when a chunk is safe again.
     Storage,
-    /// Frames were dropped.
+    /// Frames are dropped because the disk is too slow.
     Dropped,
-    /// The input's configuration can't work on this box.
+    /// The input's configuration can't work on this box. Cleared when pictures come.
     Configuration,
+    /// The disk is full.
+    StorageFull,
+    /// The storage is mounted read-only.
+    StorageReadOnly,
+    /// The disk refused a write again and again: an I/O error.
+    WriteFailed,
+    /// Recording goes on with an encoder that is not the first choice. Cleared when the first choice works again.
+    EncoderFallback,
+    /// The process lacks a privilege for its priority. Told once, never cleared.
+    Priority,
+    /// The wall clock was set. Told once each time, never cleared.
+    ClockStepped,
 }
 
 /// The first chunk is safe.

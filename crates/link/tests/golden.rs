@@ -3,9 +3,9 @@
 
 use heapless::Vec;
 use holdfast_link::{
-    Counts, DropCount, DropReason, Event, FromCapture, GapCause, Hello, Id, MAX_FRAME_BYTES, Mark, Path, Phase, Resume,
-    SourceState, Start, Status, Stop, StopReason, Text, ToCapture, VERSION, WireError, clip, decode, encode,
-    encode_refusal,
+    AlertCode, Counts, CrashReport, DropCount, DropReason, Event, FromCapture, GapCause, Hello, Id, Late,
+    MAX_FRAME_BYTES, Mark, Path, Phase, Resume, SourceState, Start, Status, Stop, StopReason, Text, ToCapture, VERSION,
+    WireError, clip, decode, encode, encode_refusal,
 };
 use proptest::prelude::{any, prop_assert, proptest};
 
@@ -58,23 +58,83 @@ fn longest_status() -> FromCapture {
         preroll_ms: u32::MAX,
         sync_us: u32::MAX,
         sync_max_us: u32::MAX,
+        late: Late { frames: u64::MAX, longest_ms: u32::MAX },
+        encoder_failures: u32::MAX,
+        encoder_fallback: true,
+        bitrate_percent: u8::MAX,
     })
 }
 
 #[test]
 fn golden_requests() {
-    assert_eq!(VERSION, 1, "the golden bytes below are those of version 1");
-    assert_eq!(bytes(&ToCapture::Hello), b"HF\x01\x00\x00");
+    assert_eq!(VERSION, 2, "the golden bytes below are those of version 2");
+    assert_eq!(bytes(&ToCapture::Hello), b"HF\x02\x00\x00");
     assert_eq!(
         bytes(&start()),
-        b"HF\x01\x00\x01\x07\x02s1\x09d/s1/cam0\xac\x02\x01\x01\x00\xe8\x07\x03\xab\x02\x00\x05"
+        b"HF\x02\x00\x01\x07\x02s1\x09d/s1/cam0\xac\x02\x01\x01\x00\xe8\x07\x03\xab\x02\x00\x05"
     );
     let stop = ToCapture::Stop(Stop { request: 1, session: id("s1"), reason: StopReason::StorageCritical, trace: 0 });
-    assert_eq!(bytes(&stop), b"HF\x01\x00\x02\x01\x02s1\x01\x00");
+    assert_eq!(bytes(&stop), b"HF\x02\x00\x02\x01\x02s1\x01\x00");
     let mark = ToCapture::Mark(Mark { mono_ns: 1, wall_ns: -1, text: clip("goal") });
-    assert_eq!(bytes(&mark), b"HF\x01\x00\x03\x01\x01\x04goal");
-    assert_eq!(bytes(&ToCapture::Shutdown), b"HF\x01\x00\x04");
-    assert_eq!(bytes(&ToCapture::Arm(true)), b"HF\x01\x00\x05\x01");
+    assert_eq!(bytes(&mark), b"HF\x02\x00\x03\x01\x01\x04goal");
+    assert_eq!(bytes(&ToCapture::Shutdown), b"HF\x02\x00\x04");
+    assert_eq!(bytes(&ToCapture::Arm(true)), b"HF\x02\x00\x05\x01");
+    assert_eq!(bytes(&ToCapture::Bitrate { percent: 50 }), b"HF\x02\x00\x06\x32");
+}
+
+#[test]
+fn golden_events() {
+    let event = |event| bytes(&FromCapture::Event(event));
+    let alert = Event::Alert { code: AlertCode::ClockStepped, text: clip("tick") };
+    assert_eq!(event(alert), b"HF\x02\x00\x02\x06\x0a\x04tick");
+    let cleared = Event::AlertCleared { code: AlertCode::StorageFull };
+    assert_eq!(event(cleared), b"HF\x02\x00\x02\x07\x05");
+    let leaving = Event::Leaving { cause: GapCause::EncoderFailed, text: clip("x") };
+    assert_eq!(event(leaving), b"HF\x02\x00\x02\x08\x03\x01x");
+}
+
+#[test]
+fn golden_status() {
+    let status = FromCapture::Status(Status {
+        mono_ns: 1,
+        phase: Phase::Recording,
+        session: Some(id("s1")),
+        source: SourceState::Streaming,
+        encoder: id("x264enc"),
+        counts: Counts { source: 4, encoded: 3, muxed: 2, safe: 1 },
+        drops: Vec::from_slice(&[DropCount { reason: DropReason::WriteFailed, frames: 9 }]).unwrap(),
+        safe_bytes: 5,
+        safe_until_mono_ns: 6,
+        first_mono_ns: 7,
+        file_sequence: 8,
+        file_id: [7; 16],
+        file: Path::try_from("f").unwrap(),
+        queue_bytes: 9,
+        queue_capacity_bytes: 10,
+        preroll_ms: 11,
+        sync_us: 12,
+        sync_max_us: 13,
+        late: Late { frames: 14, longest_ms: 15 },
+        encoder_failures: 16,
+        encoder_fallback: true,
+        bitrate_percent: 50,
+    });
+    let mut expected =
+        b"HF\x02\x00\x01\x01\x03\x01\x02s1\x01\x07x264enc\x04\x03\x02\x01\x01\x01\x09\x05\x06\x07\x08".to_vec();
+    expected.extend([7; 16]);
+    expected.extend(b"\x01f\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x01\x32");
+    assert_eq!(bytes(&status), expected);
+}
+
+/// Other programs read the report too: these are its fields, and what is added later is skipped.
+#[test]
+fn golden_crash_report() {
+    let text = r#"{"software":"hc 0.1","input":"cam0","pid":300,"boot_id":"b","mono_ns":1,"wall_ns":-1,"thread":"writer","message":"boo","location":"a.rs:1:2","session":"s1","trace":5}"#;
+    let report: CrashReport = serde_json::from_str(text).unwrap();
+    assert_eq!((report.thread.as_str(), report.session.as_deref(), report.trace), ("writer", Some("s1"), 5));
+    assert_eq!(serde_json::to_string(&report).unwrap(), text);
+    let newer = text.replace("\"pid\":300", "\"pid\":300,\"mood\":\"bad\"");
+    assert_eq!(serde_json::from_str::<CrashReport>(&newer).unwrap(), report);
 }
 
 #[test]
@@ -86,7 +146,7 @@ fn golden_hello() {
         config_digest: 1,
         software: clip("hc 0.1"),
     });
-    let mut expected = b"HF\x01\x00\x00\x04cam0\xac\x02".to_vec();
+    let mut expected = b"HF\x02\x00\x00\x04cam0\xac\x02".to_vec();
     expected.extend([7; 16]);
     expected.extend(b"\x01\x06hc 0.1");
     assert_eq!(bytes(&hello), expected);
@@ -107,7 +167,7 @@ fn a_peer_of_another_version_gets_a_clear_refusal() {
     assert_eq!(error, WireError::Version { theirs: 9, ours: VERSION });
     assert!(error.to_string().contains("version 9"), "{error}");
     // And what we answer is understood, in every version to come, as this.
-    assert_eq!(encode_refusal(), *b"HF\x00\x00\x01\x00");
+    assert_eq!(encode_refusal(), *b"HF\x00\x00\x02\x00");
     assert_eq!(
         decode::<FromCapture>(&encode_refusal()).unwrap_err(),
         WireError::RefusedByPeer { theirs: VERSION, ours: VERSION }
@@ -133,7 +193,7 @@ proptest! {
     /// Nothing that arrives on the socket may panic us, and what decodes encodes again.
     #[test]
     fn garbage_never_panics(tail in proptest::collection::vec(any::<u8>(), 0..300), ours in any::<bool>()) {
-        let mut frame = if ours { b"HF\x01\x00".to_vec() } else { std::vec::Vec::new() };
+        let mut frame = if ours { b"HF\x02\x00".to_vec() } else { std::vec::Vec::new() };
         frame.extend(tail);
         if let Ok(message) = decode::<ToCapture>(&frame) {
             prop_assert!(encode(&message, &mut [0; MAX_FRAME_BYTES]).is_ok());

@@ -86,6 +86,8 @@ pub struct Engaged {
     frames_lost: u64,
     last: Option<(u64, [u8; 16])>,
     cause: GapCause,
+    /// Why the process said that it ends.
+    leaves_for: Option<GapCause>,
 }
 
 impl Engaged {
@@ -104,6 +106,7 @@ impl Engaged {
             frames_lost: 0,
             last: None,
             cause: GapCause::CaptureDied,
+            leaves_for: None,
             record,
         }
     }
@@ -128,6 +131,11 @@ impl Engaged {
         if !status.file.is_empty() && self.last.is_none_or(|(sequence, _)| sequence <= status.file_sequence) {
             self.last = Some((status.file_sequence, status.file_id));
         }
+    }
+
+    /// The process has said why it is about to end.
+    pub fn leaves_for(&mut self, cause: GapCause) {
+        self.leaves_for = Some(cause);
     }
 
     /// It has begun a file.
@@ -169,7 +177,15 @@ impl Engaged {
             self.run_closed = (0, 0);
         }
         self.orphans |= died;
-        self.cause = if died { GapCause::CaptureDied } else { GapCause::Unknown };
+        // A process that leaves says why first, then that it has stopped, and then it dies.
+        self.cause = match self.leaves_for {
+            Some(cause) => cause,
+            None if died => GapCause::CaptureDied,
+            None => GapCause::Unknown,
+        };
+        if died {
+            self.leaves_for = None;
+        }
     }
 
     /// A file of a dead process was recovered: more of it may have been safe than we had been told.

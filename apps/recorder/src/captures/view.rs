@@ -139,6 +139,7 @@ pub fn cause_name(cause: GapCause) -> &'static str {
         GapCause::Operator => "operator",
         GapCause::FormatChange => "format-change",
         GapCause::Unknown => "unknown",
+        GapCause::DiskFailed => "disk-failed",
     }
 }
 

@@ -133,6 +133,13 @@ impl Supervisor {
                 }
             }
             Event::Alert { code, text } => warn!(input = self.name, ?code, "{text}"),
+            Event::AlertCleared { code } => info!(input = self.name, ?code, "no longer"),
+            Event::Leaving { cause, text } => {
+                warn!(input = self.name, ?cause, "the capture ends by itself: {text}");
+                if let Some(part) = &mut self.engaged {
+                    part.leaves_for(cause);
+                }
+            }
         }
     }
 }
