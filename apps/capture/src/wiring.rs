@@ -61,13 +61,9 @@ fn io(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::Io { what, source }
 }
 
-/// Ends the process at the first panic of any thread, in debug builds too.
+/// Ends the process at the first panic of any thread, in debug builds too, with a word in the log.
 pub fn abort_on_panic() {
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        told(info);
-        std::process::abort();
-    }));
+    holdfast_log::end_on_panic(|_| {});
 }
 
 /// Reads the configuration and serves one of its inputs; see [`serve`].
@@ -90,6 +86,7 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
         known: config.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
     })?;
 
+    holdfast_log::serves_input(&input.name);
     // First the right to serve the input: a second capture must not even look at its camera.
     let door = Door::open(&config.recorder.runtime_dir, &input.name)?;
     let signals = signals().map_err(io("handle signals"))?;

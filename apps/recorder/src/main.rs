@@ -36,6 +36,8 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let _log = holdfast_log::begin("info,zbus=warn");
+    // systemd starts the next recorder, which finds the captures as they are.
+    holdfast_log::end_on_panic(|_| {});
     let config = match Config::load(&arguments.config) {
         Ok(config) => config,
         Err(mistakes) => {

@@ -5,6 +5,8 @@ use std::fmt::{Debug, Write as _};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use crate::trace::Trace;
+
 /// Longer lines are cut: an entry has to fit into a datagram.
 const LINE_LIMIT_BYTES: usize = 16 * 1024;
 
@@ -12,43 +14,54 @@ const LINE_LIMIT_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub level: Level,
-    /// For people: the message, and all fields that it does not name itself.
-    pub line: String,
-    /// The fields to search by.
-    pub session: Option<String>,
-    pub input: Option<String>,
-    pub trace: Option<String>,
+    /// For people.
+    pub message: String,
+    /// Those that the event has, then those of the spans around it, then those of the process.
+    pub fields: Vec<(&'static str, String)>,
     /// Where in our sources it was said.
     pub origin: String,
 }
 
+/// Fields of a span, and of an event beside its message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Fields {
+    pub message: String,
+    pub list: Vec<(&'static str, String)>,
+}
+
 impl Entry {
     pub(crate) fn of(event: &Event<'_>) -> Self {
-        let mut said = Said::default();
+        let mut said = Fields::default();
         event.record(&mut said);
         let metadata = event.metadata();
-        let field = |wanted: &str| said.fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
         Self {
             level: *metadata.level(),
-            line: said.line(),
-            session: field("session"),
-            input: field("input"),
-            trace: field("trace"),
+            message: said.message,
+            fields: said.list,
             origin: format!("{}:{}", metadata.file().unwrap_or_default(), metadata.line().unwrap_or_default()),
         }
     }
-}
 
-#[derive(Debug, Default)]
-struct Said {
-    message: String,
-    fields: Vec<(&'static str, String)>,
-}
+    /// Something that no event says.
+    pub(crate) fn new(level: Level, message: String, origin: &str) -> Self {
+        Self { level, message, fields: Vec::new(), origin: origin.to_owned() }
+    }
 
-impl Said {
-    /// The message with the fields behind it, but for those that it names itself.
-    fn line(&self) -> String {
-        let mut line = self.message.clone();
+    /// Adds a field of the surroundings; the event's own, or that of an inner span, goes first.
+    pub(crate) fn surround(&mut self, name: &'static str, value: &str) {
+        if !value.is_empty() && self.field(name).is_none() {
+            self.fields.push((name, value.to_owned()));
+        }
+    }
+
+    /// A field to search by.
+    pub(crate) fn field(&self, wanted: &str) -> Option<&str> {
+        self.fields.iter().find(|(name, value)| *name == wanted && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
+    /// For people: the fields that the message does not name itself, as `name=value`.
+    pub(crate) fn details(&self) -> String {
+        let mut line = String::new();
         for (name, value) in &self.fields {
             if value.is_empty() || self.message.contains(value.as_str()) {
                 continue;
@@ -63,22 +76,48 @@ impl Said {
                 write!(line, "{name}={value}")
             };
         }
-        line.truncate(line.floor_char_boundary(LINE_LIMIT_BYTES));
         line
     }
 
+    /// For people: message and fields in one line.
+    pub(crate) fn line(&self) -> String {
+        let mut line = self.message.clone();
+        let details = self.details();
+        if !line.is_empty() && !details.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&details);
+        line.truncate(line.floor_char_boundary(LINE_LIMIT_BYTES));
+        line
+    }
+}
+
+impl Fields {
     fn keep(&mut self, field: &Field, value: String) {
         if field.name() == "message" {
             self.message = value;
-        } else {
-            self.fields.push((field.name(), value));
+            return;
+        }
+        // A span may say a value later than its name, or say it anew.
+        match self.list.iter_mut().find(|(name, _)| *name == field.name()) {
+            Some((_, known)) => *known = value,
+            None => self.list.push((field.name(), value)),
         }
     }
 }
 
-impl Visit for Said {
+impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.keep(field, value.to_owned());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        let text = match (field.name(), value) {
+            ("trace", 0) => String::new(),
+            ("trace", trace) => Trace(trace).to_string(),
+            (_, number) => number.to_string(),
+        };
+        self.keep(field, text);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -88,11 +127,13 @@ impl Visit for Said {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE_LIMIT_BYTES, Said};
+    use super::{Entry, LINE_LIMIT_BYTES};
+    use tracing::Level;
 
     fn said(message: &str, fields: &[(&'static str, &str)]) -> String {
-        let fields = fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        Said { message: message.to_owned(), fields }.line()
+        let mut entry = Entry::new(Level::INFO, message.to_owned(), "");
+        entry.fields = fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        entry.line()
     }
 
     #[test]
@@ -111,5 +152,19 @@ mod tests {
         let line = said(&"ä".repeat(LINE_LIMIT_BYTES), &[]);
         assert!(line.len() <= LINE_LIMIT_BYTES);
         assert!(line.ends_with('ä'));
+    }
+
+    #[test]
+    fn the_innermost_says_it() {
+        let mut entry = Entry::new(Level::INFO, String::new(), "");
+        entry.fields.push(("session", "own".to_owned()));
+        entry.surround("session", "outer");
+        entry.surround("input", "cam0");
+        entry.surround("input", "cam1");
+        entry.surround("trace", "");
+        assert_eq!(
+            (entry.field("session"), entry.field("input"), entry.field("trace")),
+            (Some("own"), Some("cam0"), None)
+        );
     }
 }

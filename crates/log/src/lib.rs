@@ -1,15 +1,21 @@
 //! The log of Holdfast's programs: to journald with fields where systemd takes it, else lines on standard error.
 //!
 //! `HOLDFAST_SESSION`, `HOLDFAST_INPUT` and `HOLDFAST_TRACE` are for machines (`journalctl HOLDFAST_SESSION=…`); these and all
-//! other fields stand in the line as well, for people. A journald that does not take entries holds nobody up: they are counted
-//! and the loss is told once it does.
+//! other fields stand in the line as well, for people. An event that does not name them takes them from the spans around it,
+//! then from what the process has said of itself ([`serves_input`], [`works_on`]). A journald that does not take entries holds
+//! nobody up: they are counted and the loss is told once it does. A place that says too much is cut short, and that is told too.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod entry;
+mod layer;
+mod limit;
+mod lines;
+mod panics;
 mod queue;
+mod trace;
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -17,10 +23,13 @@ use tracing::{Dispatch, Level};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt, registry};
+use tracing_subscriber::{EnvFilter, registry};
 
 use entry::Entry;
+pub use layer::{left_out, serves_input, works_on};
+pub use panics::{Panic, end_on_panic};
 pub use queue::Flush;
+pub use trace::{NoTrace, Trace};
 
 /// The environment variable that chooses what is logged, in the form that `RUST_LOG` has elsewhere.
 pub const VARIABLE: &str = "HOLDFAST_LOG";
@@ -37,12 +46,12 @@ pub fn begin(default: &str) -> Flush {
     let registry = registry().with(filter);
     match journal() {
         Some((queue, flush)) => {
-            registry.with(queue).init();
+            queue.is_for_the_process();
+            registry.with(layer::Words::new(queue)).init();
             flush
         }
         None => {
-            let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-            registry.with(lines.with_target(false)).init();
+            registry.with(layer::Words::new(lines::Lines::new())).init();
             Flush::nothing()
         }
     }
@@ -72,13 +81,13 @@ fn journal() -> Option<(queue::Queue, Flush)> {
 
 /// Says an entry again. The level of an event is part of the program's text, hence one line for each.
 fn say(entry: &Entry) {
-    let Entry { level, line, session, input, trace, origin } = entry;
-    let (session, input, trace) = (session.as_deref(), input.as_deref(), trace.as_deref());
-    match *level {
-        Level::ERROR => tracing::error!(session, input, trace, origin, "{line}"),
-        Level::WARN => tracing::warn!(session, input, trace, origin, "{line}"),
-        Level::INFO => tracing::info!(session, input, trace, origin, "{line}"),
-        Level::DEBUG => tracing::debug!(session, input, trace, origin, "{line}"),
-        Level::TRACE => tracing::trace!(session, input, trace, origin, "{line}"),
+    let (line, origin) = (entry.line(), &entry.origin);
+    let [session, input, trace, task] = ["session", "input", "trace", "task"].map(|name| entry.field(name));
+    match entry.level {
+        Level::ERROR => tracing::error!(session, input, trace, task, origin, "{line}"),
+        Level::WARN => tracing::warn!(session, input, trace, task, origin, "{line}"),
+        Level::INFO => tracing::info!(session, input, trace, task, origin, "{line}"),
+        Level::DEBUG => tracing::debug!(session, input, trace, task, origin, "{line}"),
+        Level::TRACE => tracing::trace!(session, input, trace, task, origin, "{line}"),
     }
 }

@@ -3,28 +3,29 @@
 //! `tracing-journald` sends in the thread that logs, and waits while journald does not read. In a capture those threads carry
 //! frames, so it runs in a thread of its own here.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tracing::{Event, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing::Level;
 
 use crate::entry::Entry;
+use crate::layer::Sink;
 
 /// Entries that may wait for journald.
 const CAPACITY: usize = 1024;
 /// How long the end of the program waits for the last entries.
 const FLUSH_DEADLINE: Duration = Duration::from_millis(500);
+/// The queue of this process, for its end by a panic.
+static QUEUE: OnceLock<SyncSender<Item>> = OnceLock::new();
 
 enum Item {
     Entry(Entry),
     Flush(SyncSender<()>),
 }
 
-/// A layer that queues what is said.
+/// Queues what is said.
 pub(crate) struct Queue {
     /// When it is full the entry is dropped and counted: nobody waits.
     items: SyncSender<Item>,
@@ -51,12 +52,24 @@ impl Flush {
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        let Some(items) = &self.0 else { return };
-        // Room for one: the thread never waits to answer. If the queue is full journald is stuck, and waiting would not help.
-        let (done, wait) = sync_channel(1);
-        if items.try_send(Item::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(FLUSH_DEADLINE);
+        if let Some(items) = &self.0 {
+            flush(items);
         }
+    }
+}
+
+/// Waits a moment until what this process has said is handed on.
+pub(crate) fn flush_all() {
+    if let Some(items) = QUEUE.get() {
+        flush(items);
+    }
+}
+
+fn flush(items: &SyncSender<Item>) {
+    // Room for one: the thread never waits to answer. If the queue is full journald is stuck, and waiting would not help.
+    let (done, wait) = sync_channel(1);
+    if items.try_send(Item::Flush(done)).is_ok() {
+        let _ = wait.recv_timeout(FLUSH_DEADLINE);
     }
 }
 
@@ -73,6 +86,11 @@ impl Queue {
         std::thread::Builder::new().name("log".to_owned()).spawn(move || hand_on(&waiting, &theirs, sink))?;
         Ok((Self { items: items.clone(), lost }, Flush(Some(items))))
     }
+
+    /// The queue that a panic flushes.
+    pub(crate) fn is_for_the_process(&self) {
+        let _ = QUEUE.set(self.items.clone());
+    }
 }
 
 fn hand_on(waiting: &Receiver<Item>, lost: &AtomicU64, mut sink: impl FnMut(&Entry)) {
@@ -85,21 +103,15 @@ fn hand_on(waiting: &Receiver<Item>, lost: &AtomicU64, mut sink: impl FnMut(&Ent
         }
         let missing = lost.swap(0, Ordering::Relaxed);
         if missing > 0 {
-            sink(&Entry {
-                level: tracing::Level::WARN,
-                line: format!("{missing} log entries are missing around here: journald did not take them in time"),
-                session: None,
-                input: None,
-                trace: None,
-                origin: concat!(file!(), ":", line!()).to_owned(),
-            });
+            let text = format!("{missing} log entries are missing around here: journald did not take them in time");
+            sink(&Entry::new(Level::WARN, text, concat!(file!(), ":", line!())));
         }
     }
 }
 
-impl<S: Subscriber> Layer<S> for Queue {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        if self.items.try_send(Item::Entry(Entry::of(event))).is_err() {
+impl Sink for Queue {
+    fn take(&self, entry: Entry) {
+        if self.items.try_send(Item::Entry(entry)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -112,19 +124,20 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::{CAPACITY, Queue};
+    use crate::layer::Words;
 
     #[test]
     fn entries_arrive_with_the_fields_to_search_by_before_the_end() {
         let (told, heard) = sync_channel(8);
         let (queue, flush) = Queue::new(move |entry| told.try_send(entry.clone()).unwrap()).unwrap();
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(queue), || {
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(Words::new(queue)), || {
             tracing::warn!(session = "s-1", frames_lost = 3, "gap");
         });
         drop(flush);
         let entry = heard.try_recv().unwrap();
-        assert_eq!(entry.line, "gap session=s-1 frames_lost=3");
-        assert_eq!(entry.session.as_deref(), Some("s-1"));
-        assert_eq!(entry.input, None);
+        assert_eq!(entry.line(), "gap session=s-1 frames_lost=3");
+        assert_eq!(entry.field("session"), Some("s-1"));
+        assert_eq!(entry.field("input"), None);
         assert!(entry.origin.contains("queue.rs:"), "{}", entry.origin);
     }
 
@@ -135,13 +148,14 @@ mod tests {
         let (queue, flush) = Queue::new(move |entry| {
             // The first waits until it is released; afterwards the other end is gone and none waits.
             let _ = released.recv();
-            told.try_send(entry.line.clone()).unwrap();
+            told.try_send(entry.line()).unwrap();
         })
         .unwrap();
         let said = 3 * CAPACITY;
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(queue), || {
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(Words::new(queue)), || {
             for number in 0..said {
-                tracing::info!(number, "an entry");
+                // Not what the limiter would hold back.
+                tracing::debug!(number, "an entry");
             }
         });
         drop(release);

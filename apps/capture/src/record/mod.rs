@@ -170,12 +170,9 @@ impl<D: AsRef<[u8]>> Recorder<D> {
                 return;
             }
         };
-        tracing::info!(
-            session = start.session.as_str(),
-            trace = start.trace,
-            preroll = start.preroll,
-            "recording begins"
-        );
+        // All that is said from here on is about this session, and about the call that began it.
+        holdfast_log::works_on(&start.session, start.trace);
+        tracing::info!(session = start.session.as_str(), preroll = start.preroll, "recording begins");
         let from = match &start.resume {
             // Times of an earlier boot say nothing about frames of this one.
             Some(resume) if resume.cause != link::GapCause::Reboot => From::After(resume.safe_until_mono_ns),
@@ -204,6 +201,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
                     StopReason::StorageCritical => CloseReason::DiskFailed,
                     StopReason::Shutdown => CloseReason::Shutdown,
                 };
+                holdfast_log::works_on(&stop.session, stop.trace);
                 self.finish(stop.request, reason);
             }
         }
@@ -222,6 +220,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
             files = stopped.files,
             "recording ended"
         );
+        holdfast_log::works_on("", 0);
         self.shared.report(|report| {
             let preroll_ns = report.preroll_ns;
             *report = crate::state::Report { preroll_ns, ..Default::default() };
