@@ -163,8 +163,14 @@ fn recorder(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<(types::Recorde
 
 fn protection(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Protection> {
     let capture_cpus = reader.text(scope, "capture_cpus");
+    let memory_alert_mib = reader.number(scope, "memory_alert_mib");
+    let cpu_alert_percent = reader.number(scope, "cpu_alert_percent");
     reader.unknown_keys(scope, None);
-    Some(types::Protection { capture_cpus: cpus(&capture_cpus?.value)? })
+    Some(types::Protection {
+        capture_cpus: cpus(&capture_cpus?.value)?,
+        memory_alert_mib: memory_alert_mib?.value,
+        cpu_alert_percent: cpu_alert_percent?.value,
+    })
 }
 
 fn inputs(reader: &mut Reader<'_>, tree: &Table, runtime_dir: Option<&Picked<String>>) -> Option<Vec<types::Input>> {

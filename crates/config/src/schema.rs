@@ -119,14 +119,18 @@ pub(crate) const RECORDER: &[Key] = &[
 ];
 
 /// `[protection]`
-pub(crate) const PROTECTION: &[Key] = &[Key {
-    name: "capture_cpus",
-    kind: Kind::Text { allowed: "\"auto\", \"all\" or a list of CPUs such as \"1-3,5\"", test: is_cpus },
-    absent: Absent::Default("\"auto\""),
-    environment: Some("HOLDFAST_CAPTURE_CPUS"),
-    sources: &[],
-    example: "\"auto\"",
-}];
+pub(crate) const PROTECTION: &[Key] = &[
+    Key {
+        name: "capture_cpus",
+        kind: Kind::Text { allowed: "\"auto\", \"all\" or a list of CPUs such as \"1-3,5\"", test: is_cpus },
+        absent: Absent::Default("\"auto\""),
+        environment: Some("HOLDFAST_CAPTURE_CPUS"),
+        sources: &[],
+        example: "\"auto\"",
+    },
+    number("memory_alert_mib", Some("HOLDFAST_MEMORY_ALERT_MIB"), (16, 1_048_576), "MiB", "1024"),
+    number("cpu_alert_percent", Some("HOLDFAST_CPU_ALERT_PERCENT"), (1, 6400), "percent", "150"),
+];
 
 /// `[[input]]`
 pub(crate) const INPUT: &[Key] = &[

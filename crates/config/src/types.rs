@@ -83,6 +83,10 @@ pub struct Recorder {
 pub struct Protection {
     /// The CPUs that captures run on.
     pub capture_cpus: CaptureCpus,
+    /// A capture that uses more memory than this raises an alert. It is not ended for it.
+    pub memory_alert_mib: u64,
+    /// A capture that uses more of the CPU raises an alert; 100 is one core.
+    pub cpu_alert_percent: u64,
 }
 
 /// CPUs that captures run on.
