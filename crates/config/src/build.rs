@@ -165,11 +165,19 @@ fn protection(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Protec
     let capture_cpus = reader.text(scope, "capture_cpus");
     let memory_alert_mib = reader.number(scope, "memory_alert_mib");
     let cpu_alert_percent = reader.number(scope, "cpu_alert_percent");
+    let resume = reader.text(scope, "resume");
+    let resume_within_hours = reader.number(scope, "resume_within_hours");
     reader.unknown_keys(scope, None);
     Some(types::Protection {
         capture_cpus: cpus(&capture_cpus?.value)?,
         memory_alert_mib: memory_alert_mib?.value,
         cpu_alert_percent: cpu_alert_percent?.value,
+        resume: match resume?.value.as_str() {
+            "ask" => types::Resume::Ask,
+            "never" => types::Resume::Never,
+            _ => types::Resume::Always,
+        },
+        resume_within: Duration::from_secs(resume_within_hours?.value * 3600),
     })
 }
 

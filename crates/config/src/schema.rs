@@ -130,6 +130,15 @@ pub(crate) const PROTECTION: &[Key] = &[
     },
     number("memory_alert_mib", Some("HOLDFAST_MEMORY_ALERT_MIB"), (16, 1_048_576), "MiB", "1024"),
     number("cpu_alert_percent", Some("HOLDFAST_CPU_ALERT_PERCENT"), (1, 6400), "percent", "150"),
+    Key {
+        name: "resume",
+        kind: Kind::Choice(&["always", "ask", "never"]),
+        absent: Absent::Default("\"always\""),
+        environment: Some("HOLDFAST_RESUME"),
+        sources: &[],
+        example: "\"always\"",
+    },
+    number("resume_within_hours", Some("HOLDFAST_RESUME_WITHIN_HOURS"), (1, 8760), "hours", "24"),
 ];
 
 /// `[[input]]`

@@ -87,6 +87,21 @@ pub struct Protection {
     pub memory_alert_mib: u64,
     /// A capture that uses more of the CPU raises an alert; 100 is one core.
     pub cpu_alert_percent: u64,
+    /// What becomes of a session that a crash, a restart of the box or a power cut has interrupted.
+    pub resume: Resume,
+    /// An older one is not taken up again by itself.
+    pub resume_within: Duration,
+}
+
+/// What becomes of an interrupted session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Resume {
+    /// It goes on by itself. The default.
+    Always,
+    /// It waits for a person.
+    Ask,
+    /// It is closed.
+    Never,
 }
 
 /// CPUs that captures run on.

@@ -91,6 +91,7 @@ fn every_variable_overrides_its_key_and_is_named_when_wrong() {
         "storage.block_percent" => "95",
         "recorder.bus" => "unix:path=/tmp/bus",
         "recorder.supervisor" => "spawn",
+        "protection.resume" => "ask",
         "recorder.capture_program" => "/opt/capture",
         _ => "100",
     };

@@ -130,6 +130,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// The file that is at fault, where setting that file aside would help: it is there and cannot be used as it is.
+    pub(crate) fn unusable(&self) -> Option<&std::path::Path> {
+        use std::io::ErrorKind::{ReadOnlyFilesystem, StorageFull};
+        match self {
+            Self::NewerFormat { path, .. }
+            | Self::NewerSchema { path, .. }
+            | Self::WrongSchema { path, .. }
+            | Self::Undecodable { path, .. } => Some(path),
+            // What keeps a new file from being written is no fault of the old one.
+            Self::Io { path, action: "open" | "read", source }
+                if !matches!(source.kind(), StorageFull | ReadOnlyFilesystem) && path.symlink_metadata().is_ok() =>
+            {
+                Some(path)
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(path: &std::path::Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.to_owned(), action, source }
     }

@@ -146,6 +146,28 @@ impl Paths {
         Err(Error::io(path, "set aside")(ErrorKind::AlreadyExists.into()))
     }
 
+    /// Everything this journal has a name for, in the order in which it is looked at.
+    pub(crate) fn all(&self) -> [&Path; 4] {
+        [&self.current, &self.previous, &self.new, &self.new_previous]
+    }
+
+    /// Gives what cannot be used, whatever it is, the name `….unusable-<n>`, unchanged.
+    pub(crate) fn move_aside(&self, path: &Path) -> Result<PathBuf> {
+        for number in 1..=u32::MAX {
+            let aside = self.dir.join(format!("{}.journal.unusable-{number}", self.name));
+            match fs::symlink_metadata(&aside) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    fs::rename(path, &aside).map_err(Error::io(path, "set aside"))?;
+                    self.sync_dir()?;
+                    return Ok(aside);
+                }
+                Ok(_) => {}
+                Err(error) => return Err(Error::io(&aside, "look up")(error)),
+            }
+        }
+        Err(Error::io(path, "set aside")(ErrorKind::AlreadyExists.into()))
+    }
+
     pub(crate) fn sync_dir(&self) -> Result<()> {
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(Error::io(&self.dir, "sync the directory"))
     }

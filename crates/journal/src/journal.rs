@@ -78,6 +78,42 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         }
     }
 
+    /// Opens the journal as [`open`](Self::open) does, but lets nothing that stands in its place keep it from being opened: what
+    /// cannot be used (a directory, a file that cannot be read, one of newer or other software) is set aside as
+    /// `<name>.journal.unusable-<n>`, unchanged, and the journal is what is left: the previous generation, or empty. The
+    /// report says so.
+    ///
+    /// For state without which it is better to go on than to stand still, and which can be rebuilt from elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], [`Error::BadName`], and [`Error::Io`] where no journal can be written at all.
+    pub fn open_always(dir: impl AsRef<Path>, name: &str, schema_version: u32) -> Result<Opened<R>> {
+        let paths = Paths::new(dir.as_ref(), name)?;
+        let (mut unusable, mut set_aside) = (vec![], vec![]);
+        for path in paths.all() {
+            // Opening a pipe would wait for ever, and a link could lead anywhere.
+            if std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+                unusable.push(format!("{} is not a file", path.display()));
+                set_aside.push(paths.move_aside(path)?);
+            }
+        }
+        loop {
+            match Self::open(dir.as_ref(), name, schema_version) {
+                Ok(mut opened) => {
+                    opened.report.unusable = unusable;
+                    opened.report.set_aside.splice(0..0, set_aside);
+                    return Ok(opened);
+                }
+                Err(error) => {
+                    // Each turn takes one of the few files out of the way.
+                    let Some(path) = error.unusable() else { return Err(error) };
+                    set_aside.push(paths.move_aside(path)?);
+                    unusable.push(error.to_string());
+                }
+            }
+        }
+    }
+
     /// Opens a journal that is there.
     fn take_over(paths: Paths, file: Locked, schema_version: u32) -> Result<Opened<R>> {
         let chosen = choose::<R>(&paths, Some(&file), schema_version)?;

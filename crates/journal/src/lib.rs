@@ -24,6 +24,7 @@
 //! - Damage is fallen back from: the records before it are taken, or the previous generation where that gives more. The
 //!   damaged file is kept as `<name>.journal.corrupt-<n>`, and the [`Report`] says so.
 //! - A file of a newer format or schema is an [`Error`] that names both versions, and the file is left as it is.
+//!   [`Journal::open_always`] moves it away instead, unchanged, as it does with anything else that cannot be used.
 //! - One writer at a time; a second one gets [`Error::Locked`]. [`read`] takes no lock and changes nothing.
 //!
 //! # Schemas

@@ -20,6 +20,9 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// Where damaged files were put. Empty when only reading.
     pub set_aside: Vec<PathBuf>,
+    /// Why files could not be used at all, and were set aside as they were. Only from
+    /// [`Journal::open_always`](crate::Journal::open_always).
+    pub unusable: Vec<String>,
     /// False when the records are only the beginning of a compacted state, because nothing better was left.
     pub complete: bool,
 }
@@ -54,7 +57,13 @@ impl Report {
     /// Whether the journal was whole: nothing lost, nothing cut, nothing to tell anyone.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.damage.is_empty() && self.torn_tail_bytes == 0 && self.complete
+        self.damage.is_empty() && self.torn_tail_bytes == 0 && self.complete && self.unusable.is_empty()
+    }
+
+    /// Whether something is missing or was set aside that a crash alone does not explain: a torn tail was never promised.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        !self.damage.is_empty() || !self.complete || !self.unusable.is_empty()
     }
 }
 
@@ -67,7 +76,7 @@ impl fmt::Display for Report {
                 Source::Current | Source::Previous => write!(f, "{path}: whole"),
             };
         }
-        let mut told = vec![];
+        let mut told = self.unusable.clone();
         if self.torn_tail_bytes > 0 {
             told.push(format!("the last append was cut short ({} bytes ignored)", self.torn_tail_bytes));
         }
@@ -78,7 +87,7 @@ impl fmt::Display for Report {
         if !self.complete {
             told.push("the state is incomplete since damage was found".to_owned());
         }
-        told.extend(self.set_aside.iter().map(|kept| format!("the damaged file is kept as {}", kept.display())));
+        told.extend(self.set_aside.iter().map(|kept| format!("what was there is kept as {}", kept.display())));
         write!(f, "{path}: {}", told.join("; "))
     }
 }

@@ -91,6 +91,7 @@ pub(crate) fn choose<R: DeserializeOwned>(
         torn_tail_bytes: scan.torn_tail_bytes,
         damage,
         set_aside: vec![],
+        unusable: vec![],
         complete: source == Source::New || scan.has_base(),
     };
     Ok(Chosen { scan, report, next_generation: newest.saturating_add(1), damaged })

@@ -120,6 +120,85 @@ fn a_whole_record_that_does_not_decode_is_no_damage() {
 }
 
 /// Newer software that only looks must not lock the older one out: an update may yet be rolled back.
+/// What can stand where a journal should, and what its name says afterwards.
+#[test]
+fn nothing_keeps_a_journal_from_being_opened_always() {
+    let name = "session.journal";
+    let fresh = || {
+        let dir = tempfile::tempdir().unwrap();
+        open::<New>(dir.path(), 2).journal.append(&New::Stopped).unwrap();
+        dir
+    };
+    type Break = fn(&Path);
+    let table: [(&str, Break); 7] = [
+        ("a newer schema", |dir| {
+            fs::remove_file(dir.join("session.journal")).unwrap();
+            open::<New>(dir, 9).journal.append(&New::Stopped).unwrap();
+        }),
+        ("a newer format", |dir| {
+            let mut bytes = fs::read(dir.join("session.journal")).unwrap();
+            bytes[8] = 9;
+            let crc = crc32c::crc32c(&bytes[..92]).to_le_bytes();
+            bytes[92..96].copy_from_slice(&crc);
+            fs::write(dir.join("session.journal"), bytes).unwrap();
+        }),
+        ("another journal", |dir| {
+            open_named(dir, "other");
+            fs::rename(dir.join("other.journal"), dir.join("session.journal")).unwrap();
+        }),
+        ("a directory", |dir| {
+            fs::remove_file(dir.join("session.journal")).unwrap();
+            fs::create_dir(dir.join("session.journal")).unwrap();
+            fs::write(dir.join("session.journal/kept"), "kept").unwrap();
+        }),
+        ("a link to nowhere", |dir| {
+            fs::remove_file(dir.join("session.journal")).unwrap();
+            std::os::unix::fs::symlink("/nowhere/at/all", dir.join("session.journal")).unwrap();
+        }),
+        ("a pipe", |dir| {
+            fs::remove_file(dir.join("session.journal")).unwrap();
+            let made = Command::new("mkfifo").arg(dir.join("session.journal")).status().unwrap();
+            assert!(made.success());
+        }),
+        ("a directory where the next generation is written", |dir| {
+            fs::remove_file(dir.join("session.journal")).unwrap();
+            fs::create_dir(dir.join("session.journal.tmp")).unwrap();
+        }),
+    ];
+    for (what, break_it) in table {
+        let dir = fresh();
+        break_it(dir.path());
+        let Opened { mut journal, records, report } =
+            Journal::<New>::open_always(dir.path(), "session", 2).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(records.is_empty() && !report.is_clean() && report.is_damaged(), "{what}: {report}");
+        let aside = dir.path().join("session.journal.unusable-1");
+        assert_eq!(report.set_aside, std::slice::from_ref(&aside), "{what}");
+        assert!(fs::symlink_metadata(&aside).is_ok(), "{what}");
+        if what == "a directory" {
+            assert_eq!(fs::read_to_string(aside.join("kept")).unwrap(), "kept");
+        }
+        journal.append(&New::Started(1)).unwrap();
+        drop(journal);
+        let again = Journal::<New>::open_always(dir.path(), "session", 2).unwrap();
+        assert_eq!((again.records, again.report.is_clean()), (vec![New::Started(1)], true), "{what}");
+        assert!(dir.path().join(name).is_file());
+    }
+    // A whole generation before it is better than nothing.
+    let dir = fresh();
+    open::<New>(dir.path(), 2).journal.compact([New::Started(7)]).unwrap();
+    fs::remove_file(dir.path().join(name)).unwrap();
+    fs::create_dir(dir.path().join(name)).unwrap();
+    let opened = Journal::<New>::open_always(dir.path(), "session", 2).unwrap();
+    assert_eq!((opened.records, opened.report.source), (vec![New::Stopped], Source::Previous));
+    // Whoever has it keeps it.
+    let refused = Journal::<New>::open_always(dir.path(), "session", 2).err().unwrap();
+    assert!(matches!(refused, Error::Locked { .. }), "{refused}");
+}
+
+fn open_named(dir: &Path, name: &str) {
+    Journal::<New>::open(dir, name, 1).unwrap().journal.append(&New::Stopped).unwrap();
+}
+
 #[test]
 fn an_older_schema_is_read_and_carried_over_by_the_first_write_only() {
     let dir = tempfile::tempdir().unwrap();
