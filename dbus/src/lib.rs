@@ -1,10 +1,12 @@
-//! The D-Bus contract of Holdfast: names, errors with their numbers, typed options and results, client proxies.
+//! The D-Bus contract of Holdfast: names, errors with their numbers, typed options and results, client proxies; and how a service
+//! reads the [`options`] of its methods.
 //!
 //! `org.holdfast.Recorder1.xml` beside this crate is the contract itself and says what everything means; these types follow it.
 
 mod alert;
 mod error;
 mod names;
+pub mod options;
 mod proxies;
 mod types;
 

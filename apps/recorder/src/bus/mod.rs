@@ -6,7 +6,6 @@
 mod alerts;
 mod input;
 mod manager;
-mod options;
 mod publish;
 mod recording;
 
@@ -14,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use holdfast_config::Bus;
-use holdfast_dbus::{BUS_NAME, ROOT_PATH, input_path};
+use holdfast_dbus::{BUS_NAME, ROOT_PATH, input_path, options};
 use tokio::sync::mpsc;
 use zbus::Connection;
 use zbus::connection::Builder;

@@ -1,10 +1,11 @@
-//! Options (`a{sv}`): each is taken out by name and type; what is left over is refused, so that a misspelt option is never silently
-//! without effect.
+//! Options (`a{sv}`) as a service reads them: each is taken out by name and type; what is left over is refused, so that a
+//! misspelt option is never silently without effect.
 
 use std::collections::HashMap;
 
-use holdfast_dbus::{Error, ErrorCode, session_id_of};
 use zbus::zvariant::{OwnedValue, Value};
+
+use crate::{Error, ErrorCode, session_id_of};
 
 /// Options as they came.
 pub type Dict = HashMap<String, OwnedValue>;
@@ -19,6 +20,7 @@ pub struct Options {
 
 impl Options {
     /// Options of a method.
+    #[must_use]
     pub fn new(method: &'static str, options: Dict) -> Self {
         Self { method, rest: options, known: Vec::new() }
     }
@@ -33,6 +35,9 @@ impl Options {
     }
 
     /// A string.
+    ///
+    /// # Errors
+    /// It is of another type.
     pub fn string(&mut self, key: &'static str) -> Result<Option<String>, Error> {
         match self.take(key) {
             None => Ok(None),
@@ -42,12 +47,18 @@ impl Options {
     }
 
     /// Strings.
+    ///
+    /// # Errors
+    /// It is of another type.
     pub fn strings(&mut self, key: &'static str) -> Result<Option<Vec<String>>, Error> {
         let Some(value) = self.take(key) else { return Ok(None) };
         Vec::try_from(value).map(Some).map_err(|_| self.wrong(key, "strings (as)"))
     }
 
     /// A whole number within bounds. Any integer type will do: scripts rarely have the choice.
+    ///
+    /// # Errors
+    /// It is no number, or beyond the bounds.
     pub fn number(&mut self, key: &'static str, max: u32) -> Result<Option<u32>, Error> {
         let number = match self.take(key) {
             None => return Ok(None),
@@ -65,6 +76,9 @@ impl Options {
     }
 
     /// A session: its object path or id.
+    ///
+    /// # Errors
+    /// It is neither.
     pub fn session(&mut self, key: &'static str) -> Result<Option<String>, Error> {
         let text = match self.take(key) {
             None => return Ok(None),
@@ -76,6 +90,9 @@ impl Options {
     }
 
     /// Refuses what nobody has asked for.
+    ///
+    /// # Errors
+    /// Something is left over.
     pub fn end(self) -> Result<(), Error> {
         let Some(unknown) = self.rest.into_keys().next() else {
             return Ok(());
@@ -91,6 +108,9 @@ pub fn invalid(message: impl Into<String>) -> Error {
 }
 
 /// Text for people, within bounds.
+///
+/// # Errors
+/// It is too long, or holds control characters.
 pub fn text(what: &str, text: String, max_bytes: usize) -> Result<String, Error> {
     if text.len() > max_bytes {
         return Err(invalid(format!("the {what} is {} bytes long; {max_bytes} are allowed", text.len())));
