@@ -34,9 +34,11 @@ const PROGRAMS: [(&str, &str); 3] = [
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 13] = [
     ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
     ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
+    ("apps/recorder/systemd/holdfast-recording.slice", "usr/lib/systemd/system/holdfast-recording.slice"),
+    ("apps/recorder/systemd/holdfast-background.slice", "usr/lib/systemd/system/holdfast-background.slice"),
     ("apps/recorder/systemd/holdfast.preset", "usr/lib/systemd/system-preset/80-holdfast.preset"),
     ("apps/recorder/systemd/sysusers.conf", "usr/lib/sysusers.d/holdfast.conf"),
     ("apps/recorder/systemd/tmpfiles.conf", "usr/lib/tmpfiles.d/holdfast.conf"),

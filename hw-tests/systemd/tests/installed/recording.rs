@@ -6,6 +6,9 @@ use serde_json::Value;
 use crate::appliance::{Appliance, CAPTURE, Disk, FRAMERATE, RECORDER, SOON, has_polkit};
 
 const FRAME_NS: u64 = 1_000_000_000 / FRAMERATE;
+/// As systemd nests them.
+const RECORDING: &str = "/holdfast.slice/holdfast-recording.slice";
+const BACKGROUND: &str = "/holdfast.slice/holdfast-background.slice";
 
 #[test]
 fn a_recording_goes_on_while_its_recorder_is_restarted_and_killed() {
@@ -97,6 +100,59 @@ fn a_capture_that_is_killed_is_started_again_and_its_gap_is_told() {
     ));
 }
 
+/// More busy loops than the machine has cores, and none that would ever stop by itself.
+#[test]
+fn what_is_busy_in_the_background_costs_no_frame() {
+    let Some(appliance) = Appliance::boot(Disk::Memory) else {
+        return;
+    };
+    if !has_polkit(&appliance) {
+        return;
+    }
+    let rig = &appliance.rig;
+    let session = appliance.start();
+    appliance.safe_frames_more(2 * FRAMERATE);
+    let hogs = "for hog in $(seq $(($(nproc) * 2))); do (while :; do :; done) & done; wait";
+    let begun = rig.run(&["systemd-run", "--unit=hogs", "--slice=holdfast-background.slice", "sh", "-c", hogs]);
+    assert!(begun.ok(), "{begun:?}");
+    assert_eq!(rig.property("hogs.service", "ControlGroup"), format!("{BACKGROUND}/hogs.service"));
+    if rig.controllers().iter().any(|there| there == "cpu") {
+        assert_eq!(rig.run(&["cat", &format!("/sys/fs/cgroup{BACKGROUND}/cpu.idle")]).out, "1");
+    } else {
+        say("SKIPPED: this machine has no cpu controller in cgroup2: the hogs are held back by niceness alone");
+    }
+    let before = appliance.input("SafeFrames").as_u64().unwrap();
+    let safe = appliance.safe_frames_more(6 * FRAMERATE);
+    assert!(rig.run(&["systemctl", "stop", "hogs.service"]).ok());
+    assert_eq!(appliance.recorder("CurrentSession"), session.as_str());
+    let totals = appliance.stop();
+    assert_eq!((totals.number("lost_frames"), totals.number("gaps")), (0, 0), "{totals:?}");
+    let report = appliance.verify();
+    let video = Video::of(&report["report"]["inputs"][0]);
+    assert_eq!(video.frames, video.frames_in_span(), "{report:#}");
+    say(&format!("{} frames while the background was busy, none lost", safe - before));
+}
+
+/// Who verifies or exports as root does it where the recording does not notice.
+#[test]
+fn the_command_line_works_in_the_background() {
+    let Some(appliance) = Appliance::boot(Disk::Memory) else {
+        return;
+    };
+    if !has_polkit(&appliance) {
+        return;
+    }
+    let rig = &appliance.rig;
+    appliance.start();
+    appliance.stop();
+    let said = rig.run(&["systemd-run", "--wait", "--pipe", "--quiet", "holdfast", "verify", "--json", "last"]);
+    assert!(said.ok(), "{said:?}");
+    let begun = || rig.run(&["journalctl", "--quiet", "--no-pager", "--output=json", "--unit=holdfast-work-*.scope"]);
+    rig.until("a scope of the background slice", SOON, || Some(begun().out).filter(|out| !out.is_empty())).unwrap();
+    let slice = rig.property("holdfast-background.slice", "ActiveState");
+    assert_eq!(slice, "active", "{}", rig.log(40));
+}
+
 /// The same session, the same capture process, and more and more of it safe.
 fn goes_on(appliance: &Appliance, session: &str, capture: &str) {
     appliance.safe_frames_more(FRAMERATE);
@@ -121,17 +177,29 @@ fn runs_as_its_unit_says(appliance: &Appliance, pid: &str) {
     for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.lines().any(|there| there == line), "{line}: {status}");
     }
+    assert_eq!(rig.run(&["ionice", "-p", pid]).out, "best-effort: prio 0");
     let group = rig.run(&["cat", &format!("/proc/{pid}/cgroup")]).out;
-    assert!(group.lines().any(|line| line == format!("0::/holdfast.slice/{CAPTURE}")), "{group}");
-    for (controller, file, expected) in
-        [("cpu", "cpu.weight", "1000"), ("io", "io.weight", "default 1000"), ("memory", "memory.min", "67108864")]
-    {
+    assert!(group.lines().any(|line| line == format!("0::{RECORDING}/{CAPTURE}")), "{group}");
+    let recorder = rig.property(RECORDER, "ControlGroup");
+    assert_eq!(recorder, format!("{RECORDING}/{RECORDER}"));
+    for (controller, group, file, expected) in [
+        ("cpu", format!("{RECORDING}/{CAPTURE}"), "cpu.weight", "1000"),
+        ("cpu", recorder.clone(), "cpu.weight", "500"),
+        ("cpu", RECORDING.to_owned(), "cpu.weight", "1000"),
+        ("cpu", "/holdfast.slice".to_owned(), "cpu.weight", "1000"),
+        ("io", format!("{RECORDING}/{CAPTURE}"), "io.weight", "default 1000"),
+        ("io", RECORDING.to_owned(), "io.weight", "default 1000"),
+        ("memory", format!("{RECORDING}/{CAPTURE}"), "memory.min", "67108864"),
+        ("memory", recorder, "memory.min", "33554432"),
+        ("memory", RECORDING.to_owned(), "memory.min", "536870912"),
+        ("memory", "/holdfast.slice".to_owned(), "memory.min", "536870912"),
+    ] {
         if !rig.controllers().iter().any(|there| there == controller) {
             say(&format!("SKIPPED: this machine has no {controller} controller in cgroup2, {file} is not tested"));
             continue;
         }
-        let path = format!("/sys/fs/cgroup/holdfast.slice/{CAPTURE}/{file}");
-        assert_eq!(rig.run(&["cat", &path]).out.lines().next(), Some(expected), "{file}");
+        let path = format!("/sys/fs/cgroup{group}/{file}");
+        assert_eq!(rig.run(&["cat", &path]).out.lines().next(), Some(expected), "{path}");
     }
 }
 

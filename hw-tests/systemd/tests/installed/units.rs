@@ -7,6 +7,28 @@ use crate::appliance::{Appliance, CAPTURE, Disk, RECORDER, ROOT};
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
 const EXPOSURE_LIMITS: [(&str, f32); 2] = [(RECORDER, 1.0), (CAPTURE, 2.3)];
 
+const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
+
+/// What systemd has understood, whatever of it the kernel can do here. systemd shows a weight of "idle" as 0.
+const PRIORITIES: [(&str, &str, &str); 16] = [
+    (SLICES[0], "CPUWeight", "1000"),
+    (SLICES[0], "IOWeight", "1000"),
+    (SLICES[1], "CPUWeight", "1000"),
+    (SLICES[1], "IOWeight", "1000"),
+    (SLICES[1], "MemoryMin", "536870912"),
+    (SLICES[2], "CPUWeight", "0"),
+    (SLICES[2], "IOWeight", "1"),
+    (CAPTURE, "Slice", SLICES[1]),
+    (CAPTURE, "CPUWeight", "1000"),
+    (CAPTURE, "IOWeight", "1000"),
+    (CAPTURE, "MemoryMin", "67108864"),
+    (CAPTURE, "OOMScoreAdjust", "-900"),
+    (RECORDER, "Slice", SLICES[1]),
+    (RECORDER, "CPUWeight", "500"),
+    (RECORDER, "IOWeight", "500"),
+    (RECORDER, "OOMScoreAdjust", "-800"),
+];
+
 #[test]
 fn units_users_and_directories_are_as_they_should_be() {
     let Some(appliance) = Appliance::boot(Disk::Memory) else {
@@ -15,8 +37,14 @@ fn units_users_and_directories_are_as_they_should_be() {
     let rig = &appliance.rig;
     assert_eq!(rig.run(&["systemctl", "is-system-running"]).out, "running", "{}", rig.log(60));
 
-    let verified = rig.run(&["systemd-analyze", "verify", "--man=no", RECORDER, CAPTURE, "holdfast.slice"]);
+    let verified =
+        rig.run(&["systemd-analyze", "verify", "--man=no", RECORDER, CAPTURE, SLICES[0], SLICES[1], SLICES[2]]);
     assert!(verified.ok() && verified.err.is_empty() && verified.out.is_empty(), "{}\n{}", verified.out, verified.err);
+
+    for (unit, property, expected) in PRIORITIES {
+        assert_eq!(rig.property(unit, property), expected, "{property} of {unit}");
+    }
+    assert_ne!(rig.property(SLICES[2], "MemoryHigh"), "infinity");
 
     for (unit, limit) in EXPOSURE_LIMITS {
         let said = rig.run(&["systemd-analyze", "security", "--no-pager", "--offline=true", unit]);
