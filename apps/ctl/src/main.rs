@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod args;
+mod background;
 mod bus;
 mod config;
 mod control;
@@ -39,9 +40,15 @@ fn main() -> ExitCode {
 fn run(cli: Cli, out: &Output) -> Outcome {
     let Cli { global, command } = cli;
     match command {
-        Command::Verify { what, strict } => footage::verify(&global, out, &what, strict),
+        Command::Verify { what, strict } => {
+            background::give_way();
+            footage::verify(&global, out, &what, strict)
+        }
         Command::Recover { path } => footage::recover(&global, out, path),
-        Command::Export(wanted) => footage::export(&global, out, &wanted),
+        Command::Export(wanted) => {
+            background::give_way();
+            footage::export(&global, out, &wanted)
+        }
         Command::Config { command } => config::run(&global, out, command),
         Command::Completions { shell } => generate::completions(out, shell),
         Command::Man { out: directory } => generate::man(out, directory.as_deref()),
