@@ -1,4 +1,4 @@
-//! `cargo xtask`: set up, demo, test, ci, bench.
+//! `cargo xtask`: set up, demo, test, ci, bench, soak.
 //!
 //! Nothing here needs GStreamer or anything else that `setup` installs: it has to build on a machine that has only Rust and
 //! a C compiler.
@@ -13,6 +13,7 @@ mod packages;
 mod process;
 mod rig;
 mod setup;
+mod soak;
 mod terminal;
 mod workspace;
 
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Install what was built below a directory, as a package does.
     Install(install::InstallArgs),
+    /// Try to harm a recording: one fault after the other, or for long at random.
+    Soak(soak::SoakArgs),
     /// Run all tests.
     Test(ci::TestArgs),
     /// Run what CI runs: format, lints, licences, build, tests, demo, a short bench.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Install(args) => install::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Test(args) => ci::test(&args),
         Command::Ci(args) => ci::run(&args),
     };

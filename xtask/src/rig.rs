@@ -1,13 +1,14 @@
 //! A whole Holdfast of our own: private bus, recorder, captures; in a directory of its own, ended with us.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use holdfast_dbus::{InputProxy, RecorderProxy};
+use rustix::process::Signal;
 use zbus::proxy::CacheProperties;
 
 use crate::interrupt::Interrupt;
@@ -18,6 +19,7 @@ use crate::workspace::{self, Programs};
 const START_DEADLINE: Duration = Duration::from_secs(20);
 /// What we make in a directory.
 const CONFIG: &str = "holdfast.toml";
+const RECORDER_LOG: &str = "recorder.log";
 const DIRECTORIES: [&str; 3] = ["recordings", "state", "logs"];
 
 /// Where the footage, logs and configuration of a run lie. Below `target/`, not in `/tmp`: that is often memory, where a
@@ -114,6 +116,12 @@ impl Camera {
         self.process.must_run()
     }
 
+    /// Says a word to it: drop, mute, unmute, switch.
+    pub fn tell(&mut self, word: &str) -> anyhow::Result<()> {
+        let input = self.process.child().stdin.as_mut().context("a camera that does not listen")?;
+        writeln!(input, "{word}").context("the camera does not listen any more")
+    }
+
     /// Its first address.
     pub fn url(&self) -> anyhow::Result<&str> {
         self.urls.first().map(String::as_str).context("a camera without an address")
@@ -123,6 +131,12 @@ impl Camera {
 /// What goes into `holdfast.toml`.
 #[derive(Debug, Default)]
 pub struct Settings {
+    /// The storage root, where it is not to be below the directory of the run.
+    pub root: Option<PathBuf>,
+    /// Lines of `[storage]`, instead of those that let a run pass on a disk that is almost full.
+    pub storage: Vec<String>,
+    /// Tables of their own, as TOML.
+    pub tables: String,
     /// Lines of `[recording]`.
     pub recording: Vec<String>,
     /// The tables `[[input]]`: name and lines.
@@ -136,6 +150,8 @@ pub struct Place {
     pub config: PathBuf,
     /// The storage root.
     pub root: PathBuf,
+    /// The recorder's state.
+    pub state: PathBuf,
     /// Sockets. In `/tmp`, because the address of a socket has at most 108 bytes.
     pub runtime: PathBuf,
     /// What programs say.
@@ -151,6 +167,7 @@ impl Place {
             tempfile::Builder::new().prefix("holdfast-").tempdir().context("no temporary directory")?;
         let runtime = runtime_directory.path().to_owned();
         let [root, state, logs] = DIRECTORIES.map(|name| directory.join(name));
+        let root = settings.root.clone().unwrap_or(root);
         for path in [&root, &state, &logs] {
             std::fs::create_dir_all(path).with_context(|| format!("{} can't be made", path.display()))?;
         }
@@ -158,7 +175,7 @@ impl Place {
         let config = directory.join(CONFIG);
         std::fs::write(&config, toml(settings, &root, &runtime, &state, &address, programs)?)
             .with_context(|| format!("{} can't be written", config.display()))?;
-        Ok(Self { config, root, runtime, logs, address, _runtime_directory: runtime_directory })
+        Ok(Self { config, root, state, runtime, logs, address, _runtime_directory: runtime_directory })
     }
 }
 
@@ -166,6 +183,7 @@ impl Place {
 #[derive(Debug)]
 pub struct Rig {
     connection: zbus::Connection,
+    recorder_program: PathBuf,
     recorder_process: Guarded,
     // Behind the recorder: the bus goes last.
     bus: Guarded,
@@ -190,19 +208,41 @@ impl Rig {
     ) -> anyhow::Result<Self> {
         let place = Place::new(programs, directory, settings)?;
         let bus = start_bus(&place)?;
-        let log = place.logs.join("recorder.log");
-        let log_file = std::fs::File::create(&log).with_context(|| format!("{} can't be made", log.display()))?;
-        let mut recorder = Command::new(programs.path("holdfast-recorder"));
-        recorder.arg("--config").arg(&place.config).stdin(Stdio::null()).stdout(log_file.try_clone()?).stderr(log_file);
-        let recorder_process = Guarded::spawn(&mut recorder)?;
-        let connection = zbus::connection::Builder::address(place.address.as_str())?.build().await;
-        let connection = connection.context("the private bus does not answer")?;
-        let mut rig = Self { connection, recorder_process, bus, place };
-        rig.wait_for_recorder(&log, interrupt).await?;
+        let recorder_program = programs.path("holdfast-recorder");
+        let recorder_process = start_recorder(&recorder_program, &place)?;
+        let connection = connect(&place).await?;
+        let mut rig = Self { connection, recorder_program, recorder_process, bus, place };
+        rig.wait_for_recorder(interrupt).await?;
         Ok(rig)
     }
 
-    async fn wait_for_recorder(&mut self, log: &Path, interrupt: &Interrupt) -> anyhow::Result<()> {
+    /// The recorder's process.
+    pub fn recorder_pid(&self) -> u32 {
+        self.recorder_process.pid()
+    }
+
+    /// How the recorder has ended, if it has.
+    pub fn recorder_ended(&mut self) -> anyhow::Result<Option<std::process::ExitStatus>> {
+        Ok(self.recorder_process.child().try_wait()?)
+    }
+
+    /// Starts a recorder in place of one that has ended, as a service manager does; it need not be ready yet.
+    pub fn start_recorder(&mut self) -> anyhow::Result<()> {
+        self.recorder_process = start_recorder(&self.recorder_program, &self.place)?;
+        Ok(())
+    }
+
+    /// Ends the bus at once and starts one at the same address. All proxies of before are dead.
+    pub async fn restart_bus(&mut self) -> anyhow::Result<()> {
+        process::signal(self.bus.pid(), Signal::KILL);
+        self.bus.end();
+        self.bus = start_bus(&self.place)?;
+        self.connection = connect(&self.place).await?;
+        Ok(())
+    }
+
+    /// Returns once the recorder answers.
+    pub async fn wait_for_recorder(&mut self, interrupt: &Interrupt) -> anyhow::Result<()> {
         let recorder = self.recorder().await?;
         let deadline = Instant::now() + START_DEADLINE;
         loop {
@@ -218,7 +258,7 @@ impl Rig {
                 Ok(()) => format!("the recorder does not answer: {error}"),
                 Err(error) => error.to_string(),
             };
-            let said = std::fs::read_to_string(log).unwrap_or_default();
+            let said = std::fs::read_to_string(self.place.logs.join(RECORDER_LOG)).unwrap_or_default();
             let tail: Vec<&str> = said.lines().rev().take(15).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
             bail!("{why}\nIts last words:\n{}", tail.join("\n"));
@@ -255,6 +295,20 @@ impl Rig {
     }
 }
 
+async fn connect(place: &Place) -> anyhow::Result<zbus::Connection> {
+    let connection = zbus::connection::Builder::address(place.address.as_str())?.build().await;
+    connection.context("the private bus does not answer")
+}
+
+fn start_recorder(program: &Path, place: &Place) -> anyhow::Result<Guarded> {
+    let log = place.logs.join(RECORDER_LOG);
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(&log);
+    let log = log.with_context(|| format!("no log in {}", place.logs.display()))?;
+    let mut recorder = Command::new(program);
+    recorder.arg("--config").arg(&place.config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    Guarded::spawn(&mut recorder)
+}
+
 fn start_bus(place: &Place) -> anyhow::Result<Guarded> {
     let mut command = Command::new("dbus-daemon");
     command.args(["--session", "--nofork", "--nosyslog", "--print-address=1"]);
@@ -283,12 +337,15 @@ fn toml(
 ) -> anyhow::Result<String> {
     let mut text = String::from("# Made by cargo xtask.\n");
     let capture = programs.path("holdfast-capture");
-    writeln!(text, "[storage]\nroot = {}\nfilesystem = \"any\"\nwarn_percent = 98\nblock_percent = 99", quoted(root)?)?;
+    writeln!(text, "[storage]\nroot = {}", quoted(root)?)?;
+    let lenient = ["filesystem = \"any\"", "warn_percent = 98", "block_percent = 99"].map(str::to_owned);
+    writeln!(text, "{}", if settings.storage.is_empty() { &lenient[..] } else { &settings.storage }.join("\n"))?;
     writeln!(text, "[recording]\n{}", settings.recording.join("\n"))?;
     writeln!(text, "[recorder]\nbus = {}\nsupervisor = \"spawn\"", quoted(Path::new(address))?)?;
     for (key, path) in [("runtime_dir", runtime), ("state_dir", state), ("capture_program", &capture)] {
         writeln!(text, "{key} = {}", quoted(path)?)?;
     }
+    writeln!(text, "{}", settings.tables)?;
     for (name, lines) in &settings.inputs {
         writeln!(text, "[[input]]\nname = \"{name}\"\n{}", lines.join("\n"))?;
     }

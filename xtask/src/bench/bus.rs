@@ -58,7 +58,7 @@ struct Times {
 async fn measure(cycles: u32, programs: &Programs, interrupt: &Interrupt) -> anyhow::Result<Times> {
     let directory = Directory::temporary()?;
     let lines = ["source = \"test\"", "width = 640", "height = 360", "framerate = 30"].map(str::to_owned).to_vec();
-    let settings = Settings { recording: Vec::new(), inputs: vec![("cam0".to_owned(), lines)] };
+    let settings = Settings { inputs: vec![("cam0".to_owned(), lines)], ..Settings::default() };
     let rig = Rig::start(programs, directory.path(), &settings, interrupt).await?;
     let (recorder, input) = (rig.recorder().await?, rig.input("cam0").await?);
     let deadline = Instant::now() + Duration::from_secs(30);

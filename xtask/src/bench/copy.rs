@@ -142,7 +142,7 @@ fn place(programs: &Programs, directory: &Path, clip: &Path, camera: &Camera) ->
     let file = vec!["source = \"file\"".to_owned(), format!("path = {}", quoted(clip)?), "armed = false".to_owned()];
     let rtsp = vec!["source = \"rtsp\"".to_owned(), format!("url = \"{}\"", camera.url()?), "armed = false".to_owned()];
     let inputs = vec![("file".to_owned(), file), ("rtsp".to_owned(), rtsp)];
-    Place::new(programs, directory, &Settings { recording: Vec::new(), inputs })
+    Place::new(programs, directory, &Settings { inputs, ..Settings::default() })
 }
 
 fn start(programs: &Programs, place: &Place, clip: &Path, camera: &Camera) -> anyhow::Result<Vec<Contender>> {

@@ -76,6 +76,11 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Why there can be no filesystem of our own on this machine, if so.
+pub fn device_impossible() -> Option<&'static str> {
+    device::Device::impossible()
+}
+
 /// The short form of all benches in the tests' profile: shows that they work.
 pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
     let common = Common { json: false, quick: true, profile: Profile::Dev };

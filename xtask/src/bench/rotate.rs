@@ -33,7 +33,7 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
         Camera::start(&programs, ["--size=320x240", "--audio=aac", "--sound=noise", "--bitrate-kbps=1000", &gop])?;
     let url = camera.url()?.to_owned();
     let lines = ["source = \"rtsp\"".to_owned(), format!("url = \"{url}\""), "armed = false".to_owned()];
-    let settings = Settings { recording: Vec::new(), inputs: vec![("cam0".to_owned(), lines.to_vec())] };
+    let settings = Settings { inputs: vec![("cam0".to_owned(), lines.to_vec())], ..Settings::default() };
     let place = Place::new(&programs, directory.path(), &settings)?;
 
     terminal::step(&format!("rotate: {rotations} rotations, one every {ROTATION_MS} ms, with audio"));

@@ -77,7 +77,6 @@ fn measure(
     let mut camera = Camera::start(programs, file.into_iter().chain([count.as_ref(), "--audio=none".as_ref()]))?;
     let names: Vec<String> = (0..inputs).map(|number| format!("cam{number}")).collect();
     let settings = Settings {
-        recording: Vec::new(),
         inputs: names
             .iter()
             .zip(&camera.urls)
@@ -86,6 +85,7 @@ fn measure(
                 (name.clone(), lines.to_vec())
             })
             .collect(),
+        ..Settings::default()
     };
     let place = Place::new(programs, directory.path(), &settings)?;
     let mut captures = Vec::new();

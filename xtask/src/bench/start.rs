@@ -56,7 +56,7 @@ async fn measure(
         _ => ["source = \"test\"", "width = 1280", "height = 720", "framerate = 30"].map(str::to_owned).to_vec(),
     };
     lines.push(format!("armed = {armed}"));
-    let settings = Settings { recording: Vec::new(), inputs: vec![("cam0".to_owned(), lines)] };
+    let settings = Settings { inputs: vec![("cam0".to_owned(), lines)], ..Settings::default() };
     let rig = Rig::start(programs, directory.path(), &settings, interrupt).await?;
     let (recorder, input) = (rig.recorder().await?, rig.input("cam0").await?);
     let mut ms = Vec::new();

@@ -1,7 +1,7 @@
 //! The demo: records, kills a capture in the middle, and accounts for every frame.
 
-mod account;
-mod footage;
+pub mod account;
+pub mod footage;
 mod keys;
 mod live;
 mod report;

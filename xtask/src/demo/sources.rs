@@ -31,7 +31,7 @@ impl Sources {
                     .to_vec(),
             ),
         ];
-        let settings = Settings { recording: Vec::new(), inputs };
+        let settings = Settings { inputs, ..Settings::default() };
         Ok(Self { settings, victim: "cam0".to_owned(), numbered: true, camera: Some(camera) })
     }
 
@@ -51,7 +51,7 @@ impl Sources {
             let kind = if key == "path" { "file" } else { "v4l2" };
             vec![format!("source = \"{kind}\""), format!("{key} = {}", quoted(&path)?)]
         };
-        let settings = Settings { recording: Vec::new(), inputs: vec![("input0".to_owned(), lines)] };
+        let settings = Settings { inputs: vec![("input0".to_owned(), lines)], ..Settings::default() };
         Ok(Self { settings, victim: "input0".to_owned(), numbered: false, camera: None })
     }
 

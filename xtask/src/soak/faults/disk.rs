@@ -1,0 +1,169 @@
+//! A disk of our own for footage, which can be made to fail: ext4 on a partition of a loop device.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+/// Above the floors below which nothing is recorded; the file is sparse.
+const BYTES: u64 = 8 << 30;
+/// The metadata lies below this, so that what fails above it is footage and nothing else.
+const METADATA_BYTES: u64 = 64 << 20;
+const SECTOR: u64 = 512;
+const FIRST_SECTOR: u64 = 2048;
+
+/// Unmounted and detached when dropped.
+#[derive(Debug)]
+pub struct Disk {
+    mount: PathBuf,
+    device: String,
+    /// What was in its place before.
+    replaced: Vec<String>,
+    frozen: bool,
+    directory: PathBuf,
+}
+
+impl Disk {
+    /// Why there can be none on this machine, if so.
+    pub fn impossible() -> Option<&'static str> {
+        crate::bench::device_impossible()
+    }
+
+    /// A new one, mounted below `directory`.
+    pub fn new(directory: &Path) -> anyhow::Result<Self> {
+        let mount = directory.join("disk");
+        std::fs::create_dir_all(&mount).context("no mount point")?;
+        let mut disk =
+            Self { mount, device: String::new(), replaced: Vec::new(), frozen: false, directory: directory.to_owned() };
+        disk.device = disk.make()?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    fn make(&self) -> anyhow::Result<String> {
+        let image = self.directory.join(format!("disk{}.img", self.replaced.len()));
+        std::fs::File::create_new(&image).and_then(|file| file.set_len(BYTES)).context("no image for a disk")?;
+        let device = say(Command::new("losetup").args(["--find", "--show", "--partscan"]).arg(&image))?;
+        let made = (|| {
+            let length = (BYTES / SECTOR - FIRST_SECTOR).to_string();
+            say(Command::new("addpart").arg(&device).args(["1", &FIRST_SECTOR.to_string(), &length]))?;
+            let layout = "lazy_itable_init=0,lazy_journal_init=0,packed_meta_blocks=1";
+            let format = ["-q", "-F", "-E", layout, "-J", "size=16", "-N", "4096", "-O", "^resize_inode"];
+            say(Command::new("mkfs.ext4").args(format).arg(format!("{device}p1")))
+        })();
+        if made.is_err() {
+            drop(say(Command::new("losetup").args(["--detach", &device])));
+        }
+        made.map(|_| device)
+    }
+
+    fn mount(&self) -> anyhow::Result<()> {
+        say(Command::new("mount").args(["-o", "noatime", &format!("{}p1", self.device)]).arg(&self.mount)).map(drop)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        &self.mount
+    }
+
+    /// Takes it away, as if it had never been mounted. Nothing may be open on it.
+    pub fn unmount(&self) -> anyhow::Result<()> {
+        say(Command::new("umount").arg(&self.mount)).map(drop)
+    }
+
+    /// And back.
+    pub fn mount_again(&self) -> anyhow::Result<()> {
+        self.mount()
+    }
+
+    /// All that writes waits.
+    pub fn freeze(&mut self, freeze: bool) -> anyhow::Result<()> {
+        say(Command::new("fsfreeze").arg(if freeze { "--freeze" } else { "--unfreeze" }).arg(&self.mount))?;
+        self.frozen = freeze;
+        Ok(())
+    }
+
+    /// Writing footage fails with an I/O error: the sectors are beyond the end of the partition, for now.
+    pub fn break_sectors(&self, broken: bool) -> anyhow::Result<()> {
+        let bytes = if broken { METADATA_BYTES } else { BYTES - FIRST_SECTOR * SECTOR };
+        say(Command::new("resizepart").arg(&self.device).args(["1", &(bytes / SECTOR).to_string()])).map(drop)
+    }
+
+    /// As ext4 does it by itself when its metadata is damaged. There is no way back but a new mount.
+    pub fn turn_read_only(&self) -> anyhow::Result<()> {
+        // The kernel does as told, and says that it could not.
+        drop(say(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.mount)));
+        let probe = std::fs::File::create(self.mount.join("probe"));
+        if probe.is_ok() {
+            bail!("{} could not be made read-only", self.mount.display());
+        }
+        Ok(())
+    }
+
+    /// A new disk in the place of this one, which stays for whoever still has it open.
+    pub fn replace(&mut self) -> anyhow::Result<()> {
+        say(Command::new("umount").arg("--lazy").arg(&self.mount))?;
+        self.replaced.push(self.device.clone());
+        self.device = self.make()?;
+        self.mount()
+    }
+
+    /// Mounts what was replaced, once nobody has it open any more.
+    pub fn replaced(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let mut mounts = Vec::new();
+        for (number, device) in self.replaced.iter().enumerate() {
+            let mount = self.directory.join(format!("replaced{number}"));
+            std::fs::create_dir_all(&mount).context("no mount point")?;
+            say(Command::new("mount").arg(format!("{device}p1")).arg(&mount))?;
+            mounts.push(mount);
+        }
+        Ok(mounts)
+    }
+
+    /// Fills it up to the last byte that a user gets; how the filler is called.
+    pub fn fill(&self) -> anyhow::Result<PathBuf> {
+        let filler = self.mount.join("filler");
+        let stat = rustix::fs::statvfs(&self.mount)?;
+        let bytes = stat.f_bavail * stat.f_frsize;
+        let file = std::fs::File::create(&filler)?;
+        // In halves: what others write meanwhile takes its share.
+        let mut step = bytes;
+        let mut at = 0;
+        while step >= 4096 {
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), at, step) {
+                Ok(()) => at += step,
+                Err(rustix::io::Errno::NOSPC) => step /= 2,
+                Err(error) => return Err(error).context("the disk can't be filled"),
+            }
+        }
+        Ok(filler)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.frozen {
+            drop(self.freeze(false));
+        }
+        for number in 0..self.replaced.len() {
+            drop(say(Command::new("umount").arg(self.directory.join(format!("replaced{number}")))));
+        }
+        // Lazily: what a capture still holds goes with it.
+        drop(say(Command::new("umount").arg("--lazy").arg(&self.mount)));
+        for device in self.replaced.iter().chain([&self.device]) {
+            if let Err(error) = say(Command::new("losetup").args(["--detach", device])) {
+                crate::terminal::fail(&format!("{error:#}"));
+            }
+        }
+    }
+}
+
+/// Runs a command and returns what it says.
+fn say(command: &mut Command) -> anyhow::Result<String> {
+    let line = format!("{command:?}").replace('"', "");
+    let output = command.output().with_context(|| format!("{line} does not start"))?;
+    if !output.status.success() {
+        bail!("{line}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
