@@ -131,6 +131,10 @@ alerts! {
     Crashed = "crashed", Warning, "report it with the log: journalctl -b -1 -u 'holdfast-*'";
     /// State was damaged, set aside and rebuilt from the files.
     StateCorrupt = "state-corrupt", Warning, "holdfast recovery shows what was set aside; check the disk: smartctl -a";
+    /// The owner of a lease was told to come to an end and has not said that it has.
+    LeaseOverdue = "lease-overdue", Warning, "holdfast leases shows whose it is; holdfast leases revoke takes it away, ending the program is up to you";
+    /// Something heavy runs beside a recording because somebody wanted it so.
+    LeaseOverride = "lease-override", Warning, "holdfast leases shows whose it is, holdfast leases revoke ends it";
     /// The box is under pressure and sheds load.
     PressureHigh = "pressure-high", Warning, "find what loads the box: systemd-cgtop; recording comes first";
     /// The box is under such pressure that the recording's bit rate is lowered.

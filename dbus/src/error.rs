@@ -71,6 +71,10 @@ codes! {
     Protected = -1015,
     /// It took too long.
     Timeout = -1016,
+    /// The lease can't be granted now, and was not to wait.
+    LeaseRefused = -1017,
+    /// No lease of that name.
+    UnknownLease = -1018,
     /// A fault in Holdfast.
     Internal = -1099,
 }

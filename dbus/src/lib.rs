@@ -5,6 +5,7 @@
 
 mod alert;
 mod error;
+mod leases;
 mod names;
 pub mod options;
 mod proxies;
@@ -12,7 +13,8 @@ mod types;
 
 pub use alert::{AlertCode, AlertInfo, AlertLevel};
 pub use error::{Detail, Error, ErrorCode};
-pub use names::{BUS_NAME, NO_OBJECT, ROOT_PATH, input_path, session_id_of, session_path};
+pub use leases::{LeaseInfo, LeaseOptions, LeaseProxy, LeasesProxy};
+pub use names::{BUS_NAME, NO_OBJECT, ROOT_PATH, input_path, lease_id_of, lease_path, session_id_of, session_path};
 pub use proxies::{
     FileClosed, FileClosedArgs, FileClosedStream, GapRecorded, GapRecordedArgs, GapRecordedStream, SessionStarted,
     SessionStartedArgs, SessionStartedStream, SessionStopped, SessionStoppedArgs, SessionStoppedStream, StateChanged,

@@ -13,6 +13,7 @@ pub const NO_OBJECT: &str = "/";
 
 const SESSION_PREFIX: &str = "/org/holdfast/Recorder1/session/";
 const INPUT_PREFIX: &str = "/org/holdfast/Recorder1/input/";
+const LEASE_PREFIX: &str = "/org/holdfast/Recorder1/lease/";
 
 /// The object of an input.
 #[must_use]
@@ -24,6 +25,20 @@ pub fn input_path(name: &str) -> OwnedObjectPath {
 #[must_use]
 pub fn session_path(id: &str) -> OwnedObjectPath {
     ObjectPath::from_string_unchecked(format!("{SESSION_PREFIX}{}", escape(id))).into()
+}
+
+/// The object of a lease.
+#[must_use]
+pub fn lease_path(id: u64) -> OwnedObjectPath {
+    ObjectPath::from_string_unchecked(format!("{LEASE_PREFIX}{id}")).into()
+}
+
+/// The lease that an object path or a plain number stands for.
+#[must_use]
+pub fn lease_id_of(path_or_id: &str) -> Option<u64> {
+    let digits = path_or_id.strip_prefix(LEASE_PREFIX).unwrap_or(path_or_id);
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
 }
 
 /// The session id that an object path stands for; a plain id is returned as it is.
@@ -78,7 +93,7 @@ fn unescape(element: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{input_path, session_id_of, session_path};
+    use super::{input_path, lease_id_of, lease_path, session_id_of, session_path};
 
     #[test]
     fn paths_carry_ids_there_and_back() {
@@ -90,5 +105,16 @@ mod tests {
         assert_eq!(session_id_of("/org/holdfast/Recorder1/session/a_2"), None);
         assert_eq!(session_id_of("/org/holdfast/Recorder1/session/a_zz"), None);
         assert_eq!(session_id_of("/org/holdfast/Recorder1/input/cam0"), None);
+        assert_eq!((lease_id_of(lease_path(7).as_str()), lease_id_of("7")), (Some(7), Some(7)));
+        for bad in [
+            "",
+            "+7",
+            "/",
+            "/org/holdfast/Recorder1/lease/",
+            "/org/holdfast/Recorder1/session/7",
+            "99999999999999999999",
+        ] {
+            assert_eq!(lease_id_of(bad), None, "{bad}");
+        }
     }
 }

@@ -55,6 +55,15 @@ impl Options {
         Vec::try_from(value).map(Some).map_err(|_| self.wrong(key, "strings (as)"))
     }
 
+    /// Yes or no.
+    pub fn flag(&mut self, key: &'static str) -> Result<Option<bool>, Error> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(self.wrong(key, "true or false (b)")),
+        }
+    }
+
     /// A whole number within bounds. Any integer type will do: scripts rarely have the choice.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ pub struct StartOptions {
     pub token: Option<String>,
     /// Answer once the first chunk is safe, after this long at the latest.
     pub wait_ms: Option<u32>,
+    /// Follows the call through all logs: 1 to 16 hexadecimal digits.
+    pub trace: Option<String>,
 }
 
 /// Options of `Stop`.
@@ -22,6 +24,8 @@ pub struct StartOptions {
 pub struct StopOptions {
     /// Refuse unless this is the session being recorded.
     pub session: Option<OwnedObjectPath>,
+    /// Follows the call through all logs: 1 to 16 hexadecimal digits.
+    pub trace: Option<String>,
 }
 
 /// Options of `ListSessions`.

@@ -22,6 +22,7 @@ pub async fn start(global: &Global, out: &Output, start: Start) -> Outcome {
         label: start.label,
         token: start.token,
         wait_ms: u32::try_from(wait.as_millis()).ok().filter(|wait_ms| *wait_ms > 0),
+        trace: None,
     };
     let (path, created) = recorder.start(options).await.map_err(|error| bus::failure(&link, &error))?;
     let id = session_id_of(path.as_str()).unwrap_or_default();
@@ -42,7 +43,8 @@ pub async fn stop(global: &Global, out: &Output, session: Option<String>) -> Out
         Some(word) => Some(session_path(&resolve::on_bus(&link, &recorder, &word).await?)),
         None => None,
     };
-    let totals = recorder.stop(StopOptions { session }).await.map_err(|error| bus::failure(&link, &error))?;
+    let totals =
+        recorder.stop(StopOptions { session, trace: None }).await.map_err(|error| bus::failure(&link, &error))?;
     let document = json!({
         "session": totals.id,
         "duration_usec": totals.duration_usec,

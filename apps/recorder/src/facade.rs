@@ -8,6 +8,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alerts::Alerts;
 use crate::captures::InputView;
+use crate::lessor::Desk;
+use crate::metrics::Observed;
 use crate::storage;
 use crate::store::{Catalog, EndTotals, Noted, Summary};
 
@@ -156,6 +158,10 @@ pub struct Facade {
     pub rate: watch::Receiver<u64>,
     /// What an operator should know.
     pub alerts: Alerts,
+    /// Where leases are asked for.
+    pub leases: Desk,
+    /// What is counted as it happens.
+    pub observed: Observed,
     /// The mailbox. Full (64): the caller is told Busy.
     pub calls: mpsc::Sender<Call>,
 }

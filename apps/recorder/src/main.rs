@@ -10,11 +10,16 @@ mod clock;
 mod engine;
 mod facade;
 mod ids;
+mod inhibit;
+mod leases;
+mod lessor;
 mod meter;
+mod metrics;
 mod session;
 mod startup;
 mod storage;
 mod store;
+mod tasks;
 mod wiring;
 
 use std::path::PathBuf;

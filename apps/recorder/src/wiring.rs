@@ -15,9 +15,13 @@ use crate::alerts::Alerts;
 use crate::captures::{Launcher, Shared, Spawn, Supervisor, Systemd};
 use crate::engine::{self, Engine};
 use crate::facade::{Facade, InputEntry, RecorderView};
+use crate::leases::Strain;
+use crate::lessor::Lessor;
+use crate::metrics::{Metrics, Observed};
 use crate::session::{Event, Machine};
 use crate::store::{self, Catalog, Keeper};
-use crate::{bus, clock, meter, startup, storage};
+use crate::tasks::Tasks;
+use crate::{bus, clock, inhibit, meter, metrics, startup, storage};
 
 /// Sessions whose tokens are remembered over a restart.
 const REMEMBERED_TOKENS: usize = 256;
@@ -49,13 +53,14 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
         reports: report_sender,
         recovery: Semaphore::new(1),
     });
+    let mut tasks = Tasks::default();
     let mut inputs = Vec::new();
     let mut entries = Vec::new();
     for (index, input) in config.inputs.iter().enumerate() {
         let armed = state.armed.get(&input.name).copied().unwrap_or(input.armed);
         let digest = input.digest(&config);
         let (supervisor, handle) = Supervisor::new(index, input.name.clone(), digest, armed, Arc::clone(&shared));
-        tokio::spawn(supervisor.run());
+        tasks.spawn_for("supervisor", &input.name, supervisor.run());
         entries.push(InputEntry { name: input.name.clone(), source: source_text(input), view: handle.view.clone() });
         inputs.push(engine::Input { name: input.name.clone(), handle });
     }
@@ -108,6 +113,10 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     }
     engine.release();
 
+    let alerts = Alerts::default();
+    // Whoever measures pressure holds the other end.
+    let (_strain, strain) = watch::channel(Strain::None);
+    let (lessor, desk, lease_news) = Lessor::new(config.protection.lease_grace, view.clone(), strain, alerts.clone());
     let facade = Arc::new(Facade {
         config,
         catalog,
@@ -115,20 +124,55 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
         view,
         storage: storage_status,
         rate,
-        alerts: Alerts::default(),
+        alerts,
+        leases: desk,
+        observed: Observed::default(),
         calls: calls_sender,
     });
-    tokio::spawn(meter::run(Arc::clone(&facade), storage_sender, rate_sender));
-    let engine = tokio::spawn(engine.run(calls, reports));
-    bus::serve(&connection, Arc::clone(&facade), news).await?;
+    tasks.spawn("meter", meter::run(Arc::clone(&facade), storage_sender, rate_sender));
+    tasks.spawn("engine", engine.run(calls, reports));
+    tasks.spawn("leases", lessor.run());
+    if let Some(logind) = logind(&facade.config.recorder.bus, &connection).await {
+        tasks.spawn("inhibitor", inhibit::run(logind, facade.view.clone(), facade.leases.shown.clone()));
+    }
+    tell_metrics(&facade, &mut tasks);
+    let all_news = bus::AllNews { sessions: news, leases: lease_news };
+    bus::serve(&connection, Arc::clone(&facade), all_news, &mut tasks).await?;
     info!("ready");
 
-    tokio::select! {
-        ended = engine => ended.context("the engine ended")?,
-        () = terminated() => info!("ending; captures go on"),
-        () = bus::lost(&connection) => anyhow::bail!("the message bus is gone; captures go on, and the next recorder finds them"),
+    let result = tokio::select! {
+        ended = tasks.first_end() => Err(ended.into()),
+        () = terminated() => Ok(()),
+        () = bus::lost(&connection) => Err(anyhow::anyhow!("the message bus is gone; captures go on, and the next recorder finds them")),
+    };
+    info!("ending; captures go on");
+    tasks.end().await;
+    result
+}
+
+/// Where systemd-logind is to be asked: on the bus of the recorder, where that is not a user's own.
+async fn logind(bus: &Bus, ours: &Connection) -> Option<Connection> {
+    match bus {
+        Bus::System | Bus::Address(_) => Some(ours.clone()),
+        Bus::Session => match Connection::system().await {
+            Ok(system) => Some(system),
+            Err(error) => {
+                info!("shutdown and sleep are not held back while recording: no system bus ({error})");
+                None
+            }
+        },
     }
-    Ok(())
+}
+
+fn tell_metrics(facade: &Arc<Facade>, tasks: &mut Tasks) {
+    let figures = Metrics::new(facade);
+    let config = &facade.config.recorder;
+    tasks.spawn("metrics socket", metrics::serve(figures.clone(), config.metrics_socket.clone()));
+    if let Some(file) = config.metrics_file.clone() {
+        tasks.spawn("metrics file", metrics::write_file(figures, file, config.metrics_interval));
+    }
+    let facade = Arc::clone(facade);
+    tasks.spawn("pulse", async move { facade.observed.feel_pulse().await });
 }
 
 /// Held while the recorder lives: two would drive the same captures, whatever bus each is on.

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Box, test_input};
-use holdfast_dbus::{INTERFACE_XML, ROOT_PATH, input_path};
+use holdfast_dbus::{INTERFACE_XML, LeaseOptions, LeasesProxy, ROOT_PATH, input_path};
 use zbus::fdo::{IntrospectableProxy, PropertiesProxy};
 use zbus_xml::{Interface, Node};
 
@@ -58,11 +58,15 @@ async fn the_service_keeps_its_contract() {
     let holdfast = Box::new(&test_input("cam0", false)).await;
     let session = holdfast.start("contract").await;
     holdfast.stop().await;
+    let leases = LeasesProxy::new(&holdfast.client).await.unwrap();
+    let (lease, _) = leases.request_lease("download", "contract", LeaseOptions::default()).await.unwrap();
 
     let contract = Node::from_reader(INTERFACE_XML.as_bytes()).unwrap();
     let objects = [
         ("org.holdfast.Recorder1", ROOT_PATH.to_owned()),
         ("org.holdfast.Recorder1.Alerts", ROOT_PATH.to_owned()),
+        ("org.holdfast.Recorder1.Leases", ROOT_PATH.to_owned()),
+        ("org.holdfast.Recorder1.Lease", lease.to_string()),
         ("org.holdfast.Recorder1.Input", input_path("cam0").to_string()),
         ("org.holdfast.Recorder1.Session", session.to_string()),
     ];

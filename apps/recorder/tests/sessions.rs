@@ -154,7 +154,7 @@ async fn every_refusal_has_its_number() {
     let error = holdfast_dbus::Error::from_zbus(&second).unwrap();
     assert_eq!(error.code.number(), -1006);
     assert_eq!(error.details["session"], holdfast_dbus::Detail::Text(holdfast_dbus::session_id_of(&session).unwrap()));
-    let other = StopOptions { session: Some(session_path("20200101T000000Z-nobody")) };
+    let other = StopOptions { session: Some(session_path("20200101T000000Z-nobody")), trace: None };
     assert_eq!(code(recorder.stop(other).await), -1004);
     assert_eq!(recorder.state().await.unwrap(), "recording");
     holdfast.stop().await;

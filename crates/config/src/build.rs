@@ -141,6 +141,9 @@ fn recorder(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<(types::Recorde
     let state_dir = reader.text(scope, "state_dir");
     let supervisor = reader.text(scope, "supervisor");
     let capture_program = reader.text(scope, "capture_program");
+    let metrics_file = reader.text(scope, "metrics_file");
+    let metrics_interval = reader.number(scope, "metrics_interval_seconds");
+    let metrics_socket = reader.text(scope, "metrics_socket");
     reader.unknown_keys(scope, None);
     let runtime_dir = runtime_dir?;
     let recorder = types::Recorder {
@@ -157,6 +160,10 @@ fn recorder(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<(types::Recorde
             _ => types::Supervisor::Auto,
         },
         capture_program: PathBuf::from(capture_program?.value),
+        metrics_file: metrics_file.map(|path| PathBuf::from(path.value)),
+        metrics_interval: Duration::from_secs(metrics_interval?.value),
+        metrics_socket: metrics_socket
+            .map_or_else(|| PathBuf::from(&runtime_dir.value).join("metrics.sock"), |path| PathBuf::from(path.value)),
     };
     Some((recorder, runtime_dir))
 }
@@ -167,6 +174,7 @@ fn protection(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Protec
     let cpu_alert_percent = reader.number(scope, "cpu_alert_percent");
     let resume = reader.text(scope, "resume");
     let resume_within_hours = reader.number(scope, "resume_within_hours");
+    let lease_grace = reader.number(scope, "lease_grace_seconds");
     reader.unknown_keys(scope, None);
     Some(types::Protection {
         capture_cpus: cpus(&capture_cpus?.value)?,
@@ -178,6 +186,7 @@ fn protection(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Protec
             _ => types::Resume::Always,
         },
         resume_within: Duration::from_secs(resume_within_hours?.value * 3600),
+        lease_grace: Duration::from_secs(lease_grace?.value),
     })
 }
 

@@ -116,6 +116,9 @@ pub(crate) const RECORDER: &[Key] = &[
         sources: &[],
         example: "\"holdfast-capture\"",
     },
+    path("metrics_file", Some("HOLDFAST_METRICS_FILE"), Absent::Nothing, "\"/var/lib/node_exporter/holdfast.prom\""),
+    number("metrics_interval_seconds", Some("HOLDFAST_METRICS_INTERVAL_SECONDS"), (1, 3600), "seconds", "15"),
+    path("metrics_socket", Some("HOLDFAST_METRICS_SOCKET"), Absent::Nothing, "\"/run/holdfast/metrics.sock\""),
 ];
 
 /// `[protection]`
@@ -139,6 +142,7 @@ pub(crate) const PROTECTION: &[Key] = &[
         example: "\"always\"",
     },
     number("resume_within_hours", Some("HOLDFAST_RESUME_WITHIN_HOURS"), (1, 8760), "hours", "24"),
+    number("lease_grace_seconds", Some("HOLDFAST_LEASE_GRACE_SECONDS"), (0, 3600), "seconds", "10"),
 ];
 
 /// `[[input]]`

@@ -76,6 +76,12 @@ pub struct Recorder {
     pub supervisor: Supervisor,
     /// The capture program, for [`Supervisor::Spawn`]. A name without `/` is looked for beside the recorder, then in `PATH`.
     pub capture_program: PathBuf,
+    /// Where figures are written for node_exporter's textfile collector; nowhere if `None`.
+    pub metrics_file: Option<PathBuf>,
+    /// How often.
+    pub metrics_interval: Duration,
+    /// Whoever connects here is told the figures.
+    pub metrics_socket: PathBuf,
 }
 
 /// What keeps harm from recordings.
@@ -91,6 +97,8 @@ pub struct Protection {
     pub resume: Resume,
     /// An older one is not taken up again by itself.
     pub resume_within: Duration,
+    /// So long after a recording nothing begins that a recording would end.
+    pub lease_grace: Duration,
 }
 
 /// What becomes of an interrupted session.

@@ -4,7 +4,7 @@ use crate::tokens::{self, Named};
 use crate::tree::TextFile;
 
 /// Pure cores by file or directory name.
-const CORES: [&str; 7] = ["session", "retention", "pressure", "failsafe", "buttons", "patterns", "rollout"];
+const CORES: [&str; 8] = ["session", "retention", "pressure", "failsafe", "buttons", "patterns", "rollout", "leases"];
 
 /// What a pure core must not name: all that makes its answer depend on more than state and event.
 const IMPURE: [&[&str]; 15] = [
@@ -45,7 +45,9 @@ fn reaches(path: &[String], forbidden: &[&str]) -> bool {
 fn is_core(file: &TextFile) -> bool {
     let below = file.path.starts_with("apps/") || file.path.starts_with("ota/");
     let names_core = |part: &str| CORES.contains(&part.strip_suffix(".rs").unwrap_or(part));
-    below && !file.is_test() && file.path.split('/').skip(2).any(names_core)
+    // What stands on the bus for a core goes by its name.
+    let on_bus = file.path.contains("/src/bus/");
+    below && !on_bus && !file.is_test() && file.path.split('/').skip(2).any(names_core)
 }
 
 /// A pure core takes state and event and gives state and commands; nothing else goes in or out.
@@ -272,6 +274,8 @@ mod tests {
         assert_eq!(elsewhere("apps/recorder/src/session/start.rs"), 1);
         assert_eq!(elsewhere("ota/src/rollout.rs"), 1);
         assert_eq!(elsewhere("apps/recorder/src/bus.rs"), 0);
+        assert_eq!(elsewhere("apps/recorder/src/leases/table.rs"), 1);
+        assert_eq!(elsewhere("apps/recorder/src/bus/leases.rs"), 0);
         assert_eq!(elsewhere("crates/segment/src/session.rs"), 0);
     }
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use holdfast_dbus::{AlertInfo, Error};
 use zbus::interface;
+use zbus::message::Header;
 
-use super::options::{Dict, Options};
+use super::call::{Budget, carry_out};
+use super::options::Dict;
 use crate::alerts::Alert;
 use crate::facade::Facade;
 
@@ -23,9 +25,12 @@ impl Alerts {
 #[interface(name = "org.holdfast.Recorder1.Alerts", introspection_docs = false)]
 impl Alerts {
     #[zbus(out_args("alerts"))]
-    async fn list_alerts(&self, options: Dict) -> Result<Vec<AlertInfo>, Error> {
-        Options::new("ListAlerts", options).end()?;
-        Ok(self.facade.alerts.list().iter().rev().map(Alert::info).collect())
+    async fn list_alerts(&self, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<Vec<AlertInfo>, Error> {
+        carry_out(&self.facade, ("Alerts", "ListAlerts", Budget::Read), &header, options, |call| async {
+            call.options.end()?;
+            Ok(self.facade.alerts.list().iter().rev().map(Alert::info).collect())
+        })
+        .await
     }
 
     #[zbus(property)]

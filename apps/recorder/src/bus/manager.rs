@@ -1,7 +1,7 @@
 //! `org.holdfast.Recorder1`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdfast_dbus::{
     Error, ErrorCode, FileClosedInfo, GapSignalInfo, NO_OBJECT, SessionInfo, SessionStartedInfo, StorageInfo, Totals,
@@ -15,7 +15,8 @@ use zbus::message::Header;
 use zbus::object_server::{ObjectServer, SignalEmitter};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 
-use super::options::{Dict, Options, invalid, text};
+use super::call::{Budget, carry_out};
+use super::options::{Dict, invalid, text};
 use crate::facade::{Call, Facade, totals_on_bus};
 use crate::{clock, storage};
 
@@ -23,8 +24,8 @@ use crate::{clock, storage};
 const PATIENCE: Duration = Duration::from_secs(22);
 const MAX_TEXT_BYTES: usize = 256;
 const MAX_TOKEN_BYTES: usize = 64;
-/// Writes that take longer are told to the log.
-const SLOW: Duration = Duration::from_millis(100);
+/// This interface in figures and logs.
+const ROOT: &str = "Recorder";
 
 /// The recorder's main object.
 pub struct Manager {
@@ -42,27 +43,77 @@ impl Manager {
         what: &'static str,
         call: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Call,
     ) -> Result<T, Error> {
-        let began = Instant::now();
         let (answer, wait) = oneshot::channel();
         self.facade.call(call(answer))?;
-        let result = match timeout(PATIENCE, wait).await {
+        match timeout(PATIENCE, wait).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::new(ErrorCode::Internal, "the engine dropped the call; see the log")),
             Err(_) => Err(Error::new(
                 ErrorCode::Timeout,
                 format!("{what} is not done after {} s and goes on; the disk may have stalled", PATIENCE.as_secs()),
             )),
-        };
-        if began.elapsed() > SLOW {
-            warn!(call = what, ms = began.elapsed().as_millis(), "slow");
         }
-        result
     }
 
-    async fn set_protected(&self, session: &str, protected: bool, options: Options) -> Result<(), Error> {
-        options.end()?;
-        let session = known_session(session)?;
-        self.ask("Protect", |answer| Call::Protect { session, protected, answer }).await
+    async fn set_protected(
+        &self,
+        method: &'static str,
+        header: &Header<'_>,
+        options: Dict,
+        session: &str,
+        protected: bool,
+    ) -> Result<(), Error> {
+        carry_out(&self.facade, (ROOT, method, Budget::Write), header, options, |call| async {
+            call.options.end()?;
+            let session = known_session(session)?;
+            self.ask(method, |answer| Call::Protect { session, protected, answer }).await
+        })
+        .await
+    }
+
+    async fn set_armed(
+        &self,
+        method: &'static str,
+        header: &Header<'_>,
+        options: Dict,
+        inputs: Vec<String>,
+        armed: bool,
+    ) -> Result<(), Error> {
+        carry_out(&self.facade, (ROOT, method, Budget::Write), header, options, |call| async {
+            call.options.end()?;
+            self.ask(method, |answer| Call::Arm { inputs, armed, answer }).await
+        })
+        .await
+    }
+
+    async fn storage_info(&self) -> StorageInfo {
+        let storage = self.facade.config.storage.clone();
+        let looking = tokio::task::spawn_blocking(move || storage::measure(&storage));
+        let status = match timeout(Duration::from_secs(2), looking).await {
+            Ok(Ok(status)) => status,
+            // A disk that does not answer: what was seen last.
+            _ => self.facade.storage.borrow().clone(),
+        };
+        let storage = &self.facade.config.storage;
+        // The meter looks once a second; a recording that has ended since has no rate any more.
+        let recording = self.facade.view.borrow().session.is_some();
+        let rate = if recording { *self.facade.rate.borrow() } else { 0 };
+        let used_percent = match status.total_bytes {
+            0 => 0.0,
+            _ => f64::from(status.used_percent),
+        };
+        StorageInfo {
+            level: status.level.name().to_owned(),
+            root: storage.root.display().to_string(),
+            total_bytes: status.total_bytes,
+            free_bytes: status.free_bytes,
+            used_percent,
+            warn_percent: u32::from(storage.warn_percent),
+            block_percent: u32::from(storage.block_percent),
+            rate_bytes_per_second: rate,
+            seconds_left: status.free_bytes.checked_div(rate),
+            message: status.message,
+        }
     }
 
     /// The session whose totals the properties show.
@@ -70,13 +121,6 @@ impl Manager {
         let about = self.facade.view.borrow().about.clone();
         about.map(|session| self.facade.live_totals(&session)).unwrap_or_default()
     }
-}
-
-/// Follows one call through all logs.
-fn trace_id() -> u64 {
-    let mut bytes = [0; 8];
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    u64::from_ne_bytes(bytes)
 }
 
 fn known_session(path_or_id: &str) -> Result<String, Error> {
@@ -117,117 +161,112 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(object_server)] server: &ObjectServer,
     ) -> Result<(OwnedObjectPath, bool), Error> {
-        let mut options = Options::new("Start", options);
-        let inputs = options.strings("inputs")?.unwrap_or_default();
-        let label = text("label", options.string("label")?.unwrap_or_default(), MAX_TEXT_BYTES)?;
-        let token = options.string("token")?;
-        let wait_ms = options.number("wait_ms", 20_000)?;
-        options.end()?;
-        let token = match token {
-            Some(token) if token.is_empty() => return Err(invalid("an empty token; leave it out for none")),
-            token => text("token", token.unwrap_or_default(), MAX_TOKEN_BYTES)?,
-        };
-        let trace = trace_id();
-        info!(trace, caller = header.sender().map(|name| name.as_str()), label, "Start");
-        let (id, created) = self.ask("Start", |answer| Call::Start { inputs, label, token, trace, answer }).await?;
-        if let Some(wait_ms) = wait_ms {
-            let mut view = self.facade.view.clone();
-            let safe = view.wait_for(|view| view.session.as_deref() != Some(id.as_str()) || view.state != "starting");
-            // After that long the session is answered as it is; it goes on starting.
-            let _ = timeout(Duration::from_millis(u64::from(wait_ms)), safe).await;
-        }
-        self.publish_session(&id, server).await;
-        Ok((session_path(&id), created))
+        carry_out(&self.facade, (ROOT, "Start", Budget::Write), &header, options, |mut call| async {
+            let options = &mut call.options;
+            let inputs = options.strings("inputs")?.unwrap_or_default();
+            let label = text("label", options.string("label")?.unwrap_or_default(), MAX_TEXT_BYTES)?;
+            let token = options.string("token")?;
+            let wait_ms = options.number("wait_ms", 20_000)?;
+            let call = call.end()?;
+            let token = match token {
+                Some(token) if token.is_empty() => return Err(invalid("an empty token; leave it out for none")),
+                token => text("token", token.unwrap_or_default(), MAX_TOKEN_BYTES)?,
+            };
+            let trace = call.trace.0;
+            info!(caller = header.sender().map(|name| name.as_str()), label, "Start");
+            let (id, created) = self.ask("Start", |answer| Call::Start { inputs, label, token, trace, answer }).await?;
+            if let Some(wait_ms) = wait_ms {
+                let mut view = self.facade.view.clone();
+                let safe =
+                    view.wait_for(|view| view.session.as_deref() != Some(id.as_str()) || view.state != "starting");
+                // After that long the session is answered as it is; it goes on starting.
+                let _ = call.waits(timeout(Duration::from_millis(u64::from(wait_ms)), safe)).await;
+            }
+            self.publish_session(&id, server).await;
+            Ok((session_path(&id), created))
+        })
+        .await
     }
 
     #[zbus(out_args("totals"))]
     async fn stop(&self, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<Totals, Error> {
-        let mut options = Options::new("Stop", options);
-        let session = options.session("session")?;
-        options.end()?;
-        let trace = trace_id();
-        info!(trace, caller = header.sender().map(|name| name.as_str()), "Stop");
-        let (id, totals) = self.ask("Stop", |answer| Call::Stop { session, trace, answer }).await?;
-        Ok(totals_on_bus(&id, &totals, self.facade.catalog.known(&id).as_deref()))
+        carry_out(&self.facade, (ROOT, "Stop", Budget::Close), &header, options, |mut call| async {
+            let session = call.options.session("session")?;
+            let trace = call.end()?.trace.0;
+            info!(caller = header.sender().map(|name| name.as_str()), "Stop");
+            let (id, totals) = self.ask("Stop", |answer| Call::Stop { session, trace, answer }).await?;
+            Ok(totals_on_bus(&id, &totals, self.facade.catalog.known(&id).as_deref()))
+        })
+        .await
     }
 
-    async fn mark(&self, text: String, options: Dict) -> Result<(), Error> {
-        Options::new("Mark", options).end()?;
-        let text = super::options::text("text", text, MAX_TEXT_BYTES)?;
-        self.ask("Mark", |answer| Call::Mark { text, answer }).await
+    async fn mark(&self, text: String, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        carry_out(&self.facade, (ROOT, "Mark", Budget::Write), &header, options, |call| async {
+            call.options.end()?;
+            let text = super::options::text("text", text, MAX_TEXT_BYTES)?;
+            self.ask("Mark", |answer| Call::Mark { text, answer }).await
+        })
+        .await
     }
 
-    async fn arm(&self, inputs: Vec<String>, options: Dict) -> Result<(), Error> {
-        Options::new("Arm", options).end()?;
-        self.ask("Arm", |answer| Call::Arm { inputs, armed: true, answer }).await
+    async fn arm(&self, inputs: Vec<String>, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        self.set_armed("Arm", &header, options, inputs, true).await
     }
 
-    async fn disarm(&self, inputs: Vec<String>, options: Dict) -> Result<(), Error> {
-        Options::new("Disarm", options).end()?;
-        self.ask("Disarm", |answer| Call::Arm { inputs, armed: false, answer }).await
+    async fn disarm(
+        &self,
+        inputs: Vec<String>,
+        options: Dict,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        self.set_armed("Disarm", &header, options, inputs, false).await
     }
 
     #[zbus(out_args("sessions"))]
-    async fn list_sessions(&self, options: Dict) -> Result<Vec<SessionInfo>, Error> {
-        let mut options = Options::new("ListSessions", options);
-        let limit = options.number("limit", 1000)?.unwrap_or(100);
-        let before = options.session("before")?;
-        options.end()?;
-        let facade = Arc::clone(&self.facade);
-        let listing = tokio::task::spawn_blocking(move || {
-            let ids = facade.catalog.list(usize::try_from(limit).unwrap_or(usize::MAX), before.as_deref());
-            let describe = |id: &String| {
-                let summary = facade.catalog.get(id)?;
-                let live = facade.live(id);
-                let live = live.as_ref().map(|(state, totals)| (*state, totals));
-                Some(summary.info(&facade.catalog.dir(id)?, live))
-            };
-            ids.iter().filter_map(describe).collect::<Vec<_>>()
-        });
-        timeout(PATIENCE, listing)
-            .await
-            .map_err(|_| Error::new(ErrorCode::Timeout, "the disk does not answer"))?
-            .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
+    async fn list_sessions(
+        &self,
+        options: Dict,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<SessionInfo>, Error> {
+        carry_out(&self.facade, (ROOT, "ListSessions", Budget::Read), &header, options, |call| async {
+            let mut options = call.options;
+            let limit = options.number("limit", 1000)?.unwrap_or(100);
+            let before = options.session("before")?;
+            options.end()?;
+            let facade = Arc::clone(&self.facade);
+            let listing = tokio::task::spawn_blocking(move || {
+                let ids = facade.catalog.list(usize::try_from(limit).unwrap_or(usize::MAX), before.as_deref());
+                let describe = |id: &String| {
+                    let summary = facade.catalog.get(id)?;
+                    let live = facade.live(id);
+                    let live = live.as_ref().map(|(state, totals)| (*state, totals));
+                    Some(summary.info(&facade.catalog.dir(id)?, live))
+                };
+                ids.iter().filter_map(describe).collect::<Vec<_>>()
+            });
+            timeout(PATIENCE, listing)
+                .await
+                .map_err(|_| Error::new(ErrorCode::Timeout, "the disk does not answer"))?
+                .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
+        })
+        .await
     }
 
-    async fn protect(&self, session: &str, options: Dict) -> Result<(), Error> {
-        self.set_protected(session, true, Options::new("Protect", options)).await
+    async fn protect(&self, session: &str, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        self.set_protected("Protect", &header, options, session, true).await
     }
 
-    async fn unprotect(&self, session: &str, options: Dict) -> Result<(), Error> {
-        self.set_protected(session, false, Options::new("Unprotect", options)).await
+    async fn unprotect(&self, session: &str, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        self.set_protected("Unprotect", &header, options, session, false).await
     }
 
     #[zbus(out_args("info"))]
-    async fn get_storage_info(&self, options: Dict) -> Result<StorageInfo, Error> {
-        Options::new("GetStorageInfo", options).end()?;
-        let storage = self.facade.config.storage.clone();
-        let looking = tokio::task::spawn_blocking(move || storage::measure(&storage));
-        let status = match timeout(Duration::from_secs(2), looking).await {
-            Ok(Ok(status)) => status,
-            // A disk that does not answer: what was seen last.
-            _ => self.facade.storage.borrow().clone(),
-        };
-        let storage = &self.facade.config.storage;
-        // The meter looks once a second; a recording that has ended since has no rate any more.
-        let recording = self.facade.view.borrow().session.is_some();
-        let rate = if recording { *self.facade.rate.borrow() } else { 0 };
-        let used_percent = match status.total_bytes {
-            0 => 0.0,
-            _ => f64::from(status.used_percent),
-        };
-        Ok(StorageInfo {
-            level: status.level.name().to_owned(),
-            root: storage.root.display().to_string(),
-            total_bytes: status.total_bytes,
-            free_bytes: status.free_bytes,
-            used_percent,
-            warn_percent: u32::from(storage.warn_percent),
-            block_percent: u32::from(storage.block_percent),
-            rate_bytes_per_second: rate,
-            seconds_left: status.free_bytes.checked_div(rate),
-            message: status.message,
+    async fn get_storage_info(&self, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<StorageInfo, Error> {
+        carry_out(&self.facade, (ROOT, "GetStorageInfo", Budget::Read), &header, options, |call| async {
+            call.options.end()?;
+            Ok(self.storage_info().await)
         })
+        .await
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

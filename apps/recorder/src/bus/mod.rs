@@ -4,7 +4,9 @@
 //! nobody: signals are sent by a task of their own, and nobody waits for it.
 
 mod alerts;
+mod call;
 mod input;
+mod leases;
 mod manager;
 mod publish;
 mod recording;
@@ -20,6 +22,8 @@ use zbus::connection::Builder;
 use zbus::fdo::{ObjectManager, RequestNameFlags, RequestNameReply};
 
 use crate::facade::{Facade, News};
+use crate::lessor::LeaseNews;
+use crate::tasks::Tasks;
 
 /// Connects to the configured bus, without a name yet.
 ///
@@ -35,18 +39,33 @@ pub async fn connect(bus: &Bus) -> anyhow::Result<Connection> {
     builder.with_context(remedy)?.build().await.with_context(remedy)
 }
 
+/// What is told on the bus as it happens.
+pub struct AllNews {
+    /// Of sessions.
+    pub sessions: mpsc::Receiver<News>,
+    /// Of leases.
+    pub leases: mpsc::Receiver<LeaseNews>,
+}
+
 /// Offers everything, then takes the name: whoever sees the name finds the objects. Signals are sent from now on.
 ///
 /// # Errors
 /// Someone else has the name, or the bus policy denies it.
-pub async fn serve(connection: &Connection, facade: Arc<Facade>, news: mpsc::Receiver<News>) -> anyhow::Result<()> {
+pub async fn serve(
+    connection: &Connection,
+    facade: Arc<Facade>,
+    news: AllNews,
+    tasks: &mut Tasks,
+) -> anyhow::Result<()> {
     let server = connection.object_server();
     server.at(ROOT_PATH, manager::Manager::new(Arc::clone(&facade))).await?;
     server.at(ROOT_PATH, alerts::Alerts::new(Arc::clone(&facade))).await?;
+    server.at(ROOT_PATH, leases::Leases::new(Arc::clone(&facade), connection.clone())).await?;
     for (index, input) in facade.inputs.iter().enumerate() {
         server.at(input_path(&input.name), input::Input::new(Arc::clone(&facade), index)).await?;
     }
-    let mut publisher = publish::Publisher::new(connection.clone(), facade);
+    let departures = leases::departures(connection).await.context("the bus does not tell who leaves it")?;
+    let mut publisher = publish::Publisher::new(connection.clone(), Arc::clone(&facade));
     publisher.export_sessions().await;
     // Last, so that what is there already is not announced piece by piece.
     server.at(ROOT_PATH, ObjectManager).await?;
@@ -58,7 +77,9 @@ pub async fn serve(connection: &Connection, facade: Arc<Facade>, news: mpsc::Rec
         matches!(reply, RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner),
         "another recorder has the name {BUS_NAME}"
     );
-    tokio::spawn(publisher.run(news));
+    tasks.spawn("publisher", publisher.run(news.sessions));
+    tasks.spawn("lease owners", leases::watch_owners(Arc::clone(&facade), departures));
+    tasks.spawn("lease news", leases::tell(connection.clone(), facade, news.leases));
     Ok(())
 }
 

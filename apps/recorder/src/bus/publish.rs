@@ -14,7 +14,7 @@ use zbus::names::InterfaceName;
 use zbus::object_server::{Interface, SignalEmitter};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 
-use super::{alerts, input, manager, recording};
+use super::{alerts, input, leases, manager, recording};
 use crate::facade::{Facade, News, totals_on_bus};
 
 /// The newest sessions are objects. Those in use always are.
@@ -91,6 +91,7 @@ impl Publisher {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut view = self.facade.view.clone();
         let mut raised = self.facade.alerts.changes();
+        let mut lent = self.facade.leases.shown.clone();
         for tick in 0_u32.. {
             tokio::select! {
                 _ = ticks.tick() => self.publish(tick % SLOW_TICKS == 0).await,
@@ -99,6 +100,7 @@ impl Publisher {
                     Err(_) => return,
                 },
                 Ok(()) = raised.changed() => self.publish_one::<alerts::Alerts>(&root_path(), false).await,
+                Ok(()) = lent.changed() => self.publish_one::<leases::Leases>(&root_path(), false).await,
                 item = news.recv() => match item {
                     Some(item) => self.tell(item).await,
                     None => return,
@@ -124,6 +126,7 @@ impl Publisher {
 
     async fn tell(&mut self, news: News) {
         let root = self.root();
+        self.facade.observed.news(&news);
         let sent = match news {
             News::Started { session, label, inputs, resumed } => {
                 self.export(&session).await;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use holdfast_dbus::{Error, ErrorCode, FileInfo, GapInfo, MarkInfo};
 use tokio::time::timeout;
 use zbus::interface;
+use zbus::message::Header;
 
-use super::options::{Dict, Options};
+use super::call::{Budget, carry_out};
+use super::options::Dict;
 use crate::facade::Facade;
 use crate::store::{EndTotals, Summary, list_files};
 
@@ -39,22 +41,25 @@ impl Session {
 #[interface(name = "org.holdfast.Recorder1.Session", introspection_docs = false)]
 impl Session {
     #[zbus(out_args("files"))]
-    async fn list_files(&self, options: Dict) -> Result<Vec<FileInfo>, Error> {
-        let mut options = Options::new("ListFiles", options);
-        let limit = options.number("limit", 10_000)?.unwrap_or(1000);
-        let offset = options.number("offset", u32::MAX)?.unwrap_or(0);
-        options.end()?;
-        let (facade, id) = (Arc::clone(&self.facade), self.exported.id.clone());
-        let listing = tokio::task::spawn_blocking(move || {
-            let [offset, limit] = [offset, limit].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
-            let dir = facade.catalog.dir(&id).filter(|dir| dir.is_dir())?;
-            Some(list_files(facade.catalog.root(), &dir, offset, limit))
-        });
-        timeout(PATIENCE, listing)
-            .await
-            .map_err(|_| Error::new(ErrorCode::Timeout, "the disk does not answer"))?
-            .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?
-            .ok_or_else(|| Error::new(ErrorCode::UnknownSession, "the session is no longer on the storage"))
+    async fn list_files(&self, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<Vec<FileInfo>, Error> {
+        carry_out(&self.facade, ("Session", "ListFiles", Budget::Read), &header, options, |call| async {
+            let mut options = call.options;
+            let limit = options.number("limit", 10_000)?.unwrap_or(1000);
+            let offset = options.number("offset", u32::MAX)?.unwrap_or(0);
+            options.end()?;
+            let (facade, id) = (Arc::clone(&self.facade), self.exported.id.clone());
+            let listing = tokio::task::spawn_blocking(move || {
+                let [offset, limit] = [offset, limit].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+                let dir = facade.catalog.dir(&id).filter(|dir| dir.is_dir())?;
+                Some(list_files(facade.catalog.root(), &dir, offset, limit))
+            });
+            timeout(PATIENCE, listing)
+                .await
+                .map_err(|_| Error::new(ErrorCode::Timeout, "the disk does not answer"))?
+                .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?
+                .ok_or_else(|| Error::new(ErrorCode::UnknownSession, "the session is no longer on the storage"))
+        })
+        .await
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
