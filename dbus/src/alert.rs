@@ -30,11 +30,11 @@ impl AlertLevel {
 }
 
 macro_rules! alerts {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $level:ident, $remedy:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $level:ident, $remedy:literal;)+) => {
         /// What is wrong.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum AlertCode {
-            $($(#[$doc])* $name,)+
+            $($(#[doc = $doc])+ $name,)+
         }
 
         impl AlertCode {
@@ -51,6 +51,12 @@ macro_rules! alerts {
             #[must_use]
             pub const fn level(self) -> AlertLevel {
                 match self { $(Self::$name => AlertLevel::$level,)+ }
+            }
+
+            /// What it means, for people.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc,)+).trim_ascii(),)+ }
             }
 
             /// What to do about it, for people.
@@ -186,6 +192,20 @@ mod tests {
             let plain = |c: char| c.is_ascii_lowercase() || c == '-';
             assert!(code.name().chars().all(plain), "{}", code.name());
             assert!(code.remedy().len() > 5, "{}", code.name());
+            assert!(code.meaning().ends_with('.'), "{}: {}", code.name(), code.meaning());
         }
+    }
+
+    #[test]
+    fn the_page_shows_every_code() {
+        let page = include_str!("../../docs/alerts.md");
+        let row = |code: &AlertCode| {
+            let (name, level) = (code.name(), code.level().name());
+            format!("| `{name}` | {level} | {} | {} |", code.meaning().trim_end_matches('.'), code.remedy())
+        };
+        let wanted: Vec<String> = AlertCode::ALL.iter().map(row).collect();
+        let lines = page.lines().skip_while(|line| !line.starts_with("| code | level |"));
+        let found: Vec<&str> = lines.take_while(|line| line.starts_with('|')).skip(2).collect();
+        assert_eq!(found, wanted, "docs/alerts.md should have:\n{}", wanted.join("\n"));
     }
 }

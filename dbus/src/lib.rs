@@ -16,11 +16,12 @@ pub use error::{Detail, Error, ErrorCode};
 pub use leases::{LeaseInfo, LeaseOptions, LeaseProxy, LeasesProxy};
 pub use names::{BUS_NAME, NO_OBJECT, ROOT_PATH, input_path, lease_id_of, lease_path, session_id_of, session_path};
 pub use proxies::{
-    FileClosed, FileClosedArgs, FileClosedStream, GapRecorded, GapRecordedArgs, GapRecordedStream, SessionStarted,
+    AlertCleared, AlertClearedArgs, AlertClearedStream, AlertRaised, AlertRaisedArgs, AlertRaisedStream, FileClosed,
+    FileClosedArgs, FileClosedStream, GapRecorded, GapRecordedArgs, GapRecordedStream, SessionStarted,
     SessionStartedArgs, SessionStartedStream, SessionStopped, SessionStoppedArgs, SessionStoppedStream, StateChanged,
     StateChangedArgs, StateChangedStream,
 };
-pub use proxies::{InputProxy, RecorderProxy, SessionProxy};
+pub use proxies::{AlertsProxy, InputProxy, RecorderProxy, SessionProxy};
 pub use types::{
     FileClosedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo, SessionInfo,
     SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use zbus::proxy;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 
+use crate::alert::AlertInfo;
 use crate::types::{
     FileClosedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo, SessionInfo,
     SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,
@@ -77,6 +78,24 @@ pub trait Recorder {
         cause: String,
         info: GapSignalInfo,
     ) -> zbus::Result<()>;
+}
+
+/// What an operator should know; on the recorder's object.
+#[proxy(
+    interface = "org.holdfast.Recorder1.Alerts",
+    default_service = "org.holdfast.Recorder1",
+    default_path = "/org/holdfast/Recorder1"
+)]
+pub trait Alerts {
+    fn list_alerts(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<Vec<AlertInfo>>;
+
+    #[zbus(property)]
+    fn active(&self) -> zbus::Result<Vec<AlertInfo>>;
+
+    #[zbus(signal)]
+    fn alert_raised(&self, alert: AlertInfo) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn alert_cleared(&self, alert: AlertInfo) -> zbus::Result<()>;
 }
 
 /// An input.

@@ -127,6 +127,18 @@ pub enum Command {
     Export(Export),
     /// List inputs and how they are.
     Inputs,
+    /// What is wrong, and what to do about it.
+    Alerts {
+        /// What was wrong, too: the last 100, newest first.
+        #[arg(long, short = 'a')]
+        all: bool,
+        /// Go on, and tell each as it comes and goes; with --json, a document per line.
+        #[arg(long, short = 'f', conflicts_with = "codes")]
+        follow: bool,
+        /// Explain all codes there are. Needs no recorder.
+        #[arg(long, conflicts_with = "all")]
+        codes: bool,
+    },
     /// Find out what is missing on this box, and what to do about it.
     Doctor,
     /// Look at the configuration.

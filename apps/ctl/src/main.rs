@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod alerts;
 mod args;
 mod background;
 mod bus;
@@ -50,6 +51,7 @@ fn run(cli: Cli, out: &Output) -> Outcome {
             footage::export(&global, out, &wanted)
         }
         Command::Config { command } => config::run(&global, out, command),
+        Command::Alerts { codes: true, .. } => alerts::codes(out),
         Command::Completions { shell } => generate::completions(out, shell),
         Command::Man { out: directory } => generate::man(out, directory.as_deref()),
         on_bus => {
@@ -62,6 +64,7 @@ fn run(cli: Cli, out: &Output) -> Outcome {
                     Command::Status => watch::status(&global, out).await,
                     Command::Watch { count, interval } => watch::watch(&global, out, count, interval).await,
                     Command::Inputs => watch::inputs(&global, out).await,
+                    Command::Alerts { all, follow, .. } => alerts::run(&global, out, all, follow).await,
                     Command::Start(start) => control::start(&global, out, start).await,
                     Command::Stop { session } => control::stop(&global, out, session).await,
                     Command::Mark { text } => control::mark(&global, out, &text.join(" ")).await,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use zbus::names::InterfaceName;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 
+use crate::alerts::{self, Alert};
 use crate::bus::{self, Link};
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub lost_frames: u64,
     pub gaps: u64,
     pub storage: Option<Storage>,
+    /// Those that hold, the worst first.
+    pub alerts: Vec<Alert>,
     pub inputs: Vec<Input>,
 }
 
@@ -142,6 +145,8 @@ pub async fn take(link: &Link, recorder: &RecorderProxy<'_>) -> Result<Snapshot,
         None => String::new(),
     };
     let storage = recorder.get_storage_info(HashMap::new()).await.ok().map(read_storage);
+    // An older recorder has none.
+    let alerts = alerts::active(link).await.unwrap_or_default();
     Ok(Snapshot {
         version: main.text("Version"),
         state: main.text("State"),
@@ -154,6 +159,7 @@ pub async fn take(link: &Link, recorder: &RecorderProxy<'_>) -> Result<Snapshot,
         lost_frames: main.number("LostFrames"),
         gaps: main.number("GapCount"),
         storage,
+        alerts,
         inputs,
     })
 }
@@ -224,6 +230,11 @@ impl Snapshot {
         if let Some(storage) = &self.storage {
             text.push_str(&format!("\nstorage  {}", storage.text(out)));
         }
+        if let Some(worst) = self.alerts.first() {
+            let count = out.state(worst.rank().name()).replace(worst.rank().name(), &alerts::summary(&self.alerts));
+            text.push_str(&format!("\nalerts   {count}: {} ({}): {}", worst.code, worst.source, worst.text));
+            text.push_str(if self.alerts.len() > 1 { "; holdfast alerts shows all" } else { "" });
+        }
         if self.inputs.is_empty() {
             text.push_str("\nno inputs are configured");
         } else {
@@ -244,7 +255,7 @@ impl Snapshot {
             })
             .collect();
         format!(
-            "{} {} {} safe_frames={} safe_bytes={} lost_frames={} gaps={} {}",
+            "{} {} {} safe_frames={} safe_bytes={} lost_frames={} gaps={} alerts={} {}",
             self.state,
             self.session.as_deref().unwrap_or("-"),
             output::duration(self.duration_usec),
@@ -252,6 +263,15 @@ impl Snapshot {
             self.safe_bytes,
             self.lost_frames,
             self.gaps,
+            match self.alerts.is_empty() {
+                true => "-".to_owned(),
+                false => self
+                    .alerts
+                    .iter()
+                    .map(|alert| format!("{}:{}", alert.code, alert.source))
+                    .collect::<Vec<_>>()
+                    .join(","),
+            },
             inputs.join(" ")
         )
         .trim_end()

@@ -1,16 +1,18 @@
 //! The register of alerts: what holds now, and the last hundred that did.
 //!
-//! Whoever notices something raises it by code and source, as often as it notices; whoever sees it gone clears it. Raising
-//! again only counts, so that a condition which flaps does not flood anybody.
+//! Whoever notices something raises it by code and source, as often as it happens; whoever sees it gone clears it. Raising
+//! again only counts, so that what happens again and again does not flood anybody.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_dbus::{AlertCode, AlertInfo};
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 
 /// Alerts that are kept, cleared ones first to go.
 const KEPT: usize = 100;
+/// Raised and cleared ones that wait for whoever listens.
+const NEWS: usize = 128;
 
 /// The register. Clones share it.
 #[derive(Debug, Clone)]
@@ -21,8 +23,8 @@ pub struct Alerts {
 #[derive(Debug)]
 struct Shared {
     list: Mutex<VecDeque<Alert>>,
-    /// Counts changes; whoever listens reads the list anew.
-    changes: watch::Sender<u64>,
+    /// Each alert as it is raised, and as it is cleared. Full (128): who is slow loses the oldest, and reads the list instead.
+    news: broadcast::Sender<Alert>,
 }
 
 /// One alert.
@@ -46,72 +48,94 @@ pub struct Alert {
 
 impl Default for Alerts {
     fn default() -> Self {
-        let shared = Shared { list: Mutex::default(), changes: watch::channel(0).0 };
+        // Full: see the field.
+        let news = broadcast::channel(NEWS).0;
+        let shared = Shared { list: Mutex::default(), news };
         Self { shared: Arc::new(shared) }
     }
 }
 
 impl Alerts {
-    /// This holds. True if it did not before.
+    /// This holds, or has happened again. True if it did not hold before.
     pub fn raise(&self, code: AlertCode, source: &str, text: impl Into<String>) -> bool {
-        let (text, now) = (text.into(), crate::clock::wall_ns());
-        let is_new = {
-            let mut list = self.lock();
-            let known = list.iter_mut().find(|alert| alert.is(code, source));
-            let is_new = known.is_none();
-            match known {
-                Some(alert) => {
-                    alert.count = alert.count.saturating_add(1);
-                    alert.last_wall_ns = now;
-                    alert.text.clone_from(&text);
-                }
-                None => {
-                    make_room(&mut list);
-                    list.push_back(Alert {
-                        code,
-                        source: source.to_owned(),
-                        text: text.clone(),
-                        since_wall_ns: now,
-                        last_wall_ns: now,
-                        count: 1,
-                        cleared_wall_ns: None,
-                    });
-                }
-            }
-            is_new
-        };
-        if is_new {
-            tracing::warn!(alert = code.name(), level = code.level().name(), source, "{text}");
-        }
-        self.shared.changes.send_modify(|count| *count += 1);
-        is_new
+        self.put(code, source, text.into(), true)
     }
 
     /// This no longer holds. True if it did.
     pub fn clear(&self, code: AlertCode, source: &str) -> bool {
-        let held = {
+        let cleared = {
             let mut list = self.lock();
             let held = list.iter_mut().find(|alert| alert.is(code, source));
-            let was_there = held.is_some();
-            if let Some(alert) = held {
+            held.map(|alert| {
                 alert.cleared_wall_ns = Some(crate::clock::wall_ns());
-            }
-            was_there
+                alert.clone()
+            })
         };
-        if held {
-            tracing::info!(alert = code.name(), source, "cleared");
-            self.shared.changes.send_modify(|count| *count += 1);
-        }
-        held
+        let Some(alert) = cleared else { return false };
+        tracing::info!(alert = code.name(), source, "cleared");
+        self.tell(alert);
+        true
     }
 
-    /// Raises or clears.
+    /// Raises or clears what is looked at again and again: as long as it holds it counts once, whatever its text.
     pub fn set(&self, holds: bool, code: AlertCode, source: &str, text: impl FnOnce() -> String) {
         if holds {
-            self.raise(code, source, text());
+            self.put(code, source, text(), false);
         } else {
             self.clear(code, source);
         }
+    }
+
+    /// Nothing of this source holds any longer, as it is not there any more.
+    pub fn clear_all(&self, codes: &[AlertCode], source: &str) {
+        for code in codes {
+            self.clear(*code, source);
+        }
+    }
+
+    /// It holds now.
+    pub fn holds(&self, code: AlertCode, source: &str) -> bool {
+        self.lock().iter().any(|alert| alert.is(code, source))
+    }
+
+    fn put(&self, code: AlertCode, source: &str, text: String, again: bool) -> bool {
+        let now = crate::clock::wall_ns();
+        let raised = {
+            let mut list = self.lock();
+            if let Some(alert) = list.iter_mut().find(|alert| alert.is(code, source)) {
+                if !again && alert.text == text {
+                    return false;
+                }
+                if again {
+                    alert.count = alert.count.saturating_add(1);
+                    alert.last_wall_ns = now;
+                }
+                alert.text = text;
+                None
+            } else {
+                make_room(&mut list);
+                let alert = Alert {
+                    code,
+                    source: source.to_owned(),
+                    text,
+                    since_wall_ns: now,
+                    last_wall_ns: now,
+                    count: 1,
+                    cleared_wall_ns: None,
+                };
+                list.push_back(alert.clone());
+                Some(alert)
+            }
+        };
+        let Some(alert) = raised else { return false };
+        tracing::warn!(alert = code.name(), level = code.level().name(), source, "{}", alert.text);
+        self.tell(alert);
+        true
+    }
+
+    fn tell(&self, alert: Alert) {
+        // Nobody listens: then nobody misses it.
+        let _ = self.shared.news.send(alert);
     }
 
     /// All that are kept, oldest first.
@@ -119,9 +143,9 @@ impl Alerts {
         self.lock().iter().cloned().collect()
     }
 
-    /// Tells when something changes; the number means nothing.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
+    /// Each alert as it is raised and as it is cleared, from now on.
+    pub fn news(&self) -> broadcast::Receiver<Alert> {
+        self.shared.news.subscribe()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Alert>> {
@@ -173,7 +197,6 @@ mod tests {
     #[test]
     fn raising_again_counts_and_clearing_ends_it() {
         let alerts = Alerts::default();
-        let changes = alerts.changes();
         assert!(alerts.raise(CaptureDied, "cam0", "once"));
         assert!(!alerts.raise(CaptureDied, "cam0", "twice"));
         assert!(alerts.raise(CaptureDied, "cam1", "another"));
@@ -184,7 +207,24 @@ mod tests {
         // What comes back is a new alert; the old one is history.
         assert!(alerts.raise(CaptureDied, "cam0", "again"));
         assert_eq!(alerts.list().len(), 3);
-        assert_eq!(*changes.borrow(), 5);
+    }
+
+    #[test]
+    fn what_is_looked_at_again_and_again_counts_once() {
+        let alerts = Alerts::default();
+        let mut news = alerts.news();
+        for text in ["slow", "slow", "slower"] {
+            alerts.set(true, DiskSlow, "storage", || text.to_owned());
+        }
+        let alert = alerts.list().remove(0);
+        assert_eq!((alert.count, alert.text.as_str()), (1, "slower"));
+        assert!(alerts.holds(DiskSlow, "storage") && !alerts.holds(DiskSlow, "another"));
+        alerts.set(false, DiskSlow, "storage", String::new);
+        alerts.set(false, DiskSlow, "storage", String::new);
+        // Who listens hears of its beginning and its end, once each.
+        let (raised, cleared) = (news.try_recv().unwrap(), news.try_recv().unwrap());
+        assert!(raised.is_active() && !cleared.is_active() && news.try_recv().is_err());
+        assert_eq!((raised.text.as_str(), cleared.text.as_str()), ("slow", "slower"));
     }
 
     #[test]

@@ -17,6 +17,13 @@ pub fn wall_ns() -> i64 {
     now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }
 
+/// `CLOCK_BOOTTIME` in nanoseconds: as the monotonic one, but it goes on while the box sleeps. Only for telling whether the wall
+/// clock was set.
+pub fn boottime_ns() -> i64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}
+
 /// This boot. Without `/proc` all boots look alike, and nothing of an earlier one is taken for our own.
 pub fn boot_id() -> BootId {
     BootId::current().unwrap_or(BootId([0; 16]))

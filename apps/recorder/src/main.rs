@@ -9,6 +9,8 @@ mod captures;
 mod clock;
 mod engine;
 mod facade;
+mod failsafe;
+mod health;
 mod ids;
 mod inhibit;
 mod leases;

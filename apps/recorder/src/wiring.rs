@@ -15,6 +15,9 @@ use crate::alerts::Alerts;
 use crate::captures::{Launcher, Shared, Spawn, Supervisor, Systemd};
 use crate::engine::{self, Engine};
 use crate::facade::{Facade, InputEntry, RecorderView};
+use crate::health::LOOK_PATIENCE;
+use crate::health::telemetry::Telemetry;
+use crate::health::watcher::{self, Roots};
 use crate::leases::Strain;
 use crate::lessor::Lessor;
 use crate::metrics::{Metrics, Observed};
@@ -42,6 +45,9 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let (state_journal, state) = store::state::open(&config.recorder.state_dir);
     let keeper = Keeper::start(config.storage.clone(), Arc::clone(&catalog), state_journal)?;
 
+    let alerts = Alerts::default();
+    let roots = Roots { proc: "/proc".into(), thermal: "/sys/class/thermal".into() };
+
     // Supervisors look what runs, and hold still.
     // When full, supervisors wait for the engine; the captures they watch go on recording meanwhile.
     let (report_sender, mut reports) = mpsc::channel(256);
@@ -52,6 +58,8 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
         pool: pool.clone(),
         reports: report_sender,
         recovery: Semaphore::new(1),
+        alerts: alerts.clone(),
+        proc: roots.proc.clone(),
     });
     let mut tasks = Tasks::default();
     let mut inputs = Vec::new();
@@ -113,7 +121,6 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     }
     engine.release();
 
-    let alerts = Alerts::default();
     // Whoever measures pressure holds the other end.
     let (_strain, strain) = watch::channel(Strain::None);
     let (lessor, desk, lease_news) = Lessor::new(config.protection.lease_grace, view.clone(), strain, alerts.clone());
@@ -130,6 +137,8 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
         calls: calls_sender,
     });
     tasks.spawn("meter", meter::run(Arc::clone(&facade), storage_sender, rate_sender));
+    let telemetry = Telemetry::start(LOOK_PATIENCE).context("no threads for telemetry")?;
+    tasks.spawn("health", watcher::run(Arc::clone(&facade), telemetry, roots));
     tasks.spawn("engine", engine.run(calls, reports));
     tasks.spawn("leases", lessor.run());
     if let Some(logind) = logind(&facade.config.recorder.bus, &connection).await {

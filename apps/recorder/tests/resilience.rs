@@ -173,7 +173,7 @@ async fn a_stop_while_the_capture_is_dead_is_answered() {
 }
 
 #[tokio::test]
-async fn a_capture_that_hangs_is_ended_at_the_stop_and_its_file_recovered() {
+async fn a_capture_that_hangs_at_the_stop_is_ended_and_its_file_recovered() {
     let holdfast = Box::new(&test_input("cam0", false)).await;
     let path = holdfast.start("").await;
     holdfast.until_safe_frames("cam0", 20).await;
@@ -184,9 +184,10 @@ async fn a_capture_that_hangs_is_ended_at_the_stop_and_its_file_recovered() {
         .until("its silence to be seen", || async { input.source_error().await.unwrap().contains("says nothing") })
         .await;
     let totals = holdfast.stop().await;
-    assert_eq!(totals.incomplete, ["cam0"]);
+    // It did not close its file; recovery did, and all that was safe is in it.
+    assert!(totals.incomplete.is_empty() && totals.safe_frames >= 20, "{totals:?}");
     assert_eq!(holdfast.recorder().await.state().await.unwrap(), "idle");
-    holdfast.until("the file to be recovered", || async { holdfast.files(".part").is_empty() }).await;
+    assert!(holdfast.files(".part").is_empty());
     assert_whole(Path::new(&holdfast.session(&path).await.path().await.unwrap()));
     // And the next session is as good as any.
     holdfast.start("next").await;

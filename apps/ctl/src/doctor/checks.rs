@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use holdfast_config::{Bus, Config, ConfigErrors, Source, credentials, root};
+use holdfast_dbus::AlertLevel;
 use holdfast_segment::recover;
 use rustix::fs::{Access, FlockOperation};
 
 use super::{Check, Level};
+use crate::alerts;
 use crate::args::Global;
 use crate::bus;
 use crate::output;
@@ -209,10 +211,34 @@ pub async fn bus(global: &Global) -> Vec<Check> {
         (Ok(version), Ok(state), _) => Check::ok("recorder", format!("version {version} runs, {state}")),
         (Err(error), ..) | (_, Err(error), _) => failed("recorder", bus::failure(&link, &error)),
     });
+    checks.extend(alerts(&link).await);
     if bus::choose(global) == Bus::System {
         checks.push(permission());
     }
     checks
+}
+
+/// What the recorder knows to be wrong, each with its remedy.
+async fn alerts(link: &bus::Link) -> Vec<Check> {
+    let active = match alerts::active(link).await {
+        Ok(active) => active,
+        Err(_) => return vec![Check::skipped("alerts", "the recorder does not tell")],
+    };
+    if active.is_empty() {
+        return vec![Check::ok("alerts", "the recorder knows of nothing that is wrong")];
+    }
+    let check = |alert: &alerts::Alert| {
+        let level = match alert.rank() {
+            AlertLevel::Critical => Level::Fail,
+            AlertLevel::Warning => Level::Warning,
+            AlertLevel::Info => Level::Ok,
+        };
+        let again = if alert.count > 1 { format!(" ({} times)", alert.count) } else { String::new() };
+        let message =
+            format!("{}: {} since {}{again}: {}", alert.source, alert.code, output::time(alert.since), alert.text);
+        Check::new("alerts", level, message, alert.remedy.clone())
+    };
+    active.iter().map(check).collect()
 }
 
 /// The bus policy lets root and the group holdfast control the recorder.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use holdfast_dbus::{AlertInfo, Error};
 use zbus::interface;
 use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
 
 use super::call::{Budget, carry_out};
 use super::options::Dict;
@@ -38,4 +39,10 @@ impl Alerts {
         let alerts = self.facade.alerts.list();
         alerts.iter().filter(|alert| alert.is_active()).map(Alert::info).collect()
     }
+
+    #[zbus(signal)]
+    pub async fn alert_raised(emitter: &SignalEmitter<'_>, alert: AlertInfo) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub async fn alert_cleared(emitter: &SignalEmitter<'_>, alert: AlertInfo) -> zbus::Result<()>;
 }

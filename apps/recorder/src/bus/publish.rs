@@ -15,6 +15,7 @@ use zbus::object_server::{Interface, SignalEmitter};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 
 use super::{alerts, input, leases, manager, recording};
+use crate::alerts::Alert;
 use crate::facade::{Facade, News, totals_on_bus};
 
 /// The newest sessions are objects. Those in use always are.
@@ -90,8 +91,9 @@ impl Publisher {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut view = self.facade.view.clone();
-        let mut raised = self.facade.alerts.changes();
         let mut lent = self.facade.leases.shown.clone();
+        // Alerts of before the recorder was on the bus are in the property.
+        let mut alerts = self.facade.alerts.news();
         for tick in 0_u32.. {
             tokio::select! {
                 _ = ticks.tick() => self.publish(tick % SLOW_TICKS == 0).await,
@@ -99,8 +101,12 @@ impl Publisher {
                     Ok(()) => self.state_changed().await,
                     Err(_) => return,
                 },
-                Ok(()) = raised.changed() => self.publish_one::<alerts::Alerts>(&root_path(), false).await,
                 Ok(()) = lent.changed() => self.publish_one::<leases::Leases>(&root_path(), false).await,
+                alert = alerts.recv() => match alert {
+                    Ok(alert) => self.alert(&alert).await,
+                    // The oldest of too many at once went untold; the property has those that hold.
+                    Err(error) => debug!("alerts: {error}"),
+                },
                 item = news.recv() => match item {
                     Some(item) => self.tell(item).await,
                     None => return,
@@ -122,6 +128,17 @@ impl Publisher {
         // First what can be read, then the signal that makes people read it.
         self.publish_one::<manager::Manager>(&root_path(), false).await;
         self.sent(manager::Manager::recorder_state_changed(&self.root(), state, previous).await);
+    }
+
+    async fn alert(&mut self, alert: &Alert) {
+        // First what can be read, then the signal that makes people read it.
+        self.publish_one::<alerts::Alerts>(&root_path(), false).await;
+        let (root, info) = (self.root(), alert.info());
+        self.sent(if alert.is_active() {
+            alerts::Alerts::alert_raised(&root, info).await
+        } else {
+            alerts::Alerts::alert_cleared(&root, info).await
+        });
     }
 
     async fn tell(&mut self, news: News) {

@@ -4,23 +4,28 @@ mod hearing;
 
 use std::time::Duration;
 
+use holdfast_dbus::AlertCode;
 use holdfast_link::{self as link, Hello, Status, Stop, StopReason, ToCapture};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use super::backoff::{HEALTHY, HEALTHY_RECORDING};
 use super::link::{Link, LinkError};
 use super::process::Process;
 use super::supervisor::{Supervisor, joined};
 use super::view::InputState;
 use super::{Record, files};
+use crate::clock;
+use crate::failsafe::Event;
+use crate::health::{self, SILENCE, SILENCE_ENDS};
 
 /// How long a directory may take to be read before what is known is good enough.
 const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the end of a process is waited for after its socket has closed.
 const DEATH_PATIENCE: Duration = Duration::from_millis(500);
-/// A capture tells how it goes at least every 500 ms; after this long it is called silent.
-const SILENCE: Duration = Duration::from_secs(2);
+/// A silent capture that could not be ended is looked at again after this.
+const SILENT_AGAIN: Duration = Duration::from_secs(1);
+/// How long a look at a silent capture may take.
+const STUCK_PATIENCE: Duration = Duration::from_millis(500);
 /// Before a connection that was lost is made again.
 const RECONNECT: Duration = Duration::from_millis(50);
 
@@ -29,10 +34,13 @@ pub(super) struct Attached {
     link: Link,
     hello: Hello,
     process: Option<Process>,
-    since: Instant,
+    /// It has been making footage of the session safe since.
     safe_since: Option<Instant>,
+    /// It has been doing what is wanted since.
+    works_since: Option<Instant>,
     heard: Instant,
-    silent: bool,
+    /// It has said nothing for too long; when to decide whether it is ended.
+    silent: Option<Instant>,
     status: Option<Status>,
     /// Request that Start was sent with, until it is answered.
     starting: Option<u32>,
@@ -42,11 +50,10 @@ pub(super) struct Attached {
     armed: Option<bool>,
     /// Shutdown was sent.
     leaving: bool,
+    /// It has said that it ends by itself, and why.
+    leaves_for: Option<String>,
     /// This process has recorded in the present session and stopped by itself: its pre-roll is on disk already.
     recorded: bool,
-    /// Start was refused or recording stopped by itself: not again before this.
-    not_before: Option<Instant>,
-    refusals: u32,
 }
 
 /// How a connection ended.
@@ -62,23 +69,23 @@ impl Attached {
             process: Process::open(link.pid()).ok(),
             link,
             hello,
-            since: Instant::now(),
             safe_since: None,
+            works_since: None,
             heard: Instant::now(),
-            silent: false,
+            silent: None,
             status: None,
             starting: None,
             stopping: false,
             armed: None,
             leaving: false,
+            leaves_for: None,
             recorded: false,
-            not_before: None,
-            refusals: 0,
         }
     }
 
-    fn was_well(&self) -> bool {
-        self.since.elapsed() >= HEALTHY || self.safe_since.is_some_and(|since| since.elapsed() >= HEALTHY_RECORDING)
+    /// It has failed: what that means for the next attempt.
+    fn failed(&self) -> Event {
+        Event::Failed { worked_ns: self.safe_since.map_or(0, elapsed_ns) }
     }
 }
 
@@ -89,16 +96,19 @@ impl Supervisor {
             if let Err(error) = self.reconcile(&mut attached).await {
                 break self.why(&mut attached, error).await;
             }
-            let retry = attached.not_before;
+            let now_ns = clock::mono_ns();
+            let (retry, look) = (self.failsafe.due_ns(), self.judge.due_ns(now_ns));
             // A mark that came before the capture was told to start waits for that.
             let is_recording = attached.status.as_ref().is_some_and(|status| status.session.is_some());
-            let silent = (!attached.silent).then(|| attached.heard + SILENCE);
+            let silence = attached.silent.unwrap_or(attached.heard + SILENCE);
             tokio::select! {
                 biased;
                 message = attached.link.receive() => match message {
                     Ok(message) => {
                         attached.heard = Instant::now();
-                        attached.silent = false;
+                        if attached.silent.take().is_some() {
+                            self.judge.clear(AlertCode::CaptureSilent);
+                        }
                         self.hear(&mut attached, message).await;
                     }
                     Err(error) => break self.why(&mut attached, error).await,
@@ -116,11 +126,17 @@ impl Supervisor {
                     }
                     break if attached.leaving { Ending::Left } else { Ending::Died };
                 }
-                () = due(retry) => attached.not_before = None,
-                () = due(silent) => {
-                    attached.silent = true;
-                    warn!(input = self.name, pid = attached.link.pid(), "the capture says nothing any more");
-                    self.show(|view| view.error = format!("the capture says nothing for {} s", SILENCE.as_secs()));
+                () = due(retry, now_ns) => self.failsafe(Event::Tick, ""),
+                () = due(look, now_ns) => self.judge.look(clock::mono_ns()),
+                () = sleep_until(silence) => {
+                    let next = if attached.silent.is_none() {
+                        self.fell_silent(attached.link.pid());
+                        attached.heard + SILENCE_ENDS
+                    } else {
+                        self.end_silent(attached.link.pid(), attached.process.as_ref()).await;
+                        Instant::now() + SILENT_AGAIN
+                    };
+                    attached.silent = Some(next);
                 }
                 done = joined(&mut self.recovering) => self.recovered(done).await,
             }
@@ -146,6 +162,40 @@ impl Supervisor {
         }
     }
 
+    /// The capture says nothing any more.
+    pub(super) fn fell_silent(&mut self, pid: u32) {
+        if self.shared.alerts.holds(AlertCode::CaptureSilent, &self.name) {
+            return;
+        }
+        warn!(input = self.name, pid, "the capture says nothing any more");
+        let text = format!("the capture (process {pid}) says nothing any more");
+        self.show(|view| view.error.clone_from(&text));
+        self.judge.raise(AlertCode::CaptureSilent, text);
+    }
+
+    /// Ends a capture that has been silent for too long, unless that would be in vain and worse than waiting: a thread that waits
+    /// for the disk can't be killed before the wait is over, and then it would have gone on by itself, with all its footage.
+    pub(super) async fn end_silent(&mut self, pid: u32, process: Option<&Process>) {
+        let proc = self.shared.proc.clone();
+        let look = tokio::task::spawn_blocking(move || health::process::stuck(&proc, pid));
+        let stuck = match timeout(STUCK_PATIENCE, look).await {
+            Ok(Ok(stuck)) => stuck,
+            _ => Some("of which the kernel does not tell".to_owned()),
+        };
+        if let Some(thread) = stuck {
+            let text = format!(
+                "the capture (process {pid}) says nothing: its thread {thread} waits in the kernel, as for a disk"
+            );
+            self.shared.alerts.set(true, AlertCode::CaptureSilent, &self.name, || text);
+            return;
+        }
+        let Some(process) = process else { return };
+        error!(input = self.name, pid, silent_s = SILENCE_ENDS.as_secs(), "the capture stays silent; ending it");
+        if let Err(failure) = process.kill() {
+            error!(input = self.name, pid, "it can't be ended: {failure}");
+        }
+    }
+
     async fn after(&mut self, attached: &Attached, ending: Ending) {
         match ending {
             Ending::Left => {
@@ -153,8 +203,19 @@ impl Supervisor {
                 self.show(|view| view.gone(InputState::Off));
             }
             Ending::Died => {
-                warn!(input = self.name, pid = attached.link.pid(), "the capture died");
-                self.failures = if attached.was_well() { 1 } else { self.failures + 1 };
+                let pid = attached.link.pid();
+                warn!(input = self.name, pid, "the capture died");
+                let why = match &attached.leaves_for {
+                    Some(why) => format!("the capture (process {pid}) ended by itself: {why}"),
+                    None if attached.silent.is_some() => {
+                        format!("the capture (process {pid}) died after it had said nothing any more")
+                    }
+                    None => format!("the capture (process {pid}) died"),
+                };
+                if self.asked.0.is_some() || self.asked.1 {
+                    self.judge.raise(AlertCode::CaptureDied, why.as_str());
+                }
+                self.failsafe(attached.failed(), &why);
                 if let Some(engaged) = &mut self.engaged {
                     engaged.ended(true);
                 }
@@ -216,7 +277,7 @@ impl Supervisor {
     }
 
     async fn start(&mut self, attached: &mut Attached, record: Record) -> Result<(), LinkError> {
-        if attached.starting.is_some() || attached.leaving || attached.not_before.is_some() {
+        if attached.starting.is_some() || attached.leaving || self.failsafe.due_ns().is_some() {
             return Ok(());
         }
         let dir = self.shared.root.join(&record.directory);
@@ -270,9 +331,14 @@ async fn died(process: Option<&Process>) {
     }
 }
 
-async fn due(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
+/// Returns when it is due; never if it is not.
+async fn due(when_ns: Option<u64>, now_ns: u64) {
+    match when_ns {
+        Some(when_ns) => sleep(Duration::from_nanos(when_ns.saturating_sub(now_ns))).await,
         None => std::future::pending().await,
     }
+}
+
+fn elapsed_ns(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

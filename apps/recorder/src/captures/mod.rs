@@ -5,9 +5,9 @@
 //! for a week under an earlier recorder, or died a moment ago. What happens is told in [`Report`]s and shown in an [`InputView`].
 
 mod attached;
-mod backoff;
 mod engaged;
 mod files;
+mod judge;
 mod launch;
 mod link;
 mod process;

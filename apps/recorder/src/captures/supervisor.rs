@@ -4,24 +4,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_dbus::AlertCode;
 use holdfast_link as link;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::error;
 
 use super::attached::Attached;
-use super::backoff::restart_delay;
 use super::engaged::Engaged;
+use super::judge::Judge;
 use super::launch::{Exit, LaunchError, Launcher};
 use super::link::{Link, LinkError};
+use super::process::Process;
 use super::view::{InputState, InputView};
 use super::{Recovered, Report, Want, files};
+use crate::alerts::Alerts;
+use crate::clock;
+use crate::failsafe::{Alarm, Event, Failsafe};
+use crate::health::SILENCE_ENDS;
 
 /// A capture that was started listens within this time, or it is killed by nobody but tried again.
 const START_PATIENCE: Duration = Duration::from_secs(15);
 /// How often a socket that is about to appear is tried.
 const SOCKET_POLL: Duration = Duration::from_millis(5);
+/// Before a capture that does not answer is greeted again.
+const MUTE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What all supervisors share.
 pub struct Shared {
@@ -37,6 +45,10 @@ pub struct Shared {
     pub reports: mpsc::Sender<(usize, Report)>,
     /// One recovery at a time: it reads whole files, and the recordings need the disk.
     pub recovery: Semaphore,
+    /// Where what is wrong is told.
+    pub alerts: Alerts,
+    /// `/proc`
+    pub proc: PathBuf,
 }
 
 /// One input's supervisor. [`Supervisor::run`] it in a task of its own.
@@ -51,8 +63,13 @@ pub struct Supervisor {
     pub(super) engaged: Option<Engaged>,
     pub(super) recovering: Option<Recovering>,
     requests: u32,
-    /// Deaths and failed starts in a row.
-    pub(super) failures: u32,
+    /// When what has failed is tried again.
+    pub(super) failsafe: Failsafe,
+    pub(super) judge: Judge,
+    /// The session that was wanted last, and whether it was to be armed.
+    pub(super) asked: (Option<String>, bool),
+    /// Something listens on the capture's socket and has not answered since.
+    mute_since: Option<Instant>,
     pub(super) found_told: bool,
     /// The last session that `Report::Ended` was sent for.
     ended_told: Option<String>,
@@ -60,6 +77,13 @@ pub struct Supervisor {
 
 /// A recovery under way: which session's files, and what became of them.
 pub(super) type Recovering = (String, JoinHandle<Vec<Recovered>>);
+
+/// What is found on a capture's socket.
+enum Found {
+    Capture(Box<Attached>),
+    Mute(Link),
+    Nothing,
+}
 
 /// How the engine reaches a supervisor.
 #[derive(Debug)]
@@ -78,18 +102,22 @@ impl Supervisor {
         let (want_sender, want) = watch::channel(Want { hold: true, armed, ..Want::default() });
         let (marks_sender, marks) = mpsc::channel(16);
         let (view, view_receiver) = watch::channel(InputView { armed, ..InputView::default() });
+        let judge = Judge::new(shared.alerts.clone(), name.clone());
         let supervisor = Self {
             index,
             name,
             digest,
             shared,
+            judge,
             want,
             marks,
             view,
             engaged: None,
             recovering: None,
             requests: 0,
-            failures: 0,
+            failsafe: Failsafe::default(),
+            asked: (None, false),
+            mute_since: None,
             found_told: false,
             ended_told: None,
         };
@@ -99,18 +127,46 @@ impl Supervisor {
     /// Runs until the engine is gone.
     pub async fn run(mut self) {
         loop {
-            if let Some(attached) = self.find().await {
-                if self.stay(attached).await.is_none() {
-                    return;
-                }
-            } else if self.pause_or_launch().await.is_none() {
+            let goes_on = match self.find().await {
+                Found::Capture(attached) => self.stay(*attached).await,
+                Found::Mute(link) => self.mute(&link).await,
+                Found::Nothing => self.pause_or_launch().await,
+            };
+            if goes_on.is_none() {
                 return;
             }
         }
     }
 
     pub(super) fn wanted(&mut self) -> Want {
-        self.want.borrow_and_update().clone()
+        let want = self.want.borrow_and_update().clone();
+        let asked = (want.record.as_ref().map(|record| record.session.clone()), want.armed);
+        if asked != self.asked {
+            let wants_more = (asked.0.is_some() && asked.0 != self.asked.0) || (asked.1 && !self.asked.1);
+            let wants_nothing = asked.0.is_none() && !asked.1;
+            self.asked = asked;
+            if wants_nothing {
+                self.failsafe(Event::Unwanted, "");
+                self.judge.clear(AlertCode::CaptureDied);
+            } else if wants_more {
+                self.failsafe(Event::Asked, "");
+            }
+        }
+        want
+    }
+
+    /// Feeds the failsafe. `why` it failed, for people.
+    pub(super) fn failsafe(&mut self, event: Event, why: &str) {
+        match self.failsafe.handle(clock::mono_ns(), event) {
+            Some(Alarm::Raise) => {
+                let failures = self.failsafe.failures();
+                error!(input = self.name, failures, "the input keeps failing; it is tried slowly from now on: {why}");
+                let text = format!("{failures} attempts in a row have failed, the last one: {why}");
+                self.judge.raise(AlertCode::InputFailing, text);
+            }
+            Some(Alarm::Clear) => self.judge.clear(AlertCode::InputFailing),
+            None => (),
+        }
     }
 
     pub(super) fn show(&self, change: impl FnOnce(&mut InputView)) {
@@ -138,23 +194,47 @@ impl Supervisor {
     // --- no capture connected -------------------------------------------------------------------------------------------
 
     /// Connects to a capture that runs.
-    async fn find(&mut self) -> Option<Attached> {
-        let link = Link::connect(&self.socket()).ok()?;
+    async fn find(&mut self) -> Found {
+        let Ok(link) = Link::connect(&self.socket()) else {
+            self.mute_since = None;
+            return Found::Nothing;
+        };
         match link.greet(&self.name).await {
             Ok(hello) => {
+                self.mute_since = None;
+                self.judge.meet();
                 self.show(|view| {
                     view.pid = link.pid();
                     view.error.clear();
                 });
-                Some(Attached::new(link, hello))
+                Found::Capture(Box::new(Attached::new(link, hello)))
             }
-            Err(LinkError::Closed) => None,
+            Err(LinkError::Closed) => Found::Nothing,
+            Err(LinkError::Silent) => Found::Mute(link),
             Err(error) => {
                 error!(input = self.name, pid = link.pid(), "refused what answers on the capture's socket: {error}");
                 self.show(|view| view.error = error.to_string());
-                None
+                Found::Nothing
             }
         }
+    }
+
+    /// Something listens and does not answer: a capture that hangs. Another one can't take its place while it lives.
+    async fn mute(&mut self, link: &Link) -> Option<()> {
+        if !self.found_told {
+            self.found_told = true;
+            self.report(Report::Found { session: None, recording: false }).await;
+        }
+        let since = *self.mute_since.get_or_insert_with(Instant::now);
+        self.fell_silent(link.pid());
+        if self.wanted().hold {
+            return self.want.changed().await.ok();
+        }
+        if since.elapsed() >= SILENCE_ENDS {
+            self.end_silent(link.pid(), Process::open(link.pid()).ok().as_ref()).await;
+        }
+        sleep(MUTE_PAUSE).await;
+        Some(())
     }
 
     /// Nothing runs: waits until something is wanted, then starts it. `None` when the engine is gone.
@@ -175,23 +255,23 @@ impl Supervisor {
             }
         }
         self.engage(&want).await;
+        self.judge.gone();
         if want.record.is_none() && !want.armed {
             self.show(|view| view.gone(InputState::Off));
             return self.want.changed().await.ok();
         }
-        let delay = restart_delay(self.failures);
-        if !delay.is_zero() {
-            let due = Instant::now() + delay;
+        if let Some(due_ns) = self.failsafe.due_ns() {
             tokio::select! {
-                () = sleep_until(due) => (),
-                changed = self.want.changed() => return changed.ok(),
+                () = sleep(Duration::from_nanos(due_ns.saturating_sub(clock::mono_ns()))) => self.failsafe(Event::Tick, ""),
+                changed = self.want.changed() => changed.ok()?,
             }
+            return Some(());
         }
         match self.launch().await {
             Ok(()) => (),
             Err(error) => {
-                self.failures += 1;
-                error!(input = self.name, failures = self.failures, "{error}");
+                self.failsafe(Event::Failed { worked_ns: 0 }, &error.to_string());
+                error!(input = self.name, failures = self.failsafe.failures(), "{error}");
                 self.show(|view| {
                     view.gone(InputState::Failed);
                     view.error = error.to_string();

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
+use crate::alerts::Alerts;
+
 use super::{Record, Report, Shared, Spawn, Supervisor, Tally};
 
 /// They see only the latest word of the engine, so a session may begin and end between two looks. Its end is still awaited.
@@ -24,6 +26,8 @@ async fn the_end_of_a_session_that_was_never_seen_is_told() {
         pool: dir.path().join("pool"),
         reports,
         recovery: Semaphore::new(1),
+        alerts: Alerts::default(),
+        proc: "/proc".into(),
     });
     let (supervisor, handle) = Supervisor::new(0, "cam0".to_owned(), 0, false, shared);
     handle.want.send_modify(|want| {

@@ -1,13 +1,15 @@
 //! What a capture says, and what follows from it.
 
+use holdfast_dbus::AlertCode;
 use holdfast_link::{Event, FromCapture, Phase, Status};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::Attached;
+use super::{Attached, elapsed_ns};
 use crate::captures::Report;
-use crate::captures::backoff::restart_delay;
 use crate::captures::supervisor::Supervisor;
+use crate::clock;
+use crate::failsafe::{self, HEALTHY_NS};
 
 impl Supervisor {
     pub(super) async fn hear(&mut self, attached: &mut Attached, message: FromCapture) {
@@ -47,10 +49,26 @@ impl Supervisor {
                 view.tally = tally;
             }
         });
+        self.judge.status(clock::mono_ns(), &status);
+        self.works(attached, &status);
         attached.status = Some(status);
         if is_safe {
             attached.safe_since = attached.safe_since.or(Some(Instant::now()));
             self.safe().await;
+        }
+    }
+
+    /// Whether it does what is wanted of it, and for how long. A camera that is away is no failure of its capture.
+    fn works(&mut self, attached: &mut Attached, status: &Status) {
+        let works = self.asked.0.is_none() || self.asked.0.as_deref() == status.session.as_deref();
+        if !works {
+            attached.works_since = None;
+            return;
+        }
+        let for_ns = elapsed_ns(*attached.works_since.get_or_insert_with(Instant::now));
+        if for_ns >= HEALTHY_NS {
+            self.failsafe(failsafe::Event::Works { for_ns }, "");
+            self.judge.clear(AlertCode::CaptureDied);
         }
     }
 
@@ -79,7 +97,6 @@ impl Supervisor {
                     // The next status will say so too; until then no second Start must be sent.
                     status.session = Some(started.session);
                 }
-                attached.refusals = 0;
                 attached.recorded = true;
                 // Told to the engine with the status that follows: whoever hears of it then finds the safe frames counted.
             }
@@ -95,16 +112,18 @@ impl Supervisor {
                     part.stopped(&stopped);
                     if by_itself {
                         warn!(input = self.name, session, "the capture stopped by itself");
-                        attached.refusals += 1;
-                        attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
+                        // One that leaves has failed once, when it is gone.
+                        if attached.leaves_for.is_none() {
+                            self.failsafe(attached.failed(), "the capture stopped recording by itself");
+                            attached.safe_since = None;
+                        }
                     }
                 }
             }
             Event::Refused(refused) => {
                 warn!(input = self.name, code = refused.code, "the capture refused: {}", refused.text);
                 if attached.starting.take_if(|request| *request == refused.request).is_some() {
-                    attached.refusals += 1;
-                    attached.not_before = Some(Instant::now() + restart_delay(attached.refusals + 1));
+                    self.failsafe(attached.failed(), &refused.text);
                 } else {
                     // A stop of what is not recorded: then it has stopped.
                     attached.stopping = false;
@@ -132,10 +151,11 @@ impl Supervisor {
                     self.report(Report::Gap { session, gap }).await;
                 }
             }
-            Event::Alert { code, text } => warn!(input = self.name, ?code, "{text}"),
-            Event::AlertCleared { code } => info!(input = self.name, ?code, "no longer"),
+            Event::Alert { code, text } => self.judge.told(code, &text),
+            Event::AlertCleared { code } => self.judge.untold(code),
             Event::Leaving { cause, text } => {
                 warn!(input = self.name, ?cause, "the capture ends by itself: {text}");
+                attached.leaves_for = Some(text.as_str().to_owned());
                 if let Some(part) = &mut self.engaged {
                     part.leaves_for(cause);
                 }
