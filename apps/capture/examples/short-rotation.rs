@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use holdfast_capture::wiring;
+use holdfast_capture::wiring::{self, Tuning};
 use holdfast_config::Config;
 
 #[derive(Debug, Parser)]
@@ -36,6 +36,6 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     config.recording.rotation = Duration::from_millis(arguments.rotation_ms);
     // The real program, which probes encoders, stands one directory above the examples.
     let program = std::env::current_exe()?.parent().map(|examples| examples.with_file_name("holdfast-capture"));
-    wiring::serve(&config, &arguments.input, &program.ok_or("this program is nowhere")?)?;
+    wiring::serve(&config, &arguments.input, &program.ok_or("this program is nowhere")?, &Tuning::default())?;
     Ok(())
 }

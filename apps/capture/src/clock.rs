@@ -1,5 +1,7 @@
 //! The two clocks: the monotonic one that orders everything, and the wall clock that is only a label.
 
+use std::sync::Arc;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Nanoseconds in a second.
@@ -22,6 +24,35 @@ pub fn mono_ns() -> u64 {
 #[must_use]
 pub fn wall_ns() -> i64 {
     to_ns(clock_gettime(ClockId::Realtime))
+}
+
+/// A wall clock: the system's, or another one that a test can set.
+#[derive(Clone)]
+pub struct Wall(Arc<dyn Fn() -> i64 + Send + Sync>);
+
+impl Wall {
+    /// A clock that tells Unix time in nanoseconds.
+    pub fn new(now_ns: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_ns))
+    }
+
+    /// Unix time in nanoseconds.
+    #[must_use]
+    pub fn now_ns(&self) -> i64 {
+        (self.0)()
+    }
+}
+
+impl Default for Wall {
+    fn default() -> Self {
+        Self::new(wall_ns)
+    }
+}
+
+impl std::fmt::Debug for Wall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wall")
+    }
 }
 
 /// `20261121T071503Z` for a Unix time in nanoseconds: the form of file names.

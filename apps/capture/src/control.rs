@@ -8,17 +8,20 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
-use holdfast_link::{self as link, AlertCode, Event, FromCapture, MAX_FRAME_BYTES, ToCapture, WireError};
+use holdfast_link::{self as link, AlertCode, Event, FromCapture, GapCause, MAX_FRAME_BYTES, ToCapture, WireError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 
-use crate::clock::{self, NS_PER_MS};
+use crate::clock::{self, NS_PER_MS, Wall};
 use crate::codes;
 use crate::door::Door;
 use crate::queue::Queue;
 use crate::record::Command;
-use crate::state::{Shared, To};
+use crate::service;
+use crate::state::{Leaving, Shared, To};
+use crate::upkeep::{Duty, Look, Upkeep};
 
 /// A connected peer hears from us at least this often.
 pub const STATUS_NS: u64 = 500 * NS_PER_MS;
@@ -50,11 +53,20 @@ pub struct Control<D> {
     refusing: bool,
     /// The end was asked for, and the writer has been told.
     ending: (bool, bool),
+    upkeep: Upkeep,
+    wall: Wall,
 }
 
 impl<D: AsRef<[u8]>> Control<D> {
     /// Ready to serve.
-    pub fn new(door: Door, hello: link::Hello, queue: Arc<Queue<D, Command>>, shared: Arc<Shared>) -> Self {
+    pub fn new(
+        door: Door,
+        hello: link::Hello,
+        queue: Arc<Queue<D, Command>>,
+        shared: Arc<Shared>,
+        upkeep: Upkeep,
+        wall: Wall,
+    ) -> Self {
         Self {
             door,
             hello,
@@ -65,6 +77,8 @@ impl<D: AsRef<[u8]>> Control<D> {
             status_due_ns: 0,
             refusing: false,
             ending: (false, false),
+            upkeep,
+            wall,
         }
     }
 
@@ -87,6 +101,8 @@ impl<D: AsRef<[u8]>> Control<D> {
             if ready.listener {
                 self.accept();
             }
+            self.shared.set_has_peers(self.peers.iter().any(|peer| peer.greeted));
+            self.look_after();
             self.end_if_asked();
             let events = self.shared.take_events();
             self.deliver(events);
@@ -112,10 +128,14 @@ impl<D: AsRef<[u8]>> Control<D> {
             PollFd::new(&self.door, PollFlags::IN),
         ];
         fds.extend(self.peers.iter().map(|peer| PollFd::new(&peer.fd, PollFlags::IN)));
-        let timeout = self.peers.iter().any(|peer| peer.greeted).then(|| {
-            let rest_ns = self.status_due_ns.saturating_sub(clock::mono_ns()).min(STATUS_NS);
-            Timespec { tv_sec: 0, tv_nsec: i64::try_from(rest_ns).unwrap_or(0) }
-        });
+        let now_ns = clock::mono_ns();
+        let status = self
+            .peers
+            .iter()
+            .any(|peer| peer.greeted)
+            .then(|| self.status_due_ns.saturating_sub(now_ns).min(STATUS_NS));
+        let timeout = status.into_iter().chain(self.upkeep.patience_ns(now_ns, self.shared.recordings().1)).min();
+        let timeout = timeout.and_then(|rest_ns| Timespec::try_from(Duration::from_nanos(rest_ns)).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
@@ -188,6 +208,9 @@ impl<D: AsRef<[u8]>> Control<D> {
                 self.send(id, &FromCapture::Hello(self.hello.clone()));
                 let status = self.status();
                 self.send(id, &status);
+                for (code, text) in self.shared.alerts.all() {
+                    self.send(id, &FromCapture::Event(Event::Alert { code, text }));
+                }
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.id == id) {
                     peer.greeted = true;
                 }
@@ -201,8 +224,10 @@ impl<D: AsRef<[u8]>> Control<D> {
                 self.shared.set_armed(armed);
                 return Ok(());
             }
-            // To come.
-            ToCapture::Bitrate { .. } => return Ok(()),
+            ToCapture::Bitrate { percent } => {
+                self.shared.ask_bitrate(percent);
+                return Ok(());
+            }
             ToCapture::Start(start) => {
                 (start.request, Command::Start { start, peer: id, arrived_ns: clock::mono_ns() })
             }
@@ -222,6 +247,49 @@ impl<D: AsRef<[u8]>> Control<D> {
         }
     }
 
+    /// Does what is due beside talking.
+    fn look_after(&mut self) {
+        let look = Look {
+            now_ns: clock::mono_ns(),
+            wall_ns: self.wall.now_ns(),
+            has_peers: !self.peers.is_empty(),
+            recording: self.shared.recordings().1,
+            signs: self.shared.signs(),
+        };
+        for duty in self.upkeep.look(&look) {
+            match duty {
+                Duty::FeedWatchdog => {
+                    let status = service::words(&self.shared);
+                    service::feed(&status);
+                }
+                Duty::EndAlone => {
+                    tracing::info!("nothing is recorded and no recorder has been there for a while: ending");
+                    self.ending.0 = true;
+                }
+                Duty::TellStep { by_ns } => self.tell_step(by_ns),
+                Duty::LeaveForSource => {
+                    let text = "the source hangs: its driver or a library does not come back".to_owned();
+                    self.shared.leave(Leaving { cause: GapCause::SourceLost, text });
+                }
+            }
+        }
+        if let Some(Leaving { cause, text }) = self.shared.take_leaving() {
+            tracing::warn!(?cause, text, "ending, for another process to go on");
+            self.shared.tell(To::All, Event::Leaving { cause, text: link::clip(&text) });
+            self.ending.0 = true;
+        }
+    }
+
+    fn tell_step(&self, by_ns: i64) {
+        let seconds = by_ns / 1_000_000_000;
+        let text = format!(
+            "the clock was set by {seconds:+} s. Order and durations of footage do not follow it; files begun from now on \
+             carry the new time"
+        );
+        tracing::warn!(seconds, "the wall clock was set");
+        self.shared.tell(To::All, Event::Alert { code: AlertCode::ClockStepped, text: link::clip(&text) });
+    }
+
     fn status(&self) -> FromCapture {
         FromCapture::Status(self.shared.status(self.queue.level()))
     }
@@ -235,8 +303,7 @@ impl<D: AsRef<[u8]>> Control<D> {
             let text = "the disk has been slower for longer than the queue can hold: frames are dropped. \
                         Check the disk (dmesg, smartctl), or raise recording.buffer_mib";
             tracing::error!(queue_bytes = level.bytes, text);
-            let code = AlertCode::Dropped;
-            self.broadcast(&FromCapture::Event(Event::Alert { code, text: link::clip(text) }));
+            self.shared.raise(AlertCode::Dropped, text);
         }
     }
 

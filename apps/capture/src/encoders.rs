@@ -7,6 +7,10 @@ use gst::prelude::*;
 use gstreamer as gst;
 use holdfast_config::Codec;
 
+mod faults;
+
+pub use faults::{FAULTY, Fault};
+
 /// Whether the encoder makes a keyframe when asked to. Only told, never relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForcedKeyframe {
@@ -43,6 +47,8 @@ pub struct Row {
     pub forced_keyframe: ForcedKeyframe,
     /// Where to get it.
     pub package: &'static str,
+    /// What it does wrong on purpose.
+    pub fault: Option<Fault>,
 }
 
 const SYSTEM_NV12: &str = "videoconvert ! video/x-raw,format=NV12";
@@ -52,6 +58,26 @@ const H264_AU: &str = "video/x-h264,stream-format=byte-stream,alignment=au";
 const H265_AU: &str = "video/x-h265,stream-format=byte-stream,alignment=au";
 const ROCKCHIP: &str = "the board's gstreamer1.0-rockchip (gst-rockchip) package";
 const JETSON: &str = "NVIDIA's nvidia-l4t-gstreamer package; some Jetsons (Orin Nano) have no encoder";
+
+const X264: Row = Row {
+    element: "x264enc",
+    codec: Codec::H264,
+    colour_path: SYSTEM_I420,
+    bitrate: &[("bitrate", "{kbps}")],
+    gop: &[("key-int-max", "{gop}")],
+    fixed: &[
+        ("speed-preset", "ultrafast"),
+        ("tune", "zerolatency"),
+        ("bframes", "0"),
+        ("byte-stream", "false"),
+        ("option-string", "scenecut=0"),
+    ],
+    output: "video/x-h264,stream-format=avc,alignment=au",
+    writes_avc: true,
+    forced_keyframe: ForcedKeyframe::Works,
+    package: "gstreamer1.0-plugins-ugly",
+    fault: None,
+};
 
 /// All encoders, best first: what costs the CPU nothing, then what it can bear.
 pub const TABLE: &[Row] = &[
@@ -66,6 +92,7 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Ignored,
         package: ROCKCHIP,
+        fault: None,
     },
     Row {
         element: "mpph265enc",
@@ -78,6 +105,7 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Ignored,
         package: ROCKCHIP,
+        fault: None,
     },
     Row {
         element: "nvv4l2h264enc",
@@ -91,6 +119,7 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Action("force-IDR"),
         package: JETSON,
+        fault: None,
     },
     Row {
         element: "nvv4l2h265enc",
@@ -103,6 +132,7 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Action("force-IDR"),
         package: JETSON,
+        fault: None,
     },
     Row {
         element: "vah264enc",
@@ -115,6 +145,7 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Expected,
         package: "gstreamer1.0-plugins-bad (GStreamer ≥ 1.22) and the VA driver of the GPU",
+        fault: None,
     },
     Row {
         element: "vah265enc",
@@ -127,6 +158,7 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Expected,
         package: "gstreamer1.0-plugins-bad (GStreamer ≥ 1.22) and the VA driver of the GPU",
+        fault: None,
     },
     Row {
         element: "v4l2h264enc",
@@ -143,25 +175,9 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Ignored,
         package: "gstreamer1.0-plugins-good, and a kernel driver that offers an encoder as /dev/video…",
+        fault: None,
     },
-    Row {
-        element: "x264enc",
-        codec: Codec::H264,
-        colour_path: SYSTEM_I420,
-        bitrate: &[("bitrate", "{kbps}")],
-        gop: &[("key-int-max", "{gop}")],
-        fixed: &[
-            ("speed-preset", "ultrafast"),
-            ("tune", "zerolatency"),
-            ("bframes", "0"),
-            ("byte-stream", "false"),
-            ("option-string", "scenecut=0"),
-        ],
-        output: "video/x-h264,stream-format=avc,alignment=au",
-        writes_avc: true,
-        forced_keyframe: ForcedKeyframe::Works,
-        package: "gstreamer1.0-plugins-ugly",
-    },
+    X264,
     Row {
         element: "openh264enc",
         codec: Codec::H264,
@@ -173,6 +189,7 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Works,
         package: "gstreamer1.0-plugins-bad",
+        fault: None,
     },
     Row {
         element: "x265enc",
@@ -189,6 +206,7 @@ pub const TABLE: &[Row] = &[
         writes_avc: false,
         forced_keyframe: ForcedKeyframe::Expected,
         package: "gstreamer1.0-plugins-bad",
+        fault: None,
     },
 ];
 
@@ -240,12 +258,16 @@ fn known() -> String {
     TABLE.iter().map(|row| row.element).collect::<Vec<_>>().join(", ")
 }
 
-/// The row of an encoder.
+/// The row of an encoder, [those that fail on purpose](FAULTY) included.
 ///
 /// # Errors
 /// [`EncoderError::Unknown`], naming those that are known.
 pub fn row(name: &str) -> Result<&'static Row, EncoderError> {
-    TABLE.iter().find(|row| row.element == name).ok_or_else(|| EncoderError::Unknown { name: name.to_owned() })
+    TABLE
+        .iter()
+        .chain(FAULTY)
+        .find(|row| row.element == name)
+        .ok_or_else(|| EncoderError::Unknown { name: name.to_owned() })
 }
 
 /// Rows for a codec, best first.
@@ -266,10 +288,36 @@ impl Row {
             .replace("{h264_level}", h264_level(job))
     }
 
+    /// The element that does the work.
+    #[must_use]
+    pub fn factory(&self) -> &'static str {
+        if self.fault.is_some() { X264.element } else { self.element }
+    }
+
     /// Whether the element itself is installed.
     #[must_use]
     pub fn is_installed(&self) -> bool {
-        gst::ElementFactory::find(self.element).is_some()
+        gst::ElementFactory::find(self.factory()).is_some()
+    }
+
+    /// It needs nothing but the CPU: where it is installed, it works.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.colour_path == SYSTEM_I420
+    }
+
+    /// Gives the encoder of a running [bin](Row::bin) another bit rate. False: it takes effect only with the next pipeline.
+    #[must_use]
+    pub fn set_bitrate(&self, bin: &gst::Bin, job: &Job) -> bool {
+        let Some(encoder) = bin.by_name("encoder") else { return false };
+        let mut at_once = true;
+        for (property, template) in self.bitrate {
+            set(&encoder, property, &self.fill(template, job));
+            at_once &= encoder
+                .find_property(property)
+                .is_some_and(|spec| spec.flags().contains(gst::PARAM_FLAG_MUTABLE_PLAYING));
+        }
+        at_once
     }
 
     /// Raw pictures in, frames that a segment file can hold out.
@@ -283,7 +331,9 @@ impl Row {
             (Codec::H265, false) => "! h265parse ! capsfilter caps=video/x-h265,stream-format=hvc1,alignment=au",
         };
         let output = self.fill(self.output, job);
-        let chain = format!("{} ! {} name=encoder ! capsfilter caps={output} {parser}", self.colour_path, self.element);
+        let chain =
+            format!("{} ! {} name=encoder ! capsfilter caps={output} {parser}", self.colour_path, self.factory());
+
         let bin = gst::parse::bin_from_description(&chain, true).map_err(|error| match error.kind() {
             Some(gst::ParseError::NoSuchElement) => {
                 let missing = self.missing_element().unwrap_or_else(|| error.message().to_owned());
@@ -296,12 +346,16 @@ impl Row {
         for (property, template) in self.bitrate.iter().chain(self.gop).chain(self.fixed) {
             set(&encoder, property, &self.fill(template, job));
         }
+        if let Some(fault) = self.fault {
+            fault.arrange(&encoder);
+        }
         Ok(bin)
     }
 
     fn missing_element(&self) -> Option<String> {
         let elements = self.colour_path.split('!').map(str::trim).filter(|part| !part.contains('/'));
-        let mut all = elements.chain([self.element, if self.codec == Codec::H264 { "h264parse" } else { "h265parse" }]);
+        let mut all =
+            elements.chain([self.factory(), if self.codec == Codec::H264 { "h264parse" } else { "h265parse" }]);
         all.find(|name| gst::ElementFactory::find(name).is_none()).map(str::to_owned)
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Runs in the streaming threads, once per frame, and never waits. Buffers are mapped, not copied.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +12,9 @@ use holdfast_link::DropReason;
 use holdfast_segment::{Codec, Media, Track};
 
 use crate::caps;
-use crate::clock::{self, NS_PER_S};
+use crate::clock::{self, NS_PER_MS, NS_PER_S};
+use crate::encoding::Encoding;
+use crate::nal;
 use crate::packet::{Lost, Medium, Packet};
 use crate::queue::Queue;
 use crate::record::Command;
@@ -24,8 +25,8 @@ pub type Data = gst::MappedBuffer<gst::buffer::Readable>;
 /// The queue of a capture.
 pub type CaptureQueue = Queue<Data, Command>;
 
-/// An encoder that has swallowed this many frames has stalled or drops them; older ones are not waited for.
-const MAX_FRAMES_IN_ENCODER: usize = 300;
+/// A picture that comes this long after the one before is late.
+const LATE_NS: u64 = 500 * NS_PER_MS;
 /// Assumed for a frame whose length nothing tells.
 const DEFAULT_FRAME_NS: u64 = NS_PER_S / 30;
 /// The same for sound: Opus packets of cameras, AAC frames of 1024 samples at 48 kHz.
@@ -51,9 +52,12 @@ pub struct Feed {
     last_source_ns: AtomicU64,
     /// Running time of the end of the newest frame of all.
     newest_running_ns: AtomicU64,
-    /// Running times of the pictures that went into the encoder, oldest first.
-    encoding: Mutex<VecDeque<u64>>,
+    /// The pictures that are in the encoder.
+    encoding: Mutex<Encoding>,
     encodes: AtomicBool,
+    /// Since when only damaged pictures come out of the encoder; 0: they are fine.
+    damaged_since_ns: AtomicU64,
+    closed: AtomicBool,
     first_picture: Mutex<Option<Callback>>,
 }
 
@@ -78,8 +82,10 @@ impl Feed {
             last_frame_ns: AtomicU64::new(0),
             last_source_ns: AtomicU64::new(0),
             newest_running_ns: AtomicU64::new(0),
-            encoding: Mutex::new(VecDeque::new()),
+            encoding: Mutex::new(Encoding::default()),
             encodes: AtomicBool::new(false),
+            damaged_since_ns: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
             first_picture: Mutex::new(None),
         })
     }
@@ -88,6 +94,17 @@ impl Feed {
     #[must_use]
     pub fn base_ns(&self) -> u64 {
         self.base_ns
+    }
+
+    /// What all threads share.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.intake.shared
+    }
+
+    /// Takes nothing in any more: the pipeline has ended, or should have.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
     }
 
     /// When the last coded picture came, and when the last picture came from the source; 0 before the first.
@@ -148,17 +165,19 @@ impl Feed {
         self.encodes.store(true, Ordering::Relaxed);
         let feed = self.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            if feed.closed.load(Ordering::Relaxed) {
+                return gst::PadProbeReturn::Drop;
+            }
             if let Some(running_ns) = info.buffer().and_then(|buffer| running_time(pad, buffer.pts())) {
-                feed.last_source_ns.store(clock::mono_ns(), Ordering::Relaxed);
+                let now_ns = clock::mono_ns();
+                feed.saw_source(now_ns, info.buffer().and_then(|buffer| buffer.duration()));
                 let mut encoding = feed.encoding.lock().unwrap_or_else(PoisonError::into_inner);
                 // Under the lock, so that frames counted and frames inside always fit together.
                 feed.intake.shared.source_frames.fetch_add(1, Ordering::Relaxed);
-                if encoding.len() == MAX_FRAMES_IN_ENCODER {
-                    encoding.pop_front();
-                    drop(encoding);
+                let lost = encoding.enter(running_ns, now_ns);
+                drop(encoding);
+                if lost {
                     feed.lose(DropReason::Encoder, 1, feed.base_ns + running_ns);
-                } else {
-                    encoding.push_back(running_ns);
                 }
             }
             gst::PadProbeReturn::Ok
@@ -177,6 +196,37 @@ impl Feed {
         self.lose(DropReason::Corrupt, 1, at_ns);
     }
 
+    /// How long the encoder has owed us a picture, and how long it has given only damaged ones; 0: it has not. True: it has
+    /// given none at all so far.
+    #[must_use]
+    pub fn encoder_trouble_ns(&self) -> (u64, u64, bool) {
+        let now_ns = clock::mono_ns();
+        let (owed_ns, first) = self.encoding.lock().unwrap_or_else(PoisonError::into_inner).owes_since(now_ns);
+        let damaged_since_ns = self.damaged_since_ns.load(Ordering::Relaxed);
+        let damaged_ns = if damaged_since_ns == 0 { 0 } else { now_ns.saturating_sub(damaged_since_ns) };
+        (owed_ns, damaged_ns, first)
+    }
+
+    /// The pipeline has ended: what is still in the encoder will not come any more.
+    pub fn abandon(&self) {
+        let rest = self.encoding.lock().unwrap_or_else(PoisonError::into_inner).abandon();
+        if let Some((frames, first_ns)) = rest {
+            self.lose(DropReason::Encoder, frames, self.base_ns + first_ns);
+        }
+    }
+
+    /// A picture has come from the source. Those that come late are counted.
+    fn saw_source(&self, now_ns: u64, duration: Option<gst::ClockTime>) {
+        let before_ns = self.last_source_ns.swap(now_ns, Ordering::Relaxed);
+        let limit_ns = LATE_NS.max(duration.map_or(0, |duration| duration.nseconds().saturating_mul(3)));
+        let interval_ns = now_ns.saturating_sub(before_ns);
+        if before_ns != 0 && interval_ns > limit_ns {
+            let shared = &self.intake.shared;
+            shared.late.fetch_add(1, Ordering::Relaxed);
+            shared.late_longest_ms.fetch_max(interval_ns / NS_PER_MS, Ordering::Relaxed);
+        }
+    }
+
     fn lose(&self, reason: DropReason, frames: u64, start_ns: u64) {
         self.intake.queue.push_lost(Lost { reason, frames, start_ns });
     }
@@ -189,16 +239,8 @@ impl Feed {
             return (shared.source_frames.fetch_add(1, Ordering::Relaxed) + 1, encoded);
         }
         let mut encoding = self.encoding.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut swallowed = 0;
-        // No B-frames, so what is older than this picture and still inside will not come any more.
-        while encoding.front().is_some_and(|front_ns| *front_ns < pts_running_ns) {
-            encoding.pop_front();
-            swallowed += 1;
-        }
-        if encoding.front() == Some(&pts_running_ns) {
-            encoding.pop_front();
-        }
-        let source = shared.source_frames.load(Ordering::Relaxed).saturating_sub(encoding.len() as u64);
+        let swallowed = encoding.leave(pts_running_ns, clock::mono_ns());
+        let source = shared.source_frames.load(Ordering::Relaxed).saturating_sub(encoding.inside());
         drop(encoding);
         if swallowed > 0 {
             tracing::warn!(swallowed, "the encoder took pictures and gave nothing back");
@@ -226,6 +268,9 @@ struct Tap {
 
 impl Tap {
     fn take(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if self.feed.closed.load(Ordering::Relaxed) {
+            return Err(gst::FlowError::Flushing);
+        }
         let track = self.track(sink, sample)?;
         let (Some(buffer), Some(segment)) = (sample.buffer_owned(), sample.segment()) else {
             return Ok(gst::FlowSuccess::Ok);
@@ -243,6 +288,13 @@ impl Tap {
             Medium::Audio => (0, 0),
         };
         if self.medium == Medium::Video {
+            if !self.feed.encodes.load(Ordering::Relaxed) {
+                self.feed.saw_source(clock::mono_ns(), Some(gst::ClockTime::from_nseconds(times.duration_ns)));
+            } else if !self.is_intact(&buffer, &track, sync) {
+                self.feed.lose(DropReason::Corrupt, 1, times.dts_ns);
+                self.awaits_keyframe = true;
+                return Ok(gst::FlowSuccess::Ok);
+            }
             self.feed.saw_picture();
         }
         if self.awaits_keyframe && !sync {
@@ -269,6 +321,18 @@ impl Tap {
             data,
         });
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// Whether the encoder has given a picture at all. Cameras are not judged: they may know units that we don't.
+    fn is_intact(&self, buffer: &gst::Buffer, track: &Track, sync: bool) -> bool {
+        let intact = buffer.map_readable().is_ok_and(|bytes| nal::is_intact(&track.codec, &bytes, sync));
+        let since_ns = &self.feed.damaged_since_ns;
+        match intact {
+            true => since_ns.store(0, Ordering::Relaxed),
+            // The first of them stays.
+            false => drop(since_ns.compare_exchange(0, clock::mono_ns(), Ordering::Relaxed, Ordering::Relaxed)),
+        }
+        intact
     }
 
     fn track(&mut self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<Arc<Track>, gst::FlowError> {

@@ -13,21 +13,29 @@
 //!   restarted, than one that looks alive and records nothing.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests"))]
 
+pub mod alerts;
 pub mod backoff;
 pub mod caps;
 pub mod clock;
 pub mod codes;
 pub mod control;
+pub mod crash;
 pub mod door;
 pub mod encoders;
+pub mod encoding;
 pub mod intake;
+pub mod ladder;
+pub mod nal;
 pub mod packet;
+pub mod priority;
 pub mod probe;
 pub mod queue;
 pub mod record;
 pub mod ring;
+pub mod service;
 pub mod source;
 pub mod state;
+pub mod upkeep;
 pub mod wiring;
 
 /// Program and version, for files and peers.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use holdfast_capture::encoders::{self, Job};
 use holdfast_capture::source::needs;
-use holdfast_capture::{probe, wiring};
+use holdfast_capture::{priority, probe, wiring};
 use holdfast_config::Config;
 
 #[derive(Debug, Parser)]
@@ -94,6 +94,8 @@ fn main() -> ExitCode {
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn probe_one(name: &str, job: &Job) -> Outcome {
+    // Nobody's recording waits for a probe.
+    priority::lower();
     gstreamer::init()?;
     let evidence = probe::try_encoder(encoders::row(name)?, job);
     println!("{}", serde_json::to_string(&evidence)?);

@@ -14,12 +14,18 @@ use gst::prelude::*;
 use gstreamer as gst;
 use holdfast_segment::BootId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::SOFTWARE;
 use crate::clock::{self, NS_PER_S};
 use crate::encoders::{Job, Row};
+
+/// So many probes run at a time, over all captures of a box.
+const SLOTS: u32 = 2;
+/// How often a probe that waits for one of them looks.
+const SLOT_LOOK: Duration = Duration::from_millis(50);
 
 /// An encoder that has not shown anything by then does not work.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -97,25 +103,63 @@ impl Probe {
         Err(evidence.error.unwrap_or_else(|| format!("only {} of {MIN_FRAMES} pictures came back", evidence.frames)))
     }
 
+    /// What is known about whether it works, without finding out.
+    #[must_use]
+    pub fn known(&self, row: &Row, job: &Job) -> Option<bool> {
+        let cache = self.load(&about());
+        self.remembered(&cache, &key(row, job)).map(|evidence| evidence.works())
+    }
+
+    /// What was found out about an encoder holds no longer.
+    pub fn forget(&self, row: &Row, job: &Job) {
+        let mut cache = self.load(&about());
+        if cache.entries.remove(&key(row, job)).is_some() {
+            self.save(&cache);
+        }
+    }
+
+    fn remembered(&self, cache: &Cache, key: &str) -> Option<Evidence> {
+        let entry = cache.entries.get(key)?;
+        let holds = entry.evidence.works() || clock::mono_ns().saturating_sub(entry.mono_ns) < FAILURE_LASTS_NS;
+        holds.then(|| entry.evidence.clone())
+    }
+
     /// What is known about an encoder; found out if nothing is.
     #[must_use]
     pub fn evidence(&self, row: &Row, job: &Job) -> Evidence {
         let about = about();
         let key = key(row, job);
         let mut cache = self.load(&about);
-        let now_ns = clock::mono_ns();
-        if let Some(entry) = cache.entries.get(&key)
-            && (entry.evidence.works() || now_ns.saturating_sub(entry.mono_ns) < FAILURE_LASTS_NS)
-        {
-            return entry.evidence.clone();
+        if let Some(evidence) = self.remembered(&cache, &key) {
+            return evidence;
         }
+        let now_ns = clock::mono_ns();
+        let slot = self.slot();
         let evidence = self.ask(row, job);
+        drop(slot);
         tracing::info!(encoder = row.element, works = evidence.works(), ?evidence, "probed");
         // Another capture may have probed meanwhile; what it found stays.
         cache = self.load(&about);
         cache.entries.insert(key, Entry { evidence: evidence.clone(), mono_ns: now_ns });
         self.save(&cache);
         evidence
+    }
+
+    /// Waits until fewer than [`SLOTS`] probes run: but not for ever, because somebody may wait for what this one finds.
+    fn slot(&self) -> Option<OwnedFd> {
+        let until_ns = clock::mono_ns() + u64::try_from(self.deadline.as_nanos()).unwrap_or(0);
+        loop {
+            let free = (0..SLOTS).find_map(|number| {
+                let path = self.cache.with_file_name(format!("probe-{number}.lock"));
+                let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC;
+                let lock = rustix::fs::open(path, flags, Mode::from_raw_mode(0o660)).ok()?;
+                rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).ok().map(|()| lock)
+            });
+            if free.is_some() || clock::mono_ns() >= until_ns {
+                return free;
+            }
+            std::thread::sleep(SLOT_LOOK);
+        }
     }
 
     fn ask(&self, row: &Row, job: &Job) -> Evidence {
@@ -175,7 +219,7 @@ fn about() -> String {
 
 /// The element as it is installed now, and the picture.
 fn key(row: &Row, job: &Job) -> String {
-    let plugin = gst::ElementFactory::find(row.element).and_then(|factory| factory.plugin());
+    let plugin = gst::ElementFactory::find(row.factory()).and_then(|factory| factory.plugin());
     let file = plugin.and_then(|plugin| plugin.filename());
     let changed = file.and_then(|file| std::fs::metadata(file).ok()).and_then(|meta| meta.modified().ok());
     let changed =

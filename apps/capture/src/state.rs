@@ -1,14 +1,21 @@
 //! What the threads of a capture know of each other: counters, the source's state, the writer's report, and the outbox of
 //! events for whoever is connected.
 
+mod names;
+mod signs;
+
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use holdfast_link::{self as link, DropReason, Event, GapCause, Phase, SourceState};
 
+pub use names::{link_cause, segment_cause, segment_reason};
+pub use signs::Signs;
+
+use crate::alerts::Alerts;
 use crate::clock;
 use crate::queue::Level;
 
@@ -64,6 +71,8 @@ pub struct Report {
     pub sync_ns: u64,
     /// The slowest since the last status.
     pub sync_max_ns: u64,
+    /// [`Shared::late`] when the recording began.
+    pub late_base: u64,
 }
 
 #[derive(Debug)]
@@ -71,6 +80,17 @@ struct Wanted {
     armed: bool,
     recording: bool,
     shutdown: bool,
+    /// Recordings that have ended.
+    ended: u64,
+}
+
+/// Why the process wants to end by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    /// The cause of the gap that follows.
+    pub cause: GapCause,
+    /// For people.
+    pub text: String,
 }
 
 /// See the module.
@@ -82,6 +102,26 @@ pub struct Shared {
     pub encoded_frames: AtomicU64,
     /// The source announced sound.
     pub expects_audio: AtomicBool,
+    /// Pictures that came late since the process began; see [`link::Late`].
+    pub late: AtomicU64,
+    /// The longest of their intervals since a recording began, milliseconds.
+    pub late_longest_ms: AtomicU64,
+    /// What holds and somebody should know.
+    pub alerts: Alerts,
+    /// The share of the configured bit rate that is asked for, and the one that holds, percent.
+    bitrate: (AtomicU8, AtomicU8),
+    /// Failures of encoders in this recording, and whether the one in use is not the first choice.
+    encoder_failures: AtomicU32,
+    encoder_fallback: AtomicBool,
+    /// When the writer has begun a turn of its loop last.
+    writer_turn_ns: AtomicU64,
+    /// When the writer has gone to the disk; 0 while it is not there.
+    disk_since_ns: AtomicU64,
+    /// When the source's thread has begun something that must come to an end by itself; 0 while it waits for something.
+    source_busy_ns: AtomicU64,
+    /// Somebody is connected who would start this process again.
+    has_peers: AtomicBool,
+    leaving: Mutex<Option<Leaving>>,
     source: Mutex<(SourceState, u64)>,
     encoder: Mutex<link::Id>,
     report: Mutex<Report>,
@@ -117,12 +157,23 @@ impl Shared {
             source_frames: AtomicU64::new(0),
             encoded_frames: AtomicU64::new(0),
             expects_audio: AtomicBool::new(false),
+            late: AtomicU64::new(0),
+            late_longest_ms: AtomicU64::new(0),
+            alerts: Alerts::default(),
+            bitrate: (AtomicU8::new(100), AtomicU8::new(100)),
+            encoder_failures: AtomicU32::new(0),
+            encoder_fallback: AtomicBool::new(false),
+            writer_turn_ns: AtomicU64::new(clock::mono_ns()),
+            disk_since_ns: AtomicU64::new(0),
+            source_busy_ns: AtomicU64::new(0),
+            has_peers: AtomicBool::new(false),
+            leaving: Mutex::new(None),
             source: Mutex::new((SourceState::Connecting, 0)),
             encoder: Mutex::new(link::clip("")),
             report: Mutex::new(Report::default()),
             outbox: Mutex::new(VecDeque::new()),
             outbox_ready: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            wanted: Mutex::new(Wanted { armed, recording: false, shutdown: false }),
+            wanted: Mutex::new(Wanted { armed, recording: false, shutdown: false, ended: 0 }),
             wanted_changed: Condvar::new(),
             interrupt: Mutex::new(None),
         })
@@ -189,8 +240,17 @@ impl Shared {
 
     /// The writer records, or not any more.
     pub fn set_recording(&self, recording: bool) {
-        lock(&self.wanted).recording = recording;
+        let mut wanted = lock(&self.wanted);
+        wanted.ended += u64::from(wanted.recording && !recording);
+        wanted.recording = recording;
+        drop(wanted);
         self.changed();
+    }
+
+    /// How many recordings have ended, and whether another is under way.
+    pub fn recordings(&self) -> (u64, bool) {
+        let wanted = lock(&self.wanted);
+        (wanted.ended, wanted.recording)
     }
 
     /// Whether the source runs even when nothing is recorded.
@@ -233,6 +293,12 @@ impl Shared {
         !wanted.shutdown
     }
 
+    /// Waits for the end.
+    pub fn wait_for_shutdown(&self) {
+        let wanted = lock(&self.wanted);
+        let _ended = self.wanted_changed.wait_while(wanted, |wanted| !wanted.shutdown);
+    }
+
     /// Sleeps between two attempts, or until the source is not wanted any more.
     pub fn pause(&self, pause: Duration) {
         let wanted = lock(&self.wanted);
@@ -256,6 +322,14 @@ impl Shared {
         // Before the first frame is known, nothing has been recorded yet.
         let counted = recording && report.first_ns != 0;
         let drops = drops(&report, &queue).collect();
+        let late = link::Late {
+            frames: if counted { since(&self.late, report.late_base) } else { 0 },
+            longest_ms: if counted {
+                u32::try_from(self.late_longest_ms.load(Ordering::Relaxed)).unwrap_or(u32::MAX)
+            } else {
+                0
+            },
+        };
         link::Status {
             mono_ns: clock::mono_ns(),
             phase: phase(&report, &source),
@@ -279,10 +353,10 @@ impl Shared {
             preroll_ms: u32::try_from(report.preroll_ns / clock::NS_PER_MS).unwrap_or(u32::MAX),
             sync_us: micros(report.sync_ns),
             sync_max_us: micros(report.sync_max_ns),
-            late: link::Late::default(),
-            encoder_failures: 0,
-            encoder_fallback: false,
-            bitrate_percent: 100,
+            late,
+            encoder_failures: self.encoder_failures.load(Ordering::Relaxed),
+            encoder_fallback: self.encoder_fallback.load(Ordering::Relaxed),
+            bitrate_percent: self.bitrate.1.load(Ordering::Relaxed),
             source,
         }
     }
@@ -304,52 +378,5 @@ fn phase(report: &Report, source: &SourceState) -> Phase {
         (None, true) => Phase::Armed,
         (Some(_), true) if report.started => Phase::Recording,
         (Some(_), true) => Phase::Starting,
-    }
-}
-
-/// The cause of a gap, as segment files name it.
-#[must_use]
-pub fn segment_cause(cause: GapCause) -> holdfast_segment::GapCause {
-    use holdfast_segment::GapCause as Segment;
-    match cause {
-        GapCause::CaptureDied => Segment::CaptureDied,
-        GapCause::SourceLost => Segment::SourceLost,
-        GapCause::DiskStall => Segment::DiskStall,
-        GapCause::EncoderFailed => Segment::EncoderFailed,
-        GapCause::Reboot => Segment::Reboot,
-        GapCause::Operator => Segment::Operator,
-        GapCause::FormatChange => Segment::FormatChange,
-        GapCause::Unknown => Segment::Unknown,
-        GapCause::DiskFailed => Segment::DiskFailed,
-    }
-}
-
-/// The cause of a gap, as the link names it.
-#[must_use]
-pub fn link_cause(cause: holdfast_segment::GapCause) -> GapCause {
-    use holdfast_segment::GapCause as Segment;
-    match cause {
-        Segment::CaptureDied => GapCause::CaptureDied,
-        Segment::SourceLost => GapCause::SourceLost,
-        Segment::DiskStall => GapCause::DiskStall,
-        Segment::DiskFailed => GapCause::DiskFailed,
-        Segment::EncoderFailed => GapCause::EncoderFailed,
-        Segment::Reboot => GapCause::Reboot,
-        Segment::Operator => GapCause::Operator,
-        Segment::FormatChange => GapCause::FormatChange,
-        _ => GapCause::Unknown,
-    }
-}
-
-/// The reason of a loss, as segment files name it.
-#[must_use]
-pub fn segment_reason(reason: DropReason) -> holdfast_segment::DropReason {
-    use holdfast_segment::DropReason as Segment;
-    match reason {
-        DropReason::DiskStall => Segment::QueueFull,
-        DropReason::WriteFailed => Segment::WriteFailed,
-        DropReason::Encoder => Segment::EncoderDropped,
-        DropReason::NoKeyframe => Segment::NoKeyframe,
-        DropReason::Corrupt => Segment::Malformed,
     }
 }

@@ -5,20 +5,22 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use gstreamer as gst;
 use holdfast_config::{Config, ConfigErrors, Input, RtspTransport, Source as Configured};
-use holdfast_link as link;
+use holdfast_link::{self as link, AlertCode};
 use holdfast_segment::BootId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::SOFTWARE;
+use crate::clock::Wall;
 use crate::control::Control;
 use crate::door::{Door, DoorError};
 use crate::intake::{CaptureQueue, Intake};
 use crate::probe::Probe;
 use crate::queue::Queue;
 use crate::record::{Recorder, Station};
-use crate::source::encode::Ladder;
+use crate::source::encode::Encoders;
 use crate::source::file::FileSource;
 use crate::source::interleaved::InterleavedSource;
 use crate::source::rtsp::RtspSource;
@@ -26,6 +28,8 @@ use crate::source::test::TestSource;
 use crate::source::v4l2::V4l2Source;
 use crate::source::{Source, supervise};
 use crate::state::Shared;
+use crate::upkeep::Upkeep;
+use crate::{SOFTWARE, crash, priority, service, upkeep};
 
 /// Why a capture does not start.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +65,9 @@ fn io(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::Io { what, source }
 }
 
-/// Ends the process at the first panic of any thread, in debug builds too, with a word in the log.
+/// Ends the process at the first panic of any thread, in debug builds too, with a word in the log and a report for the recorder.
 pub fn abort_on_panic() {
-    holdfast_log::end_on_panic(|_| {});
+    holdfast_log::end_on_panic(crash::report);
 }
 
 /// Reads the configuration and serves one of its inputs; see [`serve`].
@@ -73,14 +77,32 @@ pub fn abort_on_panic() {
 pub fn run(config_path: &Path, input_name: &str) -> Result<(), StartError> {
     let config = Config::load(config_path)?;
     let program = std::env::current_exe().map_err(io("find this program"))?;
-    serve(&config, input_name, &program)
+    serve(&config, input_name, &program, &Tuning::default())
 }
+
+/// What is the same on every box, and other only for tests.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// See [`upkeep::ALONE`].
+    pub alone: Duration,
+    /// For labels.
+    pub wall: Wall,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { alone: upkeep::ALONE, wall: Wall::default() }
+    }
+}
+
+/// The source's thread may hang in a driver when the files are closed; the end is not put off for it longer than this.
+const SOURCE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves one input until SIGTERM, SIGINT or `Shutdown`. `program` is `holdfast-capture` itself, which probes encoders.
 ///
 /// # Errors
 /// Only before anything is recorded; see [`StartError`].
-pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), StartError> {
+pub fn serve(config: &Config, input_name: &str, program: &Path, tuning: &Tuning) -> Result<(), StartError> {
     let input = config.inputs.iter().find(|input| input.name == input_name).ok_or_else(|| StartError::NoSuchInput {
         name: input_name.to_owned(),
         known: config.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -89,10 +111,13 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
     holdfast_log::serves_input(&input.name);
     // First the right to serve the input: a second capture must not even look at its camera.
     let door = Door::open(&config.recorder.runtime_dir, &input.name)?;
+    // Before there are threads, which inherit it.
+    let denied = priority::raise(&config.protection.capture_cpus);
     let signals = signals().map_err(io("handle signals"))?;
     gst::init()?;
 
     let boot_id = BootId::current().map_err(io("read the boot id"))?;
+    crash::serve(&config.recorder.runtime_dir, &input.name, boot_id);
     let shared = Arc::new(Shared::new(input.armed).map_err(io("make an eventfd"))?);
     let queue: Arc<CaptureQueue> = Arc::new(Queue::new(config.recording.buffer_bytes));
     let intake = Intake { queue: queue.clone(), shared: shared.clone() };
@@ -102,7 +127,17 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
         device: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         software: SOFTWARE.to_owned(),
         boot_id,
+        wall: tuning.wall.clone(),
     };
+    if !denied.is_empty() {
+        let text = format!(
+            "this process may not have {}. It records all the same; run it under systemd, or with CAP_SYS_NICE and \
+             CAP_SYS_RESOURCE",
+            denied.join(", ")
+        );
+        tracing::warn!("{text}");
+        shared.raise(AlertCode::Priority, &text);
+    }
     let hello = link::Hello {
         input: link::clip(&input.name),
         pid: std::process::id(),
@@ -112,7 +147,11 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
     };
 
     let source = source(config, input, program);
-    let supervisor = spawn("source", move || supervise::run(source, &intake))?;
+    let (source_ended, ended) = pipe().map_err(io("make a pipe"))?;
+    spawn("source", move || {
+        supervise::run(source, &intake);
+        drop(ended);
+    })?;
     let recorder = Recorder::new(queue.clone(), shared.clone(), station, config.recording.clone());
     let (writer_ended, ended) = pipe().map_err(io("make a pipe"))?;
     let writer = spawn("writer", move || {
@@ -121,13 +160,21 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
         drop(ended);
     })?;
     tracing::info!(input = input.name, pid = hello.pid, "serving");
-    Control::new(door, hello, queue, shared.clone()).run(signals.as_fd(), writer_ended.as_fd()).map_err(io("poll"))?;
+    let alone = (!service::is_unit()).then_some(tuning.alone);
+    let upkeep = Upkeep::new(service::watchdog(), alone);
+    service::ready();
+    Control::new(door, hello, queue, shared.clone(), upkeep, tuning.wall.clone())
+        .run(signals.as_fd(), writer_ended.as_fd())
+        .map_err(io("poll"))?;
 
     // The files are closed; now the source may go.
+    service::stopping();
     shared.set_shutdown();
-    for thread in [writer, supervisor] {
-        // A thread that panicked has ended the process already.
-        let _ = thread.join();
+    // A thread that panicked has ended the process already.
+    let _ = writer.join();
+    let patience = Timespec::try_from(SOURCE_PATIENCE).ok();
+    if !matches!(poll(&mut [PollFd::new(&source_ended, PollFlags::IN)], patience.as_ref()), Ok(1..)) {
+        tracing::error!("the source's thread hangs; it is left behind");
     }
     tracing::info!(input = input.name, "ended");
     Ok(())
@@ -136,9 +183,10 @@ pub fn serve(config: &Config, input_name: &str, program: &Path) -> Result<(), St
 /// The source of an input, real or simulated, as configured.
 fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
     let probe = Probe::new(program.to_owned(), &config.recorder.runtime_dir);
-    let ladder = Ladder::new(input.encoding.clone(), probe);
+    let memory = config.recorder.runtime_dir.join(link::SOCKET_DIRECTORY).join(format!("{}.encoders", input.name));
+    let encoders = Encoders::new(input.encoding.clone(), probe, memory);
     match &input.source {
-        Configured::Test { picture } => Box::new(TestSource::new(&input.name, *picture, input.audio, ladder)),
+        Configured::Test { picture } => Box::new(TestSource::new(&input.name, *picture, input.audio, encoders)),
         Configured::Rtsp { url, credentials_file, transport: RtspTransport::Tcp } if url.starts_with("rtsp://") => {
             Box::new(InterleavedSource::new(url, credentials_file.clone(), input.audio))
         }
@@ -147,7 +195,7 @@ fn source(config: &Config, input: &Input, program: &Path) -> Box<dyn Source> {
         }
         Configured::V4l2 { device, audio_device, picture } => {
             let audio_device = audio_device.clone().filter(|_| input.audio);
-            Box::new(V4l2Source::new(device, audio_device, *picture, ladder))
+            Box::new(V4l2Source::new(device, audio_device, *picture, encoders))
         }
         Configured::File { path } => Box::new(FileSource::new(path, input.audio)),
     }

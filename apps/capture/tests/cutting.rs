@@ -169,6 +169,20 @@ fn video_is_not_held_back_by_sound_that_does_not_come() {
 }
 
 #[test]
+fn sound_that_comes_late_finds_its_track_in_the_first_file() {
+    let (files, lost) = run(limits(200, 60_000), &stream(200, 25, 600, true), true);
+    assert_eq!((files.len(), lost), (1, 0));
+    let sound = files[0].chunks.iter().flatten().filter(|(is_video, _)| !is_video).count();
+    assert!(sound > 350, "{sound} of 400");
+    // A recording that begins while a source runs knows the format from before.
+    let mut segmenter = Segmenter::new(limits(200, 60_000), true);
+    segmenter.know_audio(audio_track());
+    let mut acts = Vec::new();
+    segmenter.packet(Arc::new(picture(1000 * MS, true, 100)), 1000 * MS, &mut acts);
+    assert!(matches!(&acts[..], [Act::Open { audio: Some(_), .. }]), "{acts:?}");
+}
+
+#[test]
 fn another_format_is_another_file() {
     let mut packets = stream(50, 25, 0, false);
     let other = video_track(9);

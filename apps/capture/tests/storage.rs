@@ -100,7 +100,7 @@ fn a_disk_that_is_full_is_told_and_tried_again() {
     client.start(start("s1"));
     client.started();
     let text = client.event("the alert", |event| match event {
-        Event::Alert { code: AlertCode::Storage, text } => Some(text.clone()),
+        Event::Alert { code: AlertCode::StorageFull, text } => Some(text.clone()),
         _ => None,
     });
     assert!(text.contains("free space"), "{text}");
@@ -112,6 +112,8 @@ fn a_disk_that_is_full_is_told_and_tried_again() {
     let safe = client.status().counts.safe;
     std::fs::remove_file(&ballast).unwrap();
     client.until_safe(safe + 5);
+    cleared(client, AlertCode::StorageFull);
+    assert_eq!(alerts(client), [], "told once");
     let stopped = client.stop("s1");
     let files = station.files("s1");
     assert!(files.len() >= 2, "{files:?}");
@@ -123,6 +125,136 @@ fn a_disk_that_is_full_is_told_and_tried_again() {
     let found: Vec<u32> = files.iter().flat_map(|file| numbers(file)).collect();
     assert_eq!(found.len() as u64, stopped.counts.safe);
     assert!(found.windows(2).all(|pair| pair[1] > pair[0]), "nothing is doubled");
+}
+
+fn cleared(client: &mut common::Client, wanted: AlertCode) {
+    client.event(&format!("{wanted:?} to be cleared"), |event| match event {
+        Event::AlertCleared { code } if *code == wanted => Some(()),
+        _ => None,
+    });
+}
+
+/// Alerts about storage that nobody has looked at yet.
+fn alerts(client: &common::Client) -> Vec<AlertCode> {
+    let storage = [AlertCode::StorageFull, AlertCode::StorageReadOnly, AlertCode::WriteFailed, AlertCode::Storage];
+    let code = |event: &Event| match event {
+        Event::Alert { code, .. } if storage.contains(code) => Some(*code),
+        _ => None,
+    };
+    client.events.iter().filter_map(code).collect()
+}
+
+/// Another mount over the root, read-only; the file that is open below goes on.
+#[test]
+fn a_root_that_becomes_read_only_is_told_and_tried_slowly() {
+    let rotating = "sync_interval_ms = 100";
+    let mounted = with_mount(rotating, SMALL, |_, root| Mount::tmpfs(root, "64m"));
+    let Some((_mount, station)) = mounted else { return };
+    let mut capture = station.capture_with_rotation(1000);
+    let client = capture.client();
+    client.start(start("s1"));
+    client.started();
+    let root = station.root();
+    let root = root.to_str().unwrap();
+    let read_only =
+        Mount::run("mount", &["--bind", root, root]) && Mount::run("mount", &["-o", "remount,bind,ro", root]);
+    if !read_only {
+        eprintln!("SKIPPED: this user cannot mount read-only");
+        return;
+    }
+    let told = client.try_until(PATIENCE, |client| !alerts(client).is_empty());
+    let lost = |client: &common::Client| client.status().drops.iter().map(|drop| drop.frames).sum::<u64>();
+    let counted = client.try_until(PATIENCE, |client| lost(client) > 100);
+    assert!(Mount::run("umount", &["-l", root]));
+    assert!(told && counted, "{:?}", client.status());
+    let text = client.event("the alert", |event| match event {
+        Event::Alert { code: AlertCode::StorageReadOnly, text } => Some(text.clone()),
+        _ => None,
+    });
+    assert!(text.contains("writable again"), "{text}");
+    let safe = client.status().counts.safe;
+    client.until_safe(safe + 5);
+    cleared(client, AlertCode::StorageReadOnly);
+    assert_eq!(alerts(client), [], "told once");
+    let gap = client.event("Gap", |event| if let Event::Gap(gap) = event { Some(gap.clone()) } else { None });
+    assert_eq!(gap.cause, GapCause::DiskFailed);
+    whole_but_for_losses(&station, client);
+}
+
+/// I/O errors, put in by `strace` where the kernel would return them: real calls of the real program, and the disk does its part.
+fn with_errors(inject: &str, station: &Box_) -> Option<common::Capture> {
+    let able =
+        Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
+    if !able {
+        eprintln!("SKIPPED: strace, which puts in the errors, does not run here");
+        return None;
+    }
+    let child = Command::new("strace")
+        .args(["-f", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", inject])
+        .arg(env!("CARGO_BIN_EXE_holdfast-capture"))
+        .args(["--input", "cam0", "--config"])
+        .arg(&station.config)
+        .env("HOLDFAST_LOG", "warn")
+        .spawn();
+    Some(station.greet(child.unwrap()))
+}
+
+fn whole_but_for_losses(station: &Box_, client: &mut common::Client) {
+    let stopped = client.stop("s1");
+    for part in holdfast_segment::recover::scan_tree(&station.root()).unwrap() {
+        holdfast_segment::recover::recover(&part, None).unwrap();
+    }
+    let files = station.files("s1");
+    let report = station.verify("s1");
+    let found: Vec<u32> = files.iter().flat_map(|file| numbers(file)).collect();
+    assert!(found.windows(2).all(|pair| pair[1] > pair[0]), "nothing is doubled");
+    // What was called safe is there; frames whose sync failed may be there as well.
+    assert!(found.len() as u64 >= stopped.counts.safe, "{} of {}", found.len(), stopped.counts.safe);
+    assert_eq!(report.inputs[0].frames, found.len() as u64);
+    let drops: u64 = client.status().drops.iter().map(|drop| drop.frames).sum();
+    assert!(stopped.counts.source >= stopped.counts.safe + drops, "{stopped:?}");
+    assert_eq!(
+        stopped.counts.source - stopped.counts.safe,
+        report.inputs[0].frames_lost,
+        "every frame is safe or lost: {stopped:?} {:?}",
+        client.status().drops
+    );
+}
+
+#[test]
+fn one_io_error_costs_a_file_and_no_alarm() {
+    let station = Box_::new("sync_interval_ms = 100", SMALL);
+    let Some(mut capture) = with_errors("inject=fdatasync:error=EIO:when=8", &station) else { return };
+    let client = capture.client();
+    client.start(start("s1"));
+    client.started();
+    let gap = client.event("Gap", |event| if let Event::Gap(gap) = event { Some(gap.clone()) } else { None });
+    assert_eq!(gap.cause, GapCause::DiskFailed);
+    println!("one EIO: {} frames lost, gap of {} ms", gap.frames_lost, gap.duration_ms);
+    client.until("the next file", PATIENCE, |client| client.status().file_sequence >= 2);
+    let safe = client.status().counts.safe;
+    client.until_safe(safe + 15);
+    assert_eq!(alerts(client), []);
+    whole_but_for_losses(&station, client);
+}
+
+#[test]
+fn repeated_io_errors_are_told_and_cleared() {
+    let station = Box_::new("sync_interval_ms = 100", SMALL);
+    let Some(mut capture) = with_errors("inject=fdatasync:error=EIO:when=8..10", &station) else { return };
+    let client = capture.client();
+    client.start(start("s1"));
+    client.started();
+    let text = client.event("the alert", |event| match event {
+        Event::Alert { code: AlertCode::WriteFailed, text } => Some(text.clone()),
+        _ => None,
+    });
+    assert!(text.contains("smartctl"), "{text}");
+    cleared(client, AlertCode::WriteFailed);
+    let safe = client.status().counts.safe;
+    client.until_safe(safe + 15);
+    assert_eq!(alerts(client), [], "told once");
+    whole_but_for_losses(&station, client);
 }
 
 #[test]
@@ -179,6 +311,7 @@ fn a_stall_that_is_longer_than_the_queue_drops_gops_and_says_so() {
     let gap = client.event("Gap", |event| if let Event::Gap(gap) = event { Some(gap.clone()) } else { None });
     assert_eq!(gap.cause, GapCause::DiskStall);
     assert!(gap.frames_lost > 0, "{gap:?}");
+    cleared(client, AlertCode::Dropped);
     let safe = client.status().counts.safe;
     client.until_safe(safe + 10);
     let stopped = client.stop("s1");

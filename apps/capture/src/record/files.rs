@@ -10,7 +10,7 @@ use holdfast_segment::{
     Safe, Track, WriteOptions, Writer, durable,
 };
 
-use crate::clock;
+use crate::clock::{self, Wall};
 use crate::codes;
 use crate::packet::Packet;
 
@@ -80,6 +80,8 @@ pub struct Station {
     pub software: String,
     /// This boot.
     pub boot_id: BootId,
+    /// For labels.
+    pub wall: Wall,
 }
 
 /// The files of one recording of one input.
@@ -142,7 +144,7 @@ impl Files {
         // A mount that has gone since the last file leaves its directory behind, on the root disk.
         holdfast_config::root::check(&self.station.storage)?;
         durable::create_dir_all(&self.directory)?;
-        let (mono_ns, wall_ns) = (clock::mono_ns(), clock::wall_ns());
+        let (mono_ns, wall_ns) = (clock::mono_ns(), self.station.wall.now_ns());
         let age_ns = i64::try_from(mono_ns.saturating_sub(start_ns)).unwrap_or(0);
         let stamp = clock::utc_stamp(wall_ns.saturating_sub(age_ns));
         let tracks: Vec<Track> = std::iter::once(video).chain(audio).map(|track| Track::clone(track)).collect();

@@ -7,7 +7,7 @@ use crate::state::segment_cause;
 
 /// A hole whose end is not known yet.
 #[derive(Debug)]
-struct Open {
+pub struct Hole {
     cause: GapCause,
     start_ns: u64,
     frames_lost: u64,
@@ -17,12 +17,12 @@ struct Open {
 
 /// At most one hole is open at a time: what goes wrong inside of it makes it longer, its first cause stays.
 #[derive(Debug, Default)]
-pub struct Gaps(Option<Open>);
+pub struct Gaps(Option<Hole>);
 
 impl Gaps {
     /// The hole that a resumed recording begins with, if it is one.
     pub fn resumed(resume: Option<&link::Resume>) -> Self {
-        Self(resume.map(|resume| Open {
+        Self(resume.map(|resume| Hole {
             cause: segment_cause(resume.cause),
             start_ns: resume.safe_until_mono_ns,
             frames_lost: resume.frames_lost,
@@ -37,7 +37,7 @@ impl Gaps {
 
     /// `frames` that came in are lost, the first of them at `start_ns`.
     pub fn lost(&mut self, cause: GapCause, start_ns: u64, frames: u64) {
-        let fresh = || Open { cause, start_ns, frames_lost: 0, other_boot: false };
+        let fresh = || Hole { cause, start_ns, frames_lost: 0, other_boot: false };
         self.0.get_or_insert_with(fresh).frames_lost += frames;
     }
 
@@ -52,9 +52,15 @@ impl Gaps {
         })
     }
 
-    /// It has been told.
-    pub fn close(&mut self) {
-        self.0 = None;
+    /// It is being put on record. If that fails, hand what is returned back to [`Gaps::reopen`].
+    pub fn close(&mut self) -> Option<Hole> {
+        self.0.take()
+    }
+
+    /// It could not be put on record: it goes on, with all that has happened since.
+    pub fn reopen(&mut self, hole: Hole) {
+        let since = self.0.take().map_or(0, |hole| hole.frames_lost);
+        self.0 = Some(Hole { frames_lost: hole.frames_lost + since, ..hole });
     }
 }
 
@@ -87,8 +93,16 @@ mod tests {
             (gap.cause, gap.start_mono_ns, gap.duration_ns, gap.frames_lost),
             (GapCause::SourceLost, 100, 200, 8)
         );
-        gaps.close();
+        let hole = gaps.close().unwrap();
         assert!(gaps.ended_by(300).is_none());
+        // It could not be written: the hole goes on.
+        gaps.lost(GapCause::DiskFailed, 300, 2);
+        gaps.reopen(hole);
+        let gap = gaps.ended_by(400).unwrap();
+        assert_eq!(
+            (gap.cause, gap.start_mono_ns, gap.duration_ns, gap.frames_lost),
+            (GapCause::SourceLost, 100, 300, 10)
+        );
     }
 
     #[test]

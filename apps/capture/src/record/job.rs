@@ -10,17 +10,16 @@ use holdfast_segment::{CloseReason, Gap, GapCause, Mark, Safe, Track};
 
 use super::act::{Act, Limits};
 use super::files::{Files, StorageError};
-use super::gaps::{Gaps, cause_of};
+use super::gaps::{Gaps, Hole, cause_of};
 use super::jumps::Jumps;
 use super::segmenter::Segmenter;
+use super::sound::Sound;
 use super::tally::Tally;
-use crate::clock::{self, NS_PER_MS, NS_PER_S};
+use super::trouble::{Kind, Trouble};
+use crate::clock::{self, NS_PER_MS};
 use crate::packet::{Lost, Packet};
 use crate::queue::Wake;
 use crate::state::{Shared, To, link_cause};
-
-/// After a failure, a new file is tried this much later (at the first keyframe then).
-const RETRY_NS: u64 = NS_PER_S;
 
 /// See the module.
 #[derive(Debug)]
@@ -43,9 +42,9 @@ pub struct Job<D> {
     closed_bytes: u64,
     /// The open file has not been announced.
     unannounced: bool,
-    /// Until when no new file is tried, after a failure.
-    retry_ns: u64,
-    failing: bool,
+    trouble: Trouble,
+    /// The hole before the open file, as long as nothing of the file is safe.
+    opening: Option<(Gap, Hole)>,
     acts: Vec<Act<D>>,
 }
 
@@ -55,17 +54,21 @@ fn nanos(duration: Duration) -> u64 {
 
 impl<D: AsRef<[u8]>> Job<D> {
     /// Ready for its first frame.
-    pub fn new(files: Files, recording: &Recording, start: link::Start, arrived_ns: u64, expect_audio: bool) -> Self {
+    pub fn new(files: Files, recording: &Recording, start: link::Start, arrived_ns: u64, sound: Sound) -> Self {
         let limits = Limits {
             sync_interval_ns: nanos(recording.sync_interval),
             rotation_ns: nanos(recording.rotation),
             rotation_bytes: recording.rotation_bytes,
         };
         let gaps = Gaps::resumed(start.resume.as_ref());
+        let mut segmenter = Segmenter::new(limits, sound.is_expected());
+        if let Some(track) = sound.format() {
+            segmenter.know_audio(track.clone());
+        }
         Self {
             request: (start.request, arrived_ns),
             start,
-            segmenter: Segmenter::new(limits, expect_audio),
+            segmenter,
             files,
             tally: Tally::default(),
             gaps,
@@ -77,8 +80,8 @@ impl<D: AsRef<[u8]>> Job<D> {
             safe_bytes: 0,
             closed_bytes: 0,
             unannounced: false,
-            retry_ns: 0,
-            failing: false,
+            trouble: Trouble::default(),
+            opening: None,
             acts: Vec::new(),
         }
     }
@@ -101,7 +104,9 @@ impl<D: AsRef<[u8]>> Job<D> {
             report.session = Some(session);
             report.file_sequence = sequence;
             report.refused_base = refused;
+            report.late_base = shared.late.load(Ordering::Relaxed);
         });
+        shared.late_longest_ms.store(0, Ordering::Relaxed);
         for packet in preroll.iter().filter(|packet| packet.is_video()) {
             self.saw(packet, shared);
         }
@@ -120,13 +125,12 @@ impl<D: AsRef<[u8]>> Job<D> {
     }
 
     /// Takes one packet; true if something was written.
-    pub fn packet(&mut self, packet: Arc<Packet<D>>, shared: &Shared) -> bool {
+    pub fn packet(&mut self, packet: Arc<Packet<D>>, sound: &Sound, shared: &Shared) -> bool {
         // What comes before the first keyframe is not part of the recording.
         if packet.is_video() && (self.first_ns != 0 || packet.sync) {
             self.saw(&packet, shared);
         }
-        // Set before a source's first packet comes.
-        self.segmenter.expect_audio(shared.expects_audio.load(Ordering::Relaxed));
+        self.segmenter.expect_audio(sound.is_expected());
         self.segmenter.packet(packet, clock::mono_ns(), &mut self.acts);
         self.carry_out(shared)
     }
@@ -155,6 +159,8 @@ impl<D: AsRef<[u8]>> Job<D> {
             return;
         }
         self.lose(lost.reason, lost.frames, lost.start_ns);
+        // Until a frame comes that is numbered behind them.
+        self.tally.trailing(lost.frames);
         let drops = self.tally.drops();
         shared.report(|report| report.drops = drops);
     }
@@ -185,6 +191,11 @@ impl<D: AsRef<[u8]>> Job<D> {
         self.tally.lost(DropReason::DiskStall, refused);
         self.segmenter.stop(reason, clock::mono_ns(), &mut self.acts);
         self.carry_out(shared);
+        // Nothing more is written, so nothing more can fail.
+        shared.clear(AlertCode::Dropped);
+        if let Some(code) = self.trouble.over() {
+            shared.clear(code);
+        }
         link::Stopped {
             request,
             session: self.start.session.clone(),
@@ -235,19 +246,18 @@ impl<D: AsRef<[u8]>> Job<D> {
     }
 
     fn open(&mut self, video: &Arc<Track>, audio: Option<&Arc<Track>>, start_ns: u64, shared: &Shared) {
-        if clock::mono_ns() < self.retry_ns {
+        if !self.trouble.may_try(clock::mono_ns()) {
             let unwritten = self.segmenter.abandon();
             self.lose_unwritten(unwritten.iter());
             return;
         }
         self.tally.next_file();
         let gap = self.gaps.ended_by(start_ns);
-        match self.files.open(video, audio, start_ns, gap.clone()) {
+        match shared.at_disk(|| self.files.open(video, audio, start_ns, gap.clone())) {
             Ok(()) => {
                 if let Some(gap) = gap {
-                    tell_gap(&gap, shared);
-                    self.gaps.close();
                     self.jumps.explained(start_ns);
+                    self.opening = self.gaps.close().map(|hole| (gap, hole));
                 }
                 self.unannounced = true;
                 for mark in std::mem::take(&mut self.marks) {
@@ -270,7 +280,7 @@ impl<D: AsRef<[u8]>> Job<D> {
         self.note_gaps(packets, shared);
         self.tally.muxed(frames);
         self.files.note_counts(self.tally.file_counts());
-        match self.files.append(packets) {
+        match shared.at_disk(|| self.files.append(packets)) {
             Ok(safe) => self.safe(&safe, frames, packets, shared),
             Err(error) => {
                 self.lose(DropReason::WriteFailed, frames, first_ns);
@@ -302,9 +312,13 @@ impl<D: AsRef<[u8]>> Job<D> {
         let ends = packets.iter().filter(|packet| packet.is_video()).map(|packet| packet.dts_ns + packet.duration_ns);
         self.safe_until_ns = ends.max().unwrap_or(self.safe_until_ns);
         self.safe_bytes = self.closed_bytes + safe.file_bytes;
-        if self.failing {
-            self.failing = false;
+        shared.clear(AlertCode::Dropped);
+        if let Some(code) = self.trouble.over() {
             tracing::info!("the storage takes footage again");
+            shared.clear(code);
+        }
+        if let Some((gap, _)) = self.opening.take() {
+            tell_gap(&gap, shared);
         }
         let opened = if self.unannounced { self.files.current() } else { None };
         self.unannounced = false;
@@ -347,7 +361,7 @@ impl<D: AsRef<[u8]>> Job<D> {
             return;
         }
         self.files.note_counts(self.tally.file_counts());
-        match self.files.close(reason) {
+        match shared.at_disk(|| self.files.close(reason)) {
             Ok((sequence, closed)) => {
                 self.closed_bytes += closed.file_bytes;
                 self.safe_bytes = self.closed_bytes;
@@ -364,15 +378,32 @@ impl<D: AsRef<[u8]>> Job<D> {
                 shared.tell(To::All, Event::FileClosed(event));
             }
             Err(StorageError::Segment { source: holdfast_segment::Error::Empty { .. } }) => {}
-            Err(error) => self.alert(&error, shared),
+            Err(error) => {
+                tracing::error!(session = self.session(), %error, "a file could not be completed; recovery will")
+            }
         }
     }
 
     /// The file is given up (its safe part is completed if the disk still lets us); the next keyframe tries a new one.
     fn storage_failed(&mut self, error: &StorageError, shared: &Shared) {
-        self.alert(error, shared);
-        self.failing = true;
-        self.retry_ns = clock::mono_ns() + RETRY_NS;
+        if let Some((_, hole)) = self.opening.take() {
+            self.gaps.reopen(hole);
+        }
+        let kind = Kind::of(error);
+        let (over, is_news) = self.trouble.refused(kind, clock::mono_ns());
+        if let Some(code) = over {
+            shared.clear(code);
+        }
+        tracing::debug!(session = self.session(), ?kind, %error, "refused");
+        if is_news && shared.alerts.all().iter().all(|(code, _)| *code != kind.code()) {
+            tracing::error!(session = self.session(), ?kind, %error, "writing failed");
+            // What the last attempt met differs from file to file: told once, until it is over.
+            let what = match error {
+                StorageError::Segment { source } => source.to_string(),
+                other => other.to_string(),
+            };
+            shared.raise(kind.code(), &format!("{what}. Remedy: {}", kind.remedy()));
+        }
         self.close(CloseReason::DiskFailed, shared);
         let unwritten = self.segmenter.abandon();
         self.lose_unwritten(unwritten.iter());
@@ -389,13 +420,6 @@ impl<D: AsRef<[u8]>> Job<D> {
             return;
         };
         self.lose(DropReason::WriteFailed, video.count() as u64, start_ns);
-    }
-
-    fn alert(&mut self, error: &StorageError, shared: &Shared) {
-        if !self.failing {
-            tracing::error!(session = self.session(), %error, "writing failed");
-            shared.tell(To::All, Event::Alert { code: AlertCode::Storage, text: link::clip(&error.to_string()) });
-        }
     }
 }
 

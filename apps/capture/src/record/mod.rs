@@ -6,7 +6,9 @@ mod gaps;
 mod job;
 mod jumps;
 mod segmenter;
+mod sound;
 mod tally;
+mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,10 +21,12 @@ pub use act::{Act, Limits};
 pub use files::{Files, Station, StorageError};
 pub use job::Job;
 pub use segmenter::Segmenter;
+pub use sound::Sound;
 pub use tally::Tally;
 
 use crate::clock;
 use crate::codes;
+use crate::crash;
 use crate::packet::Item;
 use crate::queue::{Queue, Wake};
 use crate::ring::{From, Ring};
@@ -30,6 +34,9 @@ use crate::state::{Shared, To};
 
 /// An idle writer looks into the queue this often at the most: it has only the ring to feed.
 const IDLE_WAKE_NS: u64 = clock::NS_PER_S;
+
+/// And it takes a turn at least this often.
+const IDLE_TURN_NS: u64 = 5 * clock::NS_PER_S;
 
 /// Room for the GOP that is being received, even without pre-roll.
 const MIN_RING_BYTES: u64 = 8 * 1024 * 1024;
@@ -70,6 +77,7 @@ pub struct Recorder<D> {
     job: Option<Job<D>>,
     /// Decode time of the newest video packet, for waking while idle.
     newest_ns: u64,
+    sound: Sound,
 }
 
 impl<D: AsRef<[u8]>> Recorder<D> {
@@ -77,12 +85,13 @@ impl<D: AsRef<[u8]>> Recorder<D> {
     pub fn new(queue: Arc<Queue<D, Command>>, shared: Arc<Shared>, station: Station, recording: Recording) -> Self {
         let preroll_ns = u64::try_from(recording.preroll.as_nanos()).unwrap_or(u64::MAX);
         let ring = Ring::new(preroll_ns, recording.preroll_bytes.max(MIN_RING_BYTES));
-        Self { queue, shared, station, recording, ring, job: None, newest_ns: 0 }
+        Self { queue, shared, station, recording, ring, job: None, newest_ns: 0, sound: Sound::default() }
     }
 
     /// Runs until [`Command::Shutdown`] has been carried out.
     pub fn run(mut self) {
         loop {
+            self.shared.writer_turns();
             let mut batch = self.queue.take(self.wake());
             let mut rest_bytes: u64 = batch.items.iter().map(item_cost_bytes).sum();
             while let Some(item) = batch.items.pop_front() {
@@ -120,7 +129,8 @@ impl<D: AsRef<[u8]>> Recorder<D> {
                 keyframe_dts_ns: u64::MAX,
                 // The ring is bounded in bytes; what it will drop anyway need not be held in the queue too.
                 bytes: (self.queue.capacity_bytes() / 4).max(1),
-                deadline_ns: None,
+                // Idle, it still shows the watchdog that it lives.
+                deadline_ns: Some(clock::mono_ns() + IDLE_TURN_NS),
             },
         }
     }
@@ -132,8 +142,10 @@ impl<D: AsRef<[u8]>> Recorder<D> {
                 if packet.is_video() {
                     self.newest_ns = packet.dts_ns;
                 }
+                // Announced before a source's first packet comes.
+                self.sound.saw(&packet, self.shared.expects_audio.load(Ordering::Relaxed));
                 self.ring.push(packet.clone());
-                self.job.as_mut().is_some_and(|job| job.packet(packet, &self.shared))
+                self.job.as_mut().is_some_and(|job| job.packet(packet, &self.sound, &self.shared))
             }
             Item::Lost(lost) => {
                 if let Some(job) = &mut self.job {
@@ -143,6 +155,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
             }
             Item::Break(cause) => {
                 self.ring.clear();
+                self.sound = Sound::default();
                 self.job.as_mut().is_some_and(|job| job.broke_off(cause, &self.shared))
             }
         }
@@ -162,7 +175,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
             self.refuse(peer, start.request, codes::INVALID_ARGUMENT, "the session id is empty");
             return;
         }
-        let files = match Files::prepare(&self.station, &start) {
+        let files = match self.shared.at_disk(|| Files::prepare(&self.station, &start)) {
             Ok(files) => files,
             Err(error) => {
                 tracing::error!(session = start.session.as_str(), %error, "cannot record");
@@ -180,8 +193,8 @@ impl<D: AsRef<[u8]>> Recorder<D> {
             _ => From::NewestKeyframe,
         };
         let preroll = self.ring.packets(from);
-        let expect_audio = self.shared.expects_audio.load(Ordering::Relaxed);
-        let mut job = Job::new(files, &self.recording, start, arrived_ns, expect_audio);
+        crash::records(Some((&start.session, start.trace)));
+        let mut job = Job::new(files, &self.recording, start, arrived_ns, self.sound.clone());
         job.begin(preroll, self.queue.level().refused_frames, &self.shared);
         self.job = Some(job);
         self.shared.set_recording(true);
@@ -226,6 +239,7 @@ impl<D: AsRef<[u8]>> Recorder<D> {
             *report = crate::state::Report { preroll_ns, ..Default::default() };
         });
         self.shared.set_recording(false);
+        crash::records(None);
         self.shared.tell(To::All, Event::Stopped(stopped));
     }
 

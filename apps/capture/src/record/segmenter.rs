@@ -6,7 +6,8 @@
 //!   multiple of the keyframe distance is met and not overshot by a whole GOP. All tracks are cut at that keyframe's time: sound
 //!   from before still goes into the old file, so for a moment ([`Turn`]) both files' packets arrive mixed.
 //! - Another format is another file: at the keyframe that brings it, or at the next one if it is the sound's.
-//! - Sound is never waited for longer than [`AUDIO_WAIT_NS`]; video is never held back by it.
+//! - Sound is never waited for longer than [`FORMAT_WAIT_NS`] before the first file, [`AUDIO_WAIT_NS`] at a cut; video is never held back by it
+//!   after that.
 
 use std::sync::Arc;
 
@@ -18,8 +19,11 @@ use crate::clock::NS_PER_MS;
 use crate::packet::{Packet, same_format};
 use crate::queue::Wake;
 
-/// How long the first file waits for the sound's format, and an old file for sound from before the cut.
+/// How long an old file waits for sound from before the cut.
 pub const AUDIO_WAIT_NS: u64 = 250 * NS_PER_MS;
+/// How long the first file waits for the sound's format, if sound is expected: without it the file would have no track for it,
+/// and would have to end at the next keyframe.
+pub const FORMAT_WAIT_NS: u64 = 750 * NS_PER_MS;
 /// The first chunk of a recording is short, so that something is safe soon.
 pub const FIRST_CHUNK_NS: u64 = 100 * NS_PER_MS;
 /// A source that delivers late or not at all does not keep its last frames from becoming safe for longer than this on top.
@@ -86,6 +90,11 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
         self.expect_audio = expect;
     }
 
+    /// The sound's format is known already, from before the recording.
+    pub fn know_audio(&mut self, track: Arc<Track>) {
+        self.audio = Some((track, 0));
+    }
+
     /// Bytes it holds, the budget's way of counting.
     pub fn pending_bytes(&self) -> u64 {
         self.pending_bytes
@@ -105,7 +114,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
         if self.turn.as_ref().is_some_and(|turn| now_ns >= turn.deadline_ns) {
             self.finish_turn(now_ns, acts);
         }
-        if self.file.is_none() && !self.pending.is_empty() && now_ns >= self.pending_since_ns + AUDIO_WAIT_NS {
+        if self.file.is_none() && !self.pending.is_empty() && now_ns >= self.pending_since_ns + FORMAT_WAIT_NS {
             self.open(acts);
         }
         if now_ns >= self.flush_deadline_ns() {
@@ -179,7 +188,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
             let deadline_ns = match &self.turn {
                 Some(turn) => Some(turn.deadline_ns),
                 None if self.pending.is_empty() => None,
-                None => Some(self.pending_since_ns + AUDIO_WAIT_NS),
+                None => Some(self.pending_since_ns + FORMAT_WAIT_NS),
             };
             return Wake { deadline_ns, ..Wake::ANY };
         }
@@ -356,7 +365,7 @@ impl<D: AsRef<[u8]>> Segmenter<D> {
             return;
         };
         let waited_ns = last.dts_ns.saturating_sub(first.dts_ns);
-        if !self.expect_audio || self.audio.is_some() || waited_ns >= AUDIO_WAIT_NS {
+        if !self.expect_audio || self.audio.is_some() || waited_ns >= FORMAT_WAIT_NS {
             self.open(acts);
         }
     }

@@ -2,30 +2,61 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
-use holdfast_link::SourceState;
+use holdfast_link::{AlertCode, SourceState};
+use holdfast_segment::GapCause;
 
 use super::{Failure, Source, Trouble};
 use crate::clock::{self, NS_PER_S};
 use crate::intake::{Feed, Intake};
+use crate::state::Shared;
 
 /// A source that delivers nothing for so long has failed.
 pub const SILENCE_NS: u64 = 5 * NS_PER_S;
 /// The first picture may take longer: a camera wakes up, a keyframe is waited for.
 const FIRST_PICTURE_NS: u64 = 10 * NS_PER_S;
 /// How often liveness is looked at.
-const LOOK: gst::ClockTime = gst::ClockTime::from_seconds(1);
+const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+/// An encoder that has owed a picture, or given only damaged ones, for so long has failed.
+pub const ENCODER_SILENCE_NS: u64 = 2 * NS_PER_S;
+/// Its first picture may take longer: hardware wakes up.
+const ENCODER_FIRST_NS: u64 = 5 * NS_PER_S;
+/// A pipeline that takes longer than this to end hangs.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How an attempt ended.
 #[derive(Debug)]
 pub enum Ended {
     /// It was not wanted any more.
     Unwanted,
-    /// It failed after it had delivered for so long.
-    Failed(Failure, Duration),
+    /// A better encoder works again.
+    Better,
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// For so long it had delivered.
+        ran: Duration,
+        /// Its pipeline does not even end: something in it hangs.
+        stuck: bool,
+    },
+}
+
+impl Ended {
+    fn failed(failure: Failure) -> Self {
+        Self::Failed { failure, ran: Duration::ZERO, stuck: false }
+    }
+
+    fn cause(&self) -> GapCause {
+        match self {
+            Self::Unwanted | Self::Better => GapCause::Operator,
+            Self::Failed { failure, .. } => failure.kind.gap(),
+        }
+    }
 }
 
 /// Runs `source` until it fails or is not wanted any more.
@@ -34,7 +65,10 @@ pub fn run_once(source: &mut dyn Source, intake: &Intake) -> Ended {
     let feed = Feed::new(intake, clock.time().nseconds());
     let built = match source.build(&feed) {
         Ok(built) => built,
-        Err(failure) => return Ended::Failed(failure, Duration::ZERO),
+        Err(failure) => {
+            intake.queue.push_break(failure.kind.gap());
+            return Ended::failed(failure);
+        }
     };
     intake.shared.set_encoder(&built.encoder);
     let pipeline = built.pipeline;
@@ -43,16 +77,42 @@ pub fn run_once(source: &mut dyn Source, intake: &Intake) -> Ended {
     pipeline.set_start_time(gst::ClockTime::NONE);
     pipeline.set_base_time(gst::ClockTime::from_nseconds(feed.base_ns()));
 
-    let ended = match pipeline.bus() {
+    let mut ended = match pipeline.bus() {
         Some(bus) => watch(source, &pipeline, &bus, &feed, intake),
-        None => Ended::Failed(Failure::source("the pipeline has no bus"), Duration::ZERO),
+        None => Ended::failed(Failure::source("the pipeline has no bus")),
     };
     intake.shared.set_interrupt(None);
+    intake.shared.set_source_busy(true);
     source.stop();
-    if pipeline.set_state(gst::State::Null).is_err() {
-        tracing::warn!("the pipeline does not stop cleanly");
+    let in_time = stop(&pipeline);
+    if let Ended::Failed { stuck, .. } = &mut ended {
+        *stuck = !in_time;
     }
+    // From here on nothing of it goes into the queue, even if it wakes up.
+    feed.close();
+    intake.queue.push_break(ended.cause());
+    feed.abandon();
     ended
+}
+
+/// Ends a pipeline. One that hangs is left behind; false then.
+fn stop(pipeline: &gst::Pipeline) -> bool {
+    // Never full: one word is all that is ever said in it.
+    let (tell, told) = sync_channel(1);
+    let ending = pipeline.clone();
+    let spawned = std::thread::Builder::new().name("stop".to_owned()).spawn(move || {
+        let _ = tell.try_send(ending.set_state(gst::State::Null));
+    });
+    let stopped = match spawned {
+        Ok(_) => told.recv_timeout(STOP_PATIENCE),
+        Err(_) => Ok(pipeline.set_state(gst::State::Null)),
+    };
+    match &stopped {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) => tracing::warn!("the pipeline does not stop cleanly"),
+        Err(_) => tracing::error!(patience = ?STOP_PATIENCE, "the pipeline hangs and is left behind"),
+    }
+    stopped.is_ok()
 }
 
 fn watch(
@@ -73,7 +133,7 @@ fn watch(
     let mut streaming_since_ns = None;
     let failed = |failure, since: Option<u64>| {
         let ran_ns = since.map_or(0, |since_ns: u64| clock::mono_ns() - since_ns);
-        Ended::Failed(failure, Duration::from_nanos(ran_ns))
+        Ended::Failed { failure, ran: Duration::from_nanos(ran_ns), stuck: false }
     };
     if pipeline.set_state(gst::State::Playing).is_err() {
         // The element that refused has posted why.
@@ -85,16 +145,21 @@ fn watch(
         return failed(failure, None);
     }
     source.started();
+    shared.set_source_busy(false);
     let types =
         [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::SegmentDone, gst::MessageType::Application];
     loop {
         if !shared.source_is_wanted() {
             return Ended::Unwanted;
         }
+        if source.encoders().is_some_and(|encoders| encoders.follow(shared)) {
+            return Ended::Better;
+        }
         let message = bus.timed_pop_filtered(LOOK, &types);
         if streaming_since_ns.is_none() && first.load(Ordering::Relaxed) {
             streaming_since_ns = Some(clock::mono_ns());
             shared.set_source(SourceState::Streaming, 0);
+            streams(source, shared);
         }
         let failure = match message.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::Error(_)) => {
@@ -107,6 +172,23 @@ fn watch(
         if let Some(failure) = failure {
             return failed(failure, streaming_since_ns);
         }
+    }
+}
+
+/// What was wrong is not any more.
+fn streams(source: &mut dyn Source, shared: &Shared) {
+    for code in [AlertCode::Source, AlertCode::Encoder, AlertCode::Configuration] {
+        shared.clear(code);
+    }
+    match source.encoders().is_some_and(|encoders| encoders.is_fallback()) {
+        true => {
+            let text = format!(
+                "{} is used because the first choice has failed; holdfast doctor shows which encoders work",
+                shared.encoder()
+            );
+            shared.raise(AlertCode::EncoderFallback, &text);
+        }
+        false => shared.clear(AlertCode::EncoderFallback),
     }
 }
 
@@ -137,6 +219,17 @@ fn trouble(message: &gst::Message) -> Option<Trouble> {
 
 /// Looks at which stage has stopped.
 fn silence(feed: &Feed, begun_ns: u64) -> Option<Failure> {
+    let (owed_ns, damaged_ns, first) = feed.encoder_trouble_ns();
+    if owed_ns >= if first { ENCODER_FIRST_NS } else { ENCODER_SILENCE_NS } {
+        let seconds = owed_ns / NS_PER_S;
+        return Some(Failure::encoder(format!(
+            "the source delivers, but nothing has come out of the encoder for {seconds} s"
+        )));
+    }
+    if damaged_ns >= ENCODER_SILENCE_NS {
+        let seconds = damaged_ns / NS_PER_S;
+        return Some(Failure::encoder(format!("the encoder has given nothing but damaged pictures for {seconds} s")));
+    }
     let now_ns = clock::mono_ns();
     let (frame_ns, source_ns) = feed.last_seen_ns();
     let quiet = |since_ns: u64, limit_ns: u64| now_ns.saturating_sub(since_ns) >= limit_ns;
@@ -151,9 +244,6 @@ fn silence(feed: &Feed, begun_ns: u64) -> Option<Failure> {
     }
     if !quiet(frame_ns, SILENCE_NS) {
         return None;
-    }
-    if source_ns != 0 && !quiet(source_ns, SILENCE_NS) {
-        return Some(Failure::encoder("the source delivers, but nothing has come out of the encoder for 5 s"));
     }
     Some(Failure::source("no picture has come for 5 s. Check the source and what it is connected with"))
 }

@@ -5,6 +5,7 @@ pub mod audio;
 pub mod encode;
 pub mod file;
 pub mod interleaved;
+mod memory;
 pub mod needs;
 pub mod offer;
 pub mod rtsp;
@@ -20,6 +21,7 @@ use holdfast_link::AlertCode;
 use holdfast_segment::GapCause;
 
 use crate::intake::Feed;
+use encode::Encoders;
 
 /// What kind of failure, which decides what is told and what is tried next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,12 @@ impl FailureKind {
             Self::Source | Self::Configuration => GapCause::SourceLost,
             Self::Encoder => GapCause::EncoderFailed,
         }
+    }
+
+    /// The same, as the link names it.
+    #[must_use]
+    pub fn link_gap(self) -> holdfast_link::GapCause {
+        crate::state::link_cause(self.gap())
     }
 }
 
@@ -116,9 +124,9 @@ pub trait Source: Send {
         Err(Failure::source("the source ended its stream; a live source never does that. Check the device"))
     }
 
-    /// An attempt failed; whether it may go differently next time, e.g. with another encoder, is for the source to decide.
-    fn failed(&mut self, failure: &Failure) {
-        let _ = failure;
+    /// Its encoders, if it has to encode.
+    fn encoders(&mut self) -> Option<&mut Encoders> {
+        None
     }
 }
 

@@ -10,10 +10,10 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 use holdfast_config::Picture;
 
-use super::encode::{self, Ladder};
-use super::{Built, Failure, FailureKind, Source, Trouble, audio, chain, explain_plainly};
+use super::encode::Encoders;
+use super::{Built, Failure, Source, Trouble, audio, chain};
 use crate::clock::NS_PER_S;
-use crate::encoders::{Job, Row};
+use crate::encoders::Job;
 use crate::intake::Feed;
 
 const DEFAULT_WIDTH: u32 = 1280;
@@ -28,15 +28,14 @@ pub struct TestSource {
     name: String,
     picture: Picture,
     audio: bool,
-    ladder: Ladder,
-    row: Option<&'static Row>,
+    encoders: Encoders,
 }
 
 impl TestSource {
     /// `name` is drawn into the picture.
     #[must_use]
-    pub fn new(name: &str, picture: Picture, audio: bool, ladder: Ladder) -> Self {
-        Self { name: name.to_owned(), picture, audio, ladder, row: None }
+    pub fn new(name: &str, picture: Picture, audio: bool, encoders: Encoders) -> Self {
+        Self { name: name.to_owned(), picture, audio, encoders }
     }
 }
 
@@ -46,16 +45,14 @@ impl Source for TestSource {
             width: self.picture.width.unwrap_or(DEFAULT_WIDTH),
             height: self.picture.height.unwrap_or(DEFAULT_HEIGHT),
             framerate: self.picture.framerate.unwrap_or(DEFAULT_FRAMERATE).max(1),
-            bitrate_kbps: self.ladder.bitrate_kbps(),
+            bitrate_kbps: self.encoders.bitrate_kbps(),
         };
-        let row = self.ladder.choose(&job)?;
-        self.row = Some(row);
         let pipeline = gst::Pipeline::new();
         let pictures = pictures(&job)?;
         let filter = filter(&job)?;
         number(&filter, &job, feed.base_ns(), self.name.clone());
         chain(&pipeline, &[&pictures, &filter])?;
-        encode::attach(&pipeline, &filter, row, &job, feed)?;
+        let encoder = self.encoders.attach(&pipeline, &filter, &job, feed)?;
         feed.expect_audio(false);
         if self.audio {
             let tone = gst::ElementFactory::make("audiotestsrc")
@@ -66,21 +63,15 @@ impl Source for TestSource {
             let tone = tone.map_err(|_| not_installed("audiotestsrc"))?;
             audio::attach(&pipeline, &tone, feed)?;
         }
-        Ok(Built { pipeline, encoder: row.element.to_owned() })
+        Ok(Built { pipeline, encoder: encoder.to_owned() })
     }
 
     fn explain(&self, trouble: &Trouble) -> Failure {
-        let mut failure = explain_plainly("the test source failed", trouble);
-        if self.row.is_some_and(|row| encode::is_from(row, trouble)) {
-            failure.kind = FailureKind::Encoder;
-        }
-        failure
+        self.encoders.explain("the test source failed", trouble)
     }
 
-    fn failed(&mut self, failure: &Failure) {
-        if let (FailureKind::Encoder, Some(row)) = (failure.kind, self.row) {
-            self.ladder.failed(row.element);
-        }
+    fn encoders(&mut self) -> Option<&mut Encoders> {
+        Some(&mut self.encoders)
     }
 }
 

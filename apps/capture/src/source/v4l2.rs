@@ -8,9 +8,9 @@ use gst::prelude::*;
 use gstreamer as gst;
 use holdfast_config::Picture;
 
-use super::encode::{self, Ladder};
-use super::{Built, Failure, FailureKind, Source, Trouble, audio, chain, explain_plainly, make};
-use crate::encoders::{Job, Row};
+use super::encode::Encoders;
+use super::{Built, Failure, Source, Trouble, audio, chain, explain_plainly, make};
+use crate::encoders::Job;
 use crate::intake::Feed;
 
 /// A device that gives raw pictures only slower than this is asked for Motion JPEG, if it has that.
@@ -24,15 +24,14 @@ pub struct V4l2Source {
     device: PathBuf,
     audio_device: Option<String>,
     picture: Picture,
-    ladder: Ladder,
-    row: Option<&'static Row>,
+    encoders: Encoders,
 }
 
 impl V4l2Source {
     /// `audio_device` is an ALSA name, or nothing for no sound.
     #[must_use]
-    pub fn new(device: &Path, audio_device: Option<String>, picture: Picture, ladder: Ladder) -> Self {
-        Self { device: device.to_owned(), audio_device, picture, ladder, row: None }
+    pub fn new(device: &Path, audio_device: Option<String>, picture: Picture, encoders: Encoders) -> Self {
+        Self { device: device.to_owned(), audio_device, picture, encoders }
     }
 
     fn failure(&self, text: impl std::fmt::Display) -> Failure {
@@ -55,24 +54,22 @@ impl Source for V4l2Source {
         let device = make("v4l2src")?;
         device.set_property("device", self.device.to_string_lossy().as_ref());
         let caps = self.negotiate(&device)?;
-        let job = job(&caps, self.ladder.bitrate_kbps()).ok_or_else(|| self.failure("gives no picture size"))?;
-        let row = self.ladder.choose(&job)?;
-        self.row = Some(row);
-        tracing::info!(device = %self.device.display(), %caps, encoder = row.element, "captures");
-
+        let job = job(&caps, self.encoders.bitrate_kbps()).ok_or_else(|| self.failure("gives no picture size"))?;
         let pipeline = gst::Pipeline::new();
         let filter = make("capsfilter")?;
         filter.set_property("caps", &caps);
         chain(&pipeline, &[&device, &filter])?;
         count_overruns(&device, feed);
         let is_jpeg = caps.structure(0).is_some_and(|structure| structure.name() == "image/jpeg");
-        if is_jpeg {
+        let raw = if is_jpeg {
             let decoder = make("jpegdec")?;
             chain(&pipeline, &[&filter, &decoder])?;
-            encode::attach(&pipeline, &decoder, row, &job, feed)?;
+            decoder
         } else {
-            encode::attach(&pipeline, &filter, row, &job, feed)?;
-        }
+            filter
+        };
+        let encoder = self.encoders.attach(&pipeline, &raw, &job, feed)?;
+        tracing::info!(device = %self.device.display(), %caps, encoder, "captures");
         feed.expect_audio(false);
         if let Some(name) = &self.audio_device {
             let microphone = make("alsasrc")?;
@@ -81,15 +78,12 @@ impl Source for V4l2Source {
             microphone.set_property("provide-clock", false);
             audio::attach(&pipeline, &microphone, feed)?;
         }
-        Ok(Built { pipeline, encoder: row.element.to_owned() })
+        Ok(Built { pipeline, encoder: encoder.to_owned() })
     }
 
     fn explain(&self, trouble: &Trouble) -> Failure {
-        if self.row.is_some_and(|row| encode::is_from(row, trouble)) {
-            return Failure {
-                kind: FailureKind::Encoder,
-                ..explain_plainly(&self.device.display().to_string(), trouble)
-            };
+        if self.encoders.is_from_encoder(trouble) {
+            return self.encoders.explain(&self.device.display().to_string(), trouble);
         }
         match trouble.factory.as_str() {
             "v4l2src" => self.failure(format!("{} ({})", why_not_open(&self.device), trouble.error.message())),
@@ -105,10 +99,8 @@ impl Source for V4l2Source {
         Err(self.failure("the device ended its stream; it was unplugged, or lost its signal. Check the cable"))
     }
 
-    fn failed(&mut self, failure: &Failure) {
-        if let (FailureKind::Encoder, Some(row)) = (failure.kind, self.row) {
-            self.ladder.failed(row.element);
-        }
+    fn encoders(&mut self) -> Option<&mut Encoders> {
+        Some(&mut self.encoders)
     }
 }
 

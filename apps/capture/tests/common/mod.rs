@@ -69,7 +69,13 @@ impl Box_ {
         self.greet(child.unwrap())
     }
 
-    fn greet(&self, child: Child) -> Capture {
+    /// The same with another clock, or other things that the real one has not: see `examples/tampered.rs`.
+    pub fn tampered(&self, arguments: &[&str], stderr: Stdio) -> Capture {
+        self.greet(self.command(&example("tampered")).args(arguments).stderr(stderr).spawn().unwrap())
+    }
+
+    /// Waits until the socket of a capture that was started answers.
+    pub fn greet(&self, child: Child) -> Capture {
         let mut capture = Capture { child, client: None };
         capture.client = Some(Client::connect_within(&self.socket(), PATIENCE));
         capture

@@ -1,0 +1,68 @@
+//! Encoders that fail on purpose, to be named in a configuration that wants to see what happens then. `auto` never takes one.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use gst::prelude::*;
+use gstreamer as gst;
+
+use super::{Row, X264};
+
+/// So many pictures are as they should be: enough for a probe to believe in the encoder, and for a recording to begin.
+pub const GOOD_PICTURES: u32 = 60;
+
+/// What an encoder does wrong after [`GOOD_PICTURES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It takes pictures and gives none.
+    Hang,
+    /// It takes one picture and does not come back, as mpp does in `put_frame`.
+    Block,
+    /// It posts an error.
+    Error,
+    /// What it gives is damaged.
+    Garbage,
+}
+
+/// One row for each [`Fault`]; else they are x264enc.
+pub const FAULTY: &[Row] = &[
+    Row { element: "sim-hang", fault: Some(Fault::Hang), ..X264 },
+    Row { element: "sim-block", fault: Some(Fault::Block), ..X264 },
+    Row { element: "sim-error", fault: Some(Fault::Error), ..X264 },
+    Row { element: "sim-garbage", fault: Some(Fault::Garbage), ..X264 },
+];
+
+impl Fault {
+    /// Sees to it that `encoder` fails in time.
+    pub(super) fn arrange(self, encoder: &gst::Element) {
+        let Some(pad) = encoder.static_pad("src") else { return };
+        let (seen, encoder) = (AtomicU32::new(0), encoder.downgrade());
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if seen.fetch_add(1, Ordering::Relaxed) < GOOD_PICTURES {
+                return gst::PadProbeReturn::Ok;
+            }
+            match self {
+                Self::Hang => gst::PadProbeReturn::Drop,
+                Self::Block => {
+                    std::thread::sleep(Duration::from_secs(3600));
+                    gst::PadProbeReturn::Drop
+                }
+                Self::Error => {
+                    if let Some(encoder) = encoder.upgrade() {
+                        gst::element_error!(encoder, gst::StreamError::Encode, ["it fails on purpose"]);
+                    }
+                    gst::PadProbeReturn::Drop
+                }
+                Self::Garbage => {
+                    if let Some(buffer) = info.buffer_mut()
+                        && let Ok(mut bytes) = buffer.make_mut().map_writable()
+                    {
+                        // The lengths of the NAL units too.
+                        bytes.iter_mut().for_each(|byte| *byte ^= 0xa5);
+                    }
+                    gst::PadProbeReturn::Ok
+                }
+            }
+        });
+    }
+}
