@@ -281,7 +281,7 @@ impl<D: AsRef<[u8]>> Control<D> {
     }
 
     fn tell_step(&self, by_ns: i64) {
-        let seconds = by_ns / 1_000_000_000;
+        let seconds = (by_ns + by_ns.signum() * 500_000_000) / 1_000_000_000;
         let text = format!(
             "the clock was set by {seconds:+} s. Order and durations of footage do not follow it; files begun from now on \
              carry the new time"

@@ -291,7 +291,7 @@ impl Tap {
             if !self.feed.encodes.load(Ordering::Relaxed) {
                 self.feed.saw_source(clock::mono_ns(), Some(gst::ClockTime::from_nseconds(times.duration_ns)));
             } else if !self.is_intact(&buffer, &track, sync) {
-                self.feed.lose(DropReason::Corrupt, 1, times.dts_ns);
+                self.feed.lose(DropReason::Encoder, 1, times.dts_ns);
                 self.awaits_keyframe = true;
                 return Ok(gst::FlowSuccess::Ok);
             }

@@ -171,7 +171,7 @@ fn a_root_that_becomes_read_only_is_told_and_tried_slowly() {
         Event::Alert { code: AlertCode::StorageReadOnly, text } => Some(text.clone()),
         _ => None,
     });
-    assert!(text.contains("writable again"), "{text}");
+    assert!(text.contains("read-only"), "{text}");
     let safe = client.status().counts.safe;
     client.until_safe(safe + 5);
     cleared(client, AlertCode::StorageReadOnly);

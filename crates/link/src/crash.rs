@@ -18,7 +18,7 @@ pub struct CrashReport {
     pub input: Id,
     /// Its process.
     pub pid: u32,
-    /// Kernel boot id, as in `/proc/sys/kernel/random/boot_id`.
+    /// Kernel boot id: 32 hexadecimal digits, as in segment files.
     pub boot_id: String<36>,
     /// `CLOCK_MONOTONIC` nanoseconds.
     pub mono_ns: u64,

@@ -245,7 +245,7 @@ pub enum DropReason {
     DiskStall,
     /// A write failed.
     WriteFailed,
-    /// The encoder took it and gave nothing back.
+    /// The encoder took it and gave nothing back, or something that is no picture.
     Encoder,
     /// It came before the first keyframe and cannot be decoded.
     NoKeyframe,

@@ -49,7 +49,7 @@ impl Fault {
                 }
                 Self::Error => {
                     if let Some(encoder) = encoder.upgrade() {
-                        gst::element_error!(encoder, gst::StreamError::Encode, ["it fails on purpose"]);
+                        gst::element_error!(encoder, gst::StreamError::Encode, ("it fails on purpose"));
                     }
                     gst::PadProbeReturn::Drop
                 }

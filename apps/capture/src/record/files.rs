@@ -237,7 +237,8 @@ impl Files {
         let writer = self.writer.take().ok_or(StorageError::NotOpen)?;
         let (sequence, file_id) = (writer.identity().sequence, writer.identity().file_id);
         let was_written = writer.file_bytes() > 0;
-        self.sequence = sequence + 1;
+        // A file that never came to be leaves no hole in the sequence; if its name is taken all the same, the next steps over it.
+        self.sequence = sequence + u64::from(was_written);
         let closed = writer.close(reason);
         if was_written {
             let digest = closed.as_ref().ok().map(|closed| closed.digest);

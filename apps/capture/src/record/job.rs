@@ -398,11 +398,12 @@ impl<D: AsRef<[u8]>> Job<D> {
         if is_news && shared.alerts.all().iter().all(|(code, _)| *code != kind.code()) {
             tracing::error!(session = self.session(), ?kind, %error, "writing failed");
             // What the last attempt met differs from file to file: told once, until it is over.
-            let what = match error {
-                StorageError::Segment { source } => source.to_string(),
+            let text = match error {
+                StorageError::Segment { source } => format!("{source}. Remedy: {}", kind.remedy()),
+                // These say by themselves what to do.
                 other => other.to_string(),
             };
-            shared.raise(kind.code(), &format!("{what}. Remedy: {}", kind.remedy()));
+            shared.raise(kind.code(), &text);
         }
         self.close(CloseReason::DiskFailed, shared);
         let unwritten = self.segmenter.abandon();

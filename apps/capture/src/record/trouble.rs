@@ -5,6 +5,7 @@
 
 use std::io::ErrorKind;
 
+use holdfast_config::root::RootError;
 use holdfast_link::AlertCode;
 
 use super::files::StorageError;
@@ -29,7 +30,11 @@ pub enum Kind {
 impl Kind {
     /// Of which kind an error is.
     pub fn of(error: &StorageError) -> Self {
-        let StorageError::Segment { source } = error else { return Self::Unusable };
+        let source = match error {
+            StorageError::Root(RootError::ReadOnly { .. }) => return Self::ReadOnly,
+            StorageError::Segment { source } => source,
+            _ => return Self::Unusable,
+        };
         match source {
             _ if source.is_disk_full() => Self::Full,
             holdfast_segment::Error::Io { source, .. } if source.kind() == ErrorKind::ReadOnlyFilesystem => {

@@ -67,7 +67,8 @@ pub fn run(mut source: Box<dyn Source>, intake: &Intake) {
             tracing::warn!(retry_ms = pause_ns / NS_PER_MS, ?remedy, error = failure.text, "the source failed");
             (failure.text.clone(), 1)
         };
-        let restart = remedy.is_some_and(|(remedy, _)| remedy == Remedy::Restart) || stuck;
+        // An encoder that was replaced may leave a pipeline behind; a device that hangs is of no more use to this process.
+        let restart = remedy.map_or(stuck, |(remedy, _)| remedy == Remedy::Restart);
         if restart && shared.has_peers() {
             shared.leave(Leaving { cause: failure.kind.link_gap(), text: failure.text });
             shared.wait_for_shutdown();
