@@ -1,6 +1,7 @@
 //! Long runs that try to harm a recording. Each prints a table for people and, with `--json`, ends with one object for programs.
 
 mod faults;
+mod powercut;
 mod run;
 
 use clap::{Args, Subcommand};
@@ -8,6 +9,8 @@ use clap::{Args, Subcommand};
 use crate::interrupt::Interrupt;
 use crate::setup;
 use crate::workspace::Profile;
+
+pub use powercut::rig as powercut_rig;
 
 /// Try to harm a recording.
 #[derive(Debug, Args)]
@@ -33,6 +36,8 @@ pub struct Common {
 enum What {
     /// One fault after the other, each against its stated bounds; writes docs/faults.md.
     Faults(faults::FaultsArgs),
+    /// Cut the power of a recording thousands of times; everything that was safe must be there.
+    Powercut(powercut::PowercutArgs),
     /// Record for long, with faults at random; nothing may be unaccounted for, nothing may grow.
     Run(run::RunArgs),
 }
@@ -42,6 +47,7 @@ pub fn run(args: &SoakArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
     let figures = match &args.what {
         What::Faults(faults) => faults::run(faults, &args.common, &interrupt),
+        What::Powercut(powercut) => powercut::run(powercut, &args.common, &interrupt),
         What::Run(run) => run::run(run, &args.common, &interrupt),
     };
     // Told even where it failed: the figures say how.

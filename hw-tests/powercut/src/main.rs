@@ -1,0 +1,185 @@
+//! `holdfast-powercut`: the power-cut rig, for tests and for `cargo xtask soak powercut` and `bench powercut`.
+//! Its last line on standard output is a JSON object.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use holdfast_powercut::cuts::Plan;
+use holdfast_powercut::run::{Options, Tally, images, keep, kept};
+use holdfast_powercut::sloppy::{self, Mistake};
+use holdfast_powercut::station::Programs;
+use holdfast_powercut::story::{self, Run};
+use holdfast_powercut::{boot, namespace, seals};
+
+/// The power-cut rig: records on a disk whose every write is logged, and judges what cuts leave of it.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-powercut", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Record with a real recorder and judge images of it.
+    Soak(Soak),
+    /// Judge images of a run that was kept; the same seed gives the same images.
+    Again {
+        /// Where it was kept.
+        #[arg(long)]
+        run: PathBuf,
+        /// Only this image.
+        #[arg(long)]
+        image: Option<u64>,
+        #[command(flatten)]
+        plan: PlanArguments,
+    },
+    /// Let a writer with a mistake write, and judge images of that.
+    Sloppy {
+        /// Which mistake.
+        #[arg(long, value_enum)]
+        mistake: Mistake,
+        #[command(flatten)]
+        plan: PlanArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Soak {
+    /// Where the programs are.
+    #[arg(long)]
+    programs: PathBuf,
+    /// How long each of the two sessions records.
+    #[arg(long, default_value_t = 9)]
+    seconds: u64,
+    /// As many images more of a disk that lies: they must not be good.
+    #[arg(long, default_value_t = 0)]
+    liar: u64,
+    /// Start a real recorder on so many of the images.
+    #[arg(long, default_value_t = 0)]
+    boots: usize,
+    /// Keep the run here if anything is wrong.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    #[command(flatten)]
+    plan: PlanArguments,
+}
+
+#[derive(Debug, Args)]
+struct PlanArguments {
+    /// How many images.
+    #[arg(long, default_value_t = 500)]
+    images: u64,
+    /// All chances follow from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A disk that lies: so many flushes before a cut are answered and not done.
+    #[arg(long, default_value_t = 0)]
+    ignored_flushes: usize,
+    /// Decode the files of every so-many-th image.
+    #[arg(long, default_value_t = 1)]
+    decode_every: u64,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("holdfast-powercut: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if let Some(why) = namespace::missing() {
+        println!("{}", serde_json::json!({ "skipped": why }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(directory) = namespace::inside()? else {
+        let status = namespace::enter()?;
+        return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    };
+    let found = match &arguments.command {
+        Command::Soak(soak) => self::soak(soak, &directory)?,
+        Command::Again { run, image, plan } => {
+            let logged = kept(run)?;
+            let mut options = plan.options(&logged);
+            options.only = *image;
+            let tally = images(&logged, &directory, &options)?;
+            tell(&tally);
+            serde_json::to_value(tally)?
+        }
+        Command::Sloppy { mistake, plan } => {
+            let logged = sloppy::record(*mistake, &directory)?;
+            let mut options = plan.options(&logged);
+            options.decode_every = 0;
+            serde_json::to_value(images(&logged, &directory, &options)?)?
+        }
+    };
+    println!("{found}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn soak(soak: &Soak, directory: &Path) -> anyhow::Result<serde_json::Value> {
+    let programs = Programs::in_directory(&soak.programs)?;
+    eprintln!("  recording twice {} s on a disk that writes everything down", soak.seconds);
+    let logged = story::record(&programs, directory, soak.seconds)?;
+    let flushes = logged.log.entries.iter().filter(|entry| entry.flush).count();
+    eprintln!(
+        "  {} writes and {flushes} flushes logged, {} promises heard",
+        logged.log.entries.len() - flushes,
+        logged.claims.0.len()
+    );
+    let options = soak.plan.options(&logged);
+    let tally = images(&logged, directory, &options)?;
+    tell(&tally);
+    let bad = tally.images_bad > 0;
+    let mut found = serde_json::to_value(&tally)?;
+    found["seed"] = soak.plan.seed.into();
+    found["writes"] = (logged.log.entries.len() - flushes).into();
+    found["flushes"] = flushes.into();
+    found["files_recycled"] = logged.recycled.into();
+    found["promises"] = logged.claims.0.len().into();
+    found["chunks"] = seals::Seals::find(&logged.log).count().into();
+    found["boots"] = boot::boots(&logged, &programs, directory, &options.plan, soak.boots)?.into();
+    if soak.liar > 0 {
+        let mut options = options;
+        options.plan.images = soak.liar;
+        options.plan.ignored_flushes = 1;
+        options.decode_every = 0;
+        found["liar"] = serde_json::to_value(images(&logged, directory, &options)?)?;
+    }
+    if bad && let Some(path) = &soak.keep {
+        keep(&logged, path).context("the run can't be kept")?;
+        eprintln!(
+            "  kept: holdfast-powercut again --run {} --images {} --seed {}",
+            path.display(),
+            soak.plan.images,
+            soak.plan.seed
+        );
+    }
+    Ok(found)
+}
+
+fn tell(tally: &Tally) {
+    for (image, problem) in &tally.problems {
+        eprintln!("  image {image}: {problem}");
+    }
+}
+
+impl PlanArguments {
+    fn options(&self, logged: &Run) -> Options {
+        let plan = Plan {
+            images: self.images,
+            seed: self.seed,
+            from: logged.begin,
+            to: logged.end,
+            ignored_flushes: self.ignored_flushes,
+        };
+        Options { plan, only: None, decode_every: self.decode_every, progress: true }
+    }
+}

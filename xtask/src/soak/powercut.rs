@@ -1,0 +1,94 @@
+//! Power cuts by the thousand (docs/powercut.md).
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::Value;
+
+use super::{Common, Outcome};
+use crate::interrupt::Interrupt;
+use crate::process::Guarded;
+use crate::terminal::{self, Table, thousands};
+use crate::workspace::{self, Profile, Programs};
+
+/// Cut the power.
+#[derive(Debug, Args)]
+pub struct PowercutArgs {
+    /// How many images of the disk are made and judged.
+    #[arg(long, default_value_t = 10_000)]
+    images: u64,
+    /// All chances follow from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long each of the two sessions on the disk records.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+}
+
+/// Records, cuts, judges.
+pub fn run(args: &PowercutArgs, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
+    terminal::step(&format!("powercut: {} images of a recorded disk, seed {}", args.images, args.seed));
+    let kept = workspace::target().join("powercut");
+    let (images, seed) = (args.images.to_string(), args.seed.to_string());
+    let words = ["--images", &images, "--seed", &seed, "--seconds", &args.seconds.to_string(), "--boots", "5"];
+    let mut soak = vec!["soak".into(), "--keep".into(), kept.into_os_string()];
+    soak.extend(words.map(Into::into));
+    let found = rig(common.profile, soak, interrupt)?;
+    if let Some(why) = found["skipped"].as_str() {
+        bail!("no power was cut: {why}");
+    }
+    let number = |key: &str| found[key].as_u64().unwrap_or(u64::MAX);
+    let mut table = Table::new(["", ""]);
+    for (name, key) in [
+        ("images", "images"),
+        ("writes that did not arrive, or torn", "writes_lost"),
+        ("safe pictures that had to be there", "frames_owed"),
+        ("safe frames lost", "safe_frames_lost"),
+        ("files unplayable", "files_unplayable"),
+        ("chunks missing, at most", "chunks_missing_max"),
+        ("images with anything wrong", "images_bad"),
+        ("images that ext4 mounts only after e2fsck -p", "images_repaired"),
+        ("different files decoded", "files_decoded"),
+        ("pictures decoded", "pictures_decoded"),
+        ("images that a recorder was started on", "boots"),
+    ] {
+        table.row([name.to_owned(), thousands(number(key))]);
+    }
+    table.print();
+    let good = number("images") == args.images && number("images_bad") == 0 && number("chunks_missing_max") <= 1;
+    let verdict = if good { Ok(()) } else { Err(anyhow::anyhow!("what was promised does not hold (see above)")) };
+    Ok((found, verdict))
+}
+
+/// Runs the rig to its end and returns its last word. `words`: for it; it is told where the programs are if it asks.
+pub fn rig(profile: Profile, words: Vec<std::ffi::OsString>, interrupt: &Interrupt) -> anyhow::Result<Value> {
+    let packages =
+        ["holdfast-powercut", "holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-simcam"];
+    let programs = Programs::build(profile, &packages)?;
+    let example: PathBuf = Programs::build_example(profile, "holdfast-capture", "short-rotation")?;
+    let directory = example.parent().and_then(std::path::Path::parent).context("an example in no directory")?;
+    let mut command = Command::new(programs.path("holdfast-powercut"));
+    command.args(words).arg("--programs").arg(directory).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut rig = Guarded::spawn(&mut command)?;
+    let mut output = rig.child().stdout.take().context("a rig without output")?;
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).map(|_| text)
+    });
+    let status = loop {
+        interrupt.check()?;
+        match rig.child().try_wait()? {
+            Some(status) => break status,
+            None => std::thread::sleep(Duration::from_millis(100)),
+        }
+    };
+    let text = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?.context("the rig can't be heard")?;
+    if !status.success() {
+        bail!("the power-cut rig: {status}");
+    }
+    Ok(serde_json::from_str(text.lines().last().context("the rig says nothing")?)?)
+}
