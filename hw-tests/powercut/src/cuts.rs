@@ -89,7 +89,7 @@ impl Plan {
                 _ => Fate::Torn,
             };
             let fate = if self.ignored_flushes > 0 && fate == Fate::Arrived { Fate::Lost } else { fate };
-            cuts.push(Cut { number, at, durable, fate, chance: random.next() });
+            cuts.push(Cut { number, at, durable, fate, chance: random.draw() });
         }
         cuts.sort_by_key(|cut| (cut.durable, cut.at, cut.number));
         cuts
@@ -149,7 +149,7 @@ impl Random {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -159,7 +159,7 @@ impl Random {
 
     /// A number below `limit` (which is not 0).
     pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % (limit.max(1) as u64)).unwrap_or(0)
+        usize::try_from(self.draw() % (limit.max(1) as u64)).unwrap_or(0)
     }
 }
 

@@ -167,7 +167,7 @@ impl Shared<'_> {
             Ok(mounted) => {
                 let mut verdict = judge(mounted.path(), &owed, self.seals, cut.at)?;
                 let every = self.options.decode_every;
-                if every > 0 && (cut.number % every == 0 || self.options.only.is_some()) {
+                if every > 0 && (cut.number.is_multiple_of(every) || self.options.only.is_some()) {
                     for problem in verdict.files.iter().filter_map(|file| self.pictures.check(file)).collect::<Vec<_>>()
                     {
                         verdict.files_unplayable += 1;

@@ -1,5 +1,5 @@
 //! The rig at work: a recording survives every cut, and writers and disks that cheat are caught.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

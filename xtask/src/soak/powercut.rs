@@ -66,8 +66,7 @@ pub fn run(args: &PowercutArgs, common: &Common, interrupt: &Interrupt) -> anyho
 
 /// Runs the rig to its end and returns its last word. `words`: for it; it is told where the programs are if it asks.
 pub fn rig(profile: Profile, words: Vec<std::ffi::OsString>, interrupt: &Interrupt) -> anyhow::Result<Value> {
-    let packages =
-        ["holdfast-powercut", "holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-simcam"];
+    let packages = ["holdfast-powercut", "holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-simcam"];
     let programs = Programs::build(profile, &packages)?;
     let example: PathBuf = Programs::build_example(profile, "holdfast-capture", "short-rotation")?;
     let directory = example.parent().and_then(std::path::Path::parent).context("an example in no directory")?;
