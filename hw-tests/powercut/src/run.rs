@@ -91,7 +91,8 @@ pub fn images(logged: &Run, directory: &Path, options: &Options) -> anyhow::Resu
         done: AtomicU64::new(0),
         all: cuts.len() as u64,
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    // Mounting and unmounting is mostly waiting.
+    let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4) * 3;
     let share = cuts.len().div_ceil(workers).max(1);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..)
