@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use crate::error::Mistake;
 use crate::reader::{Entry, Picked, Reader, Scope, nearest};
-use crate::schema::{INPUT, Key, TABLES, cpus, filesystem, is_input_name};
+use crate::schema::{INPUT, Key, TABLES, cpus, is_input_name};
 use crate::source::{Origin, Source, Span};
 use crate::tree::{Node, Table, Value, input_name};
 use crate::types;
+
+mod storage;
 
 /// The longest path a Unix socket may have on Linux.
 const SOCKET_PATH_MAX: usize = 107;
@@ -18,7 +20,7 @@ const MIB: u64 = 1024 * 1024;
 pub(crate) fn build(tree: &Table, sources: &[Source]) -> (Option<types::Config>, Vec<Entry>, Vec<Mistake>) {
     let mut reader = Reader { sources, mistakes: Vec::new(), entries: Vec::new() };
     top_level(&mut reader, tree);
-    let storage = storage(&mut reader, scope(tree, 0));
+    let storage = storage::build(&mut reader, scope(tree, 0));
     let recording = recording(&mut reader, scope(tree, 1));
     let (recorder, runtime_dir) = recorder(&mut reader, scope(tree, 2)).unzip();
     let protection = protection(&mut reader, scope(tree, 3));
@@ -83,38 +85,6 @@ fn top_level(reader: &mut Reader<'_>, tree: &Table) {
             }
         }
     }
-}
-
-fn storage(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Storage> {
-    let root = reader.text(scope, "root");
-    let on = reader.text(scope, "filesystem");
-    let warn = reader.number(scope, "warn_percent");
-    let block = reader.number(scope, "block_percent");
-    reader.unknown_keys(scope, None);
-    if let (Some(warn), Some(block)) = (&warn, &block)
-        && warn.value >= block.value
-    {
-        let (name, at, other) =
-            if warn.origin == Origin::Default { ("block_percent", block, warn) } else { ("warn_percent", warn, block) };
-        let mut mistake = reader.mistake(scope, name, &at.origin);
-        mistake.problem = format!(
-            "storage.warn_percent = {}{} is not below storage.block_percent = {}{}",
-            warn.value,
-            set_elsewhere(&warn.origin),
-            block.value,
-            set_elsewhere(&block.origin)
-        );
-        mistake.allowed = Some("warn_percent < block_percent".to_owned());
-        mistake.remedy = "the warning must come before recordings are refused: 80 and 90 are good values".to_owned();
-        mistake.related = span(&other.origin).map(|span| (span, "the other of the two".to_owned()));
-        reader.mistakes.push(mistake);
-    }
-    Some(types::Storage {
-        root: PathBuf::from(root?.value),
-        filesystem: filesystem(&on?.value)?,
-        warn_percent: u8::try_from(warn?.value).ok()?,
-        block_percent: u8::try_from(block?.value).ok()?,
-    })
 }
 
 fn recording(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Recording> {

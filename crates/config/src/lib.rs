@@ -24,6 +24,6 @@ mod types;
 pub use error::{ConfigErrors, Mistake, Place};
 pub use load::{DEFAULT_PATH, Loaded, environment_variables};
 pub use types::{
-    Bus, CaptureCpus, Codec, Config, Encoding, Filesystem, Input, Picture, Protection, Recorder, Recording, Resume,
-    RtspTransport, Source, Storage, Supervisor,
+    Bus, CaptureCpus, Codec, Config, Encoding, Filesystem, Floors, Input, Keep, Picture, Protection, Recorder,
+    Recording, Resume, RtspTransport, Source, Storage, Supervisor,
 };

@@ -274,7 +274,15 @@ mod tests {
     use super::*;
 
     fn storage(root: &Path, filesystem: Filesystem) -> Storage {
-        Storage { root: root.to_owned(), filesystem, warn_percent: 80, block_percent: 90 }
+        Storage {
+            root: root.to_owned(),
+            filesystem,
+            warn_percent: 80,
+            block_percent: 90,
+            floors: crate::Floors::default(),
+            ballast_bytes: 0,
+            keep: crate::Keep::default(),
+        }
     }
 
     #[test]

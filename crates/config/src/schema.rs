@@ -73,6 +73,21 @@ pub(crate) const STORAGE: &[Key] = &[
     },
     number("warn_percent", Some("HOLDFAST_STORAGE_WARN_PERCENT"), (1, 99), "percent", "80"),
     number("block_percent", Some("HOLDFAST_STORAGE_BLOCK_PERCENT"), (1, 99), "percent", "90"),
+    number("warn_floor_mib", Some("HOLDFAST_STORAGE_WARN_FLOOR_MIB"), (0, 1_048_576), "MiB", "5120"),
+    number("start_floor_mib", Some("HOLDFAST_STORAGE_START_FLOOR_MIB"), (0, 1_048_576), "MiB", "2048"),
+    number("stop_floor_mib", Some("HOLDFAST_STORAGE_STOP_FLOOR_MIB"), (0, 1_048_576), "MiB", "1024"),
+    number("ballast_mib", Some("HOLDFAST_STORAGE_BALLAST_MIB"), (0, 4096), "MiB", "64"),
+    number("keep_days", Some("HOLDFAST_STORAGE_KEEP_DAYS"), (0, 3650), "days", "0"),
+    number("keep_gib", Some("HOLDFAST_STORAGE_KEEP_GIB"), (0, 1_048_576), "GiB", "0"),
+    number("keep_free_percent", Some("HOLDFAST_STORAGE_KEEP_FREE_PERCENT"), (0, 90), "percent", "0"),
+    Key {
+        name: "archive",
+        kind: Kind::Bool,
+        absent: Absent::Default("false"),
+        environment: None,
+        sources: &[],
+        example: "false",
+    },
 ];
 
 /// `[recording]`

@@ -31,6 +31,45 @@ pub struct Storage {
     pub warn_percent: u8,
     /// Refuse to start recordings at this fill level, percent.
     pub block_percent: u8,
+    /// Limits of free space in bytes.
+    pub floors: Floors,
+    /// Space that is held back, so that closing files always has room. 0 for none.
+    pub ballast_bytes: u64,
+    /// What is deleted by itself.
+    pub keep: Keep,
+}
+
+/// Limits of free space, whatever the percentages say; 0 switches one off. Those that are on are ordered: `stop` below `start`
+/// below `warn`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Floors {
+    /// Warn below this.
+    pub warn_bytes: u64,
+    /// Refuse to start recordings below this.
+    pub start_bytes: u64,
+    /// Close a running recording below this.
+    pub stop_bytes: u64,
+}
+
+/// What retention keeps; 0 switches a limit off. Without any limit nothing is ever deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Keep {
+    /// Footage that is older is deleted.
+    pub days: u32,
+    /// The oldest footage beyond so many bytes is deleted.
+    pub bytes: u64,
+    /// The oldest footage is deleted until so much of the filesystem is free.
+    pub free_percent: u8,
+    /// There is an archive: what is not archived yet is never deleted.
+    pub archive: bool,
+}
+
+impl Keep {
+    /// Whether anything may be deleted at all.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.days > 0 || self.bytes > 0 || self.free_percent > 0
+    }
 }
 
 /// Which filesystem the storage root must be on.
