@@ -21,10 +21,10 @@ pub use proxies::{
     SessionStartedArgs, SessionStartedStream, SessionStopped, SessionStoppedArgs, SessionStoppedStream, StateChanged,
     StateChangedArgs, StateChangedStream,
 };
-pub use proxies::{AlertsProxy, InputProxy, RecorderProxy, SessionProxy};
+pub use proxies::{AlertsProxy, InputProxy, PressureProxy, RecorderProxy, SessionProxy, StorageProxy};
 pub use types::{
-    FileClosedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo, SessionInfo,
-    SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,
+    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo,
+    SessionInfo, SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,
 };
 
 /// The contract: the interface XML that the service is held against.

@@ -11,8 +11,8 @@ use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 
 use crate::alert::AlertInfo;
 use crate::types::{
-    FileClosedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo, SessionInfo,
-    SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,
+    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo,
+    SessionInfo, SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,
 };
 
 /// The recorder.
@@ -98,6 +98,55 @@ pub trait Alerts {
     fn alert_cleared(&self, alert: AlertInfo) -> zbus::Result<()>;
 }
 
+/// Retention and ballast, on the main object.
+#[proxy(
+    interface = "org.holdfast.Recorder1.Storage",
+    default_service = "org.holdfast.Recorder1",
+    default_path = "/org/holdfast/Recorder1"
+)]
+pub trait Storage {
+    #[zbus(property)]
+    fn retention(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn deleted_files(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn deleted_bytes(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn ballast(&self) -> zbus::Result<String>;
+
+    #[zbus(signal)]
+    fn file_deleted(
+        &self,
+        session: OwnedObjectPath,
+        input: String,
+        path: String,
+        info: FileDeletedInfo,
+    ) -> zbus::Result<()>;
+    #[zbus(signal)]
+    fn session_deleted(&self, session: OwnedObjectPath) -> zbus::Result<()>;
+}
+
+/// How hard the box is pressed, on the main object.
+#[proxy(
+    interface = "org.holdfast.Recorder1.Pressure",
+    default_service = "org.holdfast.Recorder1",
+    default_path = "/org/holdfast/Recorder1"
+)]
+pub trait Pressure {
+    #[zbus(property)]
+    fn level(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn causes(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn shed(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn bitrate_percent(&self) -> zbus::Result<u32>;
+
+    // Named unlike the change streams of the properties.
+    #[zbus(signal, name = "Changed")]
+    fn pressure_changed(&self, level: String, causes: Vec<String>, shed: Vec<String>) -> zbus::Result<()>;
+}
+
 /// An input.
 #[proxy(
     interface = "org.holdfast.Recorder1.Input",
@@ -180,6 +229,10 @@ pub trait Session {
     fn file_count(&self) -> zbus::Result<u64>;
     #[zbus(property)]
     fn gap_count(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn deleted_files(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn deleted_bytes(&self) -> zbus::Result<u64>;
     #[zbus(property)]
     fn protected(&self) -> zbus::Result<bool>;
     #[zbus(property(emits_changed_signal = "invalidates"))]

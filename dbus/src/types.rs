@@ -104,6 +104,10 @@ pub struct SessionInfo {
     pub marks: u32,
     /// Guarded against deletion.
     pub protected: bool,
+    /// Files that retention has given up.
+    pub deleted_files: u64,
+    /// How much that was.
+    pub deleted_bytes: u64,
     /// Its directory, absolute.
     pub path: String,
 }
@@ -178,9 +182,15 @@ pub struct StorageInfo {
     pub warn_percent: u32,
     /// From here on starts are refused.
     pub block_percent: u32,
+    /// With less free it warns; 0: off.
+    pub warn_floor_bytes: u64,
+    /// With less free starts are refused.
+    pub start_floor_bytes: u64,
+    /// With less free recordings are closed.
+    pub stop_floor_bytes: u64,
     /// What the recording takes at present; 0 when nothing records.
     pub rate_bytes_per_second: u64,
-    /// Until it is full at that rate; missing when nothing records.
+    /// Until recordings are closed at that rate; missing when nothing records.
     pub seconds_left: Option<u64>,
     /// For people: what is wrong, if anything.
     pub message: String,
@@ -214,6 +224,20 @@ pub struct FileClosedInfo {
     pub duration_usec: u64,
     /// It was closed by recovery.
     pub recovered: bool,
+}
+
+/// With the signal `FileDeleted`.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct FileDeletedInfo {
+    /// Its place in the input's chain.
+    pub sequence: u64,
+    /// Video frames.
+    pub frames: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// age, total, free or emergency.
+    pub cause: String,
 }
 
 /// With the signal `GapRecorded`.

@@ -340,6 +340,12 @@ fn toml(
     writeln!(text, "[storage]\nroot = {}", quoted(root)?)?;
     let lenient = ["filesystem = \"any\"", "warn_percent = 98", "block_percent = 99"].map(str::to_owned);
     writeln!(text, "{}", if settings.storage.is_empty() { &lenient[..] } else { &settings.storage }.join("\n"))?;
+    // A PC or a small loop device: no gigabytes are held free.
+    for (key, mib) in [("warn_floor_mib", 0), ("start_floor_mib", 0), ("stop_floor_mib", 0), ("ballast_mib", 0)] {
+        if !settings.storage.iter().any(|line| line.starts_with(key)) {
+            writeln!(text, "{key} = {mib}")?;
+        }
+    }
     writeln!(text, "[recording]\n{}", settings.recording.join("\n"))?;
     writeln!(text, "[recorder]\nbus = {}\nsupervisor = \"spawn\"", quoted(Path::new(address))?)?;
     for (key, path) in [("runtime_dir", runtime), ("state_dir", state), ("capture_program", &capture)] {

@@ -8,10 +8,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alerts::Alerts;
 use crate::captures::InputView;
+use crate::guard::{ballast, cleaner};
 use crate::lessor::Desk;
 use crate::metrics::Observed;
-use crate::storage;
 use crate::store::{Catalog, EndTotals, Noted, Summary};
+use crate::{pressure, storage};
 
 /// Where a Start is answered: session id, and whether it is new.
 pub type StartAnswer = oneshot::Sender<Result<(String, bool), Error>>;
@@ -102,6 +103,22 @@ pub enum News {
         /// More.
         info: holdfast_dbus::FileClosedInfo,
     },
+    /// Retention has given up a file.
+    FileDeleted {
+        /// Of which session.
+        session: String,
+        /// Of which input.
+        input: String,
+        /// Below the root.
+        path: String,
+        /// More.
+        info: holdfast_dbus::FileDeletedInfo,
+    },
+    /// Retention has given up the last file of a session.
+    SessionDeleted {
+        /// Which.
+        session: String,
+    },
     /// A hole.
     Gap {
         /// In which session.
@@ -156,6 +173,12 @@ pub struct Facade {
     pub storage: watch::Receiver<storage::Status>,
     /// Bytes per second that are being made safe, over the last seconds.
     pub rate: watch::Receiver<u64>,
+    /// What became of the space that is held back.
+    pub ballast: watch::Receiver<ballast::State>,
+    /// What retention does.
+    pub cleaning: watch::Receiver<cleaner::View>,
+    /// How hard the box is pressed, and what is shed for it.
+    pub pressure: watch::Receiver<pressure::State>,
     /// What an operator should know.
     pub alerts: Alerts,
     /// Where leases are asked for.

@@ -10,6 +10,8 @@ mod clock;
 mod engine;
 mod facade;
 mod failsafe;
+mod gauge;
+mod guard;
 mod health;
 mod ids;
 mod inhibit;
@@ -17,6 +19,8 @@ mod leases;
 mod lessor;
 mod meter;
 mod metrics;
+mod pressure;
+mod retention;
 mod session;
 mod startup;
 mod storage;
@@ -38,6 +42,12 @@ struct Arguments {
     /// The configuration file.
     #[arg(long, env = "HOLDFAST_CONFIG", default_value = holdfast_config::DEFAULT_PATH)]
     config: PathBuf,
+    /// Where the kernel tells how hard the box is pressed.
+    #[arg(long, default_value = "/proc", hide = true)]
+    proc: PathBuf,
+    /// The same.
+    #[arg(long, default_value = "/sys", hide = true)]
+    sys: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -62,7 +72,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(wiring::run(config, &arguments.config));
+    let roots = gauge::Roots { proc: arguments.proc, sys: arguments.sys };
+    let result = runtime.block_on(wiring::run(config, &arguments.config, roots));
     // A disk that does not answer must not keep the process from ending.
     runtime.shutdown_background();
     match result {

@@ -15,6 +15,7 @@ use crate::alerts::Alerts;
 use crate::captures::{Launcher, Shared, Spawn, Supervisor, Systemd};
 use crate::engine::{self, Engine};
 use crate::facade::{Facade, InputEntry, RecorderView};
+use crate::guard::{ballast, cleaner, cleaner::Cleaner, trouble::Trouble};
 use crate::health::LOOK_PATIENCE;
 use crate::health::telemetry::Telemetry;
 use crate::health::watcher::{self, Roots};
@@ -24,7 +25,7 @@ use crate::metrics::{Metrics, Observed};
 use crate::session::{Event, Machine};
 use crate::store::{self, Catalog, Keeper};
 use crate::tasks::Tasks;
-use crate::{bus, clock, inhibit, meter, metrics, startup, storage};
+use crate::{bus, clock, gauge, guard, inhibit, meter, metrics, pressure, startup, storage};
 
 /// Sessions whose tokens are remembered over a restart.
 const REMEMBERED_TOKENS: usize = 256;
@@ -33,20 +34,19 @@ const REMEMBERED_TOKENS: usize = 256;
 ///
 /// # Errors
 /// The bus or the runtime directory is not there.
-pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
+pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> anyhow::Result<()> {
     let connection = bus::connect(&config.recorder.bus).await?;
     let launcher = launcher(&config, config_path).await?;
 
     let socket_dir = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
     std::fs::create_dir_all(&socket_dir).with_context(|| format!("cannot create {}", socket_dir.display()))?;
     let _only_one = lock(&config.recorder.runtime_dir)?;
-    let pool = config.storage.root.join(".holdfast/recycle");
+    let pool = storage::pool_dir(&config.storage.root);
+    let alerts = Alerts::default();
+    let trouble = Trouble::new(alerts.clone());
     let catalog = Arc::new(Catalog::new(config.storage.root.clone()));
     let (state_journal, state) = store::state::open(&config.recorder.state_dir);
-    let keeper = Keeper::start(config.storage.clone(), Arc::clone(&catalog), state_journal)?;
-
-    let alerts = Alerts::default();
-    let roots = Roots { proc: "/proc".into(), thermal: "/sys/class/thermal".into() };
+    let keeper = Keeper::start(config.storage.clone(), Arc::clone(&catalog), state_journal, trouble.clone())?;
 
     // Supervisors look what runs, and hold still.
     // When full, supervisors wait for the engine; the captures they watch go on recording meanwhile.
@@ -79,6 +79,8 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let (catalog_too, keeper_too, storage_too) = (Arc::clone(&catalog), keeper.clone(), config.storage.clone());
     let (continued, tokens, storage_now) = tokio::task::spawn_blocking(move || {
         let remembered = state.session.as_deref();
+        // Closing files takes room, and the disk may be why they were not closed.
+        guard::make_room(&storage_too);
         let continued = startup::recover(&catalog_too, &keeper_too, &storage_too, &pool, &names, &found, remembered);
         (continued, tokens(&catalog_too), storage::measure(&storage_too))
     })
@@ -98,12 +100,32 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     // When full, the caller is told that the recorder is busy.
     let (calls_sender, calls) = mpsc::channel(64);
     let (rate_sender, rate) = watch::channel(0);
+    let (ballast_sender, ballast) = watch::channel(ballast::State::default());
+    let (returns_sender, _returns) = watch::channel(0);
+    let (due_sender, due) = watch::channel(0);
+    let (cleaning_sender, cleaning) = watch::channel(cleaner::View::default());
+    let (pressure_sender, pressure) = watch::channel(pressure::State::default());
+    let cleaner = Cleaner {
+        storage: config.storage.clone(),
+        inputs: inputs.len(),
+        catalog: Arc::clone(&catalog),
+        keeper: keeper.clone(),
+        recorder: view.clone(),
+        news: news_sender.clone(),
+        alerts: alerts.clone(),
+        trouble: trouble.clone(),
+        view: cleaning_sender,
+        memory: cleaner::Memory::default(),
+    };
+    cleaner.start(due)?;
     let mut engine = Engine {
         inputs,
         launcher,
         keeper,
         catalog: Arc::clone(&catalog),
         storage_status: storage_status.clone(),
+        pressure: pressure.clone(),
+        full: None,
         view: view_sender,
         news: news_sender,
         machine: Machine::new(tokens),
@@ -121,8 +143,7 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
     }
     engine.release();
 
-    // Whoever measures pressure holds the other end.
-    let (_strain, strain) = watch::channel(Strain::None);
+    let (strain_sender, strain) = watch::channel(Strain::None);
     let (lessor, desk, lease_news) = Lessor::new(config.protection.lease_grace, view.clone(), strain, alerts.clone());
     let facade = Arc::new(Facade {
         config,
@@ -131,14 +152,26 @@ pub async fn run(config: Config, config_path: &Path) -> anyhow::Result<()> {
         view,
         storage: storage_status,
         rate,
+        ballast,
+        cleaning,
+        pressure,
         alerts,
         leases: desk,
         observed: Observed::default(),
         calls: calls_sender,
     });
-    tasks.spawn("meter", meter::run(Arc::clone(&facade), storage_sender, rate_sender));
+    tasks.spawn("meter", meter::run(Arc::clone(&facade), rate_sender));
+    let tells = guard::Tells {
+        status: storage_sender,
+        returns: returns_sender,
+        ballast: ballast_sender,
+        retention_due: due_sender,
+    };
+    tasks.spawn("guard", guard::run(Arc::clone(&facade), tells, trouble));
     let telemetry = Telemetry::start(LOOK_PATIENCE).context("no threads for telemetry")?;
-    tasks.spawn("health", watcher::run(Arc::clone(&facade), telemetry, roots));
+    let seen = Roots { proc: roots.proc.clone(), thermal: roots.sys.join("class/thermal") };
+    tasks.spawn("health", watcher::run(Arc::clone(&facade), telemetry, seen));
+    tasks.spawn("pressure", gauge::run(roots, Arc::clone(&facade), pressure_sender, strain_sender));
     tasks.spawn("engine", engine.run(calls, reports));
     tasks.spawn("leases", lessor.run());
     if let Some(logind) = logind(&facade.config.recorder.bus, &connection).await {

@@ -67,6 +67,8 @@ async fn the_service_keeps_its_contract() {
         ("org.holdfast.Recorder1.Alerts", ROOT_PATH.to_owned()),
         ("org.holdfast.Recorder1.Leases", ROOT_PATH.to_owned()),
         ("org.holdfast.Recorder1.Lease", lease.to_string()),
+        ("org.holdfast.Recorder1.Storage", ROOT_PATH.to_owned()),
+        ("org.holdfast.Recorder1.Pressure", ROOT_PATH.to_owned()),
         ("org.holdfast.Recorder1.Input", input_path("cam0").to_string()),
         ("org.holdfast.Recorder1.Session", session.to_string()),
     ];

@@ -110,8 +110,11 @@ impl Manager {
             used_percent,
             warn_percent: u32::from(storage.warn_percent),
             block_percent: u32::from(storage.block_percent),
+            warn_floor_bytes: storage.floors.warn_bytes,
+            start_floor_bytes: storage.floors.start_bytes,
+            stop_floor_bytes: storage.floors.stop_bytes,
             rate_bytes_per_second: rate,
-            seconds_left: status.free_bytes.checked_div(rate),
+            seconds_left: crate::storage::seconds_left(storage, &status, rate),
             message: status.message,
         }
     }

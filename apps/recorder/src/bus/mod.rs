@@ -7,9 +7,11 @@ mod alerts;
 mod call;
 mod input;
 mod leases;
+mod load;
 mod manager;
 mod publish;
 mod recording;
+mod storage;
 
 use std::sync::Arc;
 
@@ -61,6 +63,8 @@ pub async fn serve(
     server.at(ROOT_PATH, manager::Manager::new(Arc::clone(&facade))).await?;
     server.at(ROOT_PATH, alerts::Alerts::new(Arc::clone(&facade))).await?;
     server.at(ROOT_PATH, leases::Leases::new(Arc::clone(&facade), connection.clone())).await?;
+    server.at(ROOT_PATH, storage::Storage::new(Arc::clone(&facade))).await?;
+    server.at(ROOT_PATH, load::Pressure::new(Arc::clone(&facade))).await?;
     for (index, input) in facade.inputs.iter().enumerate() {
         server.at(input_path(&input.name), input::Input::new(Arc::clone(&facade), index)).await?;
     }

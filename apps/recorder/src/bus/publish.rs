@@ -14,7 +14,7 @@ use zbus::names::InterfaceName;
 use zbus::object_server::{Interface, SignalEmitter};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 
-use super::{alerts, input, leases, manager, recording};
+use super::{alerts, input, leases, load, manager, recording, storage};
 use crate::alerts::Alert;
 use crate::facade::{Facade, News, totals_on_bus};
 
@@ -25,8 +25,18 @@ const TICK: Duration = Duration::from_millis(250);
 const SLOW_TICKS: u32 = 4;
 
 /// Change with every chunk.
-const COUNTERS: &[&str] =
-    &["SafeBytes", "SafeFrames", "LostFrames", "Counts", "Dropped", "QueueBytes", "SyncUsec", "PrerollMs"];
+const COUNTERS: &[&str] = &[
+    "SafeBytes",
+    "SafeFrames",
+    "LostFrames",
+    "Counts",
+    "Dropped",
+    "QueueBytes",
+    "SyncUsec",
+    "PrerollMs",
+    "DeletedFiles",
+    "DeletedBytes",
+];
 /// Told without their value.
 const INVALIDATED: &[&str] = &["Gaps", "Marks"];
 /// Never told: they change all the time.
@@ -91,6 +101,7 @@ impl Publisher {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut view = self.facade.view.clone();
+        let mut pressure = self.facade.pressure.clone();
         let mut lent = self.facade.leases.shown.clone();
         // Alerts of before the recorder was on the bus are in the property.
         let mut alerts = self.facade.alerts.news();
@@ -101,6 +112,7 @@ impl Publisher {
                     Ok(()) => self.state_changed().await,
                     Err(_) => return,
                 },
+                Ok(()) = pressure.changed() => self.pressure_changed().await,
                 Ok(()) = lent.changed() => self.publish_one::<leases::Leases>(&root_path(), false).await,
                 alert = alerts.recv() => match alert {
                     Ok(alert) => self.alert(&alert).await,
@@ -141,6 +153,13 @@ impl Publisher {
         });
     }
 
+    async fn pressure_changed(&mut self) {
+        let state = self.facade.pressure.borrow().clone();
+        self.publish_one::<load::Pressure>(&root_path(), false).await;
+        let (causes, shed) = (crate::gauge::names(&state.causes), load::shed(&state));
+        self.sent(load::Pressure::changed(&self.root(), state.level.name(), causes, shed).await);
+    }
+
     async fn tell(&mut self, news: News) {
         let root = self.root();
         self.facade.observed.news(&news);
@@ -156,6 +175,16 @@ impl Publisher {
             }
             News::FileClosed { session, input, path, info } => {
                 manager::Manager::file_closed(&root, session_path(&session).into(), &input, &path, info).await
+            }
+            News::FileDeleted { session, input, path, info } => {
+                storage::Storage::file_deleted(&root, session_path(&session).into(), &input, &path, info).await
+            }
+            News::SessionDeleted { session } => {
+                let path = session_path(&session);
+                self.sessions.remove(&session);
+                self.told.retain(|(told, _), _| *told != path);
+                let _ = self.connection.object_server().remove::<recording::Session, _>(&path).await;
+                storage::Storage::session_deleted(&root, path.into()).await
             }
             News::Gap { session, input, cause, info } => {
                 manager::Manager::gap_recorded(&root, session_path(&session).into(), &input, cause, info).await
@@ -173,6 +202,8 @@ impl Publisher {
     async fn publish(&mut self, counters: bool) {
         self.publish_one::<manager::Manager>(&root_path(), counters).await;
         self.publish_one::<alerts::Alerts>(&root_path(), counters).await;
+        self.publish_one::<storage::Storage>(&root_path(), counters).await;
+        self.publish_one::<load::Pressure>(&root_path(), counters).await;
         let facade = Arc::clone(&self.facade);
         for input in &facade.inputs {
             self.publish_one::<input::Input>(&input_path(&input.name), counters).await;

@@ -123,6 +123,16 @@ impl Session {
     }
 
     #[zbus(property)]
+    fn deleted_files(&self) -> u64 {
+        self.summary().deleted_files()
+    }
+
+    #[zbus(property)]
+    fn deleted_bytes(&self) -> u64 {
+        self.summary().deleted_bytes()
+    }
+
+    #[zbus(property)]
     fn gap_count(&self) -> u32 {
         self.summary().gap_count
     }

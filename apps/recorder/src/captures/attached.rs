@@ -26,6 +26,8 @@ const DEATH_PATIENCE: Duration = Duration::from_millis(500);
 const SILENT_AGAIN: Duration = Duration::from_secs(1);
 /// How long a look at a silent capture may take.
 const STUCK_PATIENCE: Duration = Duration::from_millis(500);
+/// Of the bit rate, percent.
+const ALL_OF_IT: u8 = 100;
 /// Before a connection that was lost is made again.
 const RECONNECT: Duration = Duration::from_millis(50);
 
@@ -48,6 +50,8 @@ pub(super) struct Attached {
     stopping: bool,
     /// What it was last told about being armed; it knows the configuration, not what was said since.
     armed: Option<bool>,
+    /// What of its bit rate it was last told to record with.
+    bitrate_percent: u8,
     /// Shutdown was sent.
     leaving: bool,
     /// It has said that it ends by itself, and why.
@@ -77,6 +81,7 @@ impl Attached {
             starting: None,
             stopping: false,
             armed: None,
+            bitrate_percent: ALL_OF_IT,
             leaving: false,
             leaves_for: None,
             recorded: false,
@@ -247,6 +252,11 @@ impl Supervisor {
             attached.armed = Some(want.armed);
             attached.link.send(&ToCapture::Arm(want.armed)).await?;
         }
+        let percent = if want.bitrate_percent == 0 { ALL_OF_IT } else { want.bitrate_percent };
+        if attached.bitrate_percent != percent {
+            attached.bitrate_percent = percent;
+            attached.link.send(&ToCapture::Bitrate { percent }).await?;
+        }
         let starting = attached.starting.is_some();
         if status.session.is_none() && !starting || self.engaged.is_none() {
             self.engage(&want).await;
@@ -319,7 +329,8 @@ impl Supervisor {
         }
         let trace = self.engaged.as_ref().map_or(0, |engaged| engaged.record.trace);
         attached.stopping = true;
-        let stop = Stop { request: self.next_request(), session: id, reason: StopReason::Operator, trace };
+        let reason = if self.wanted().storage_full { StopReason::StorageCritical } else { StopReason::Operator };
+        let stop = Stop { request: self.next_request(), session: id, reason, trace };
         attached.link.send(&ToCapture::Stop(stop)).await
     }
 }

@@ -20,7 +20,7 @@ pub use files::{Recovered, recover_parts, sequence_of, summary, tally_on_disk};
 pub use launch::{Launcher, Spawn};
 pub use supervisor::{Handle, Shared, Supervisor};
 pub use systemd::Systemd;
-pub use view::{InputView, cause_name};
+pub use view::{InputState, InputView, cause_name};
 
 use holdfast_link::{FileClosed, FileOpened, GapReport};
 
@@ -39,6 +39,10 @@ pub struct Want {
     /// The last session that was to end: `Report::Ended` is owed for it. Only the latest word is heard, so a supervisor may learn of
     /// the end of a session whose beginning it has missed.
     pub ended: Option<String>,
+    /// That session ends because the storage is full.
+    pub storage_full: bool,
+    /// What of its bit rate the input records with, while the box is pressed; 0 counts as all of it.
+    pub bitrate_percent: u8,
     /// End the capture at once if it still records this session: it did not close its files in time.
     pub abandon: Option<String>,
 }

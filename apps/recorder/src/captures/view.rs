@@ -37,6 +37,8 @@ pub struct InputView {
     pub queue_capacity_bytes: u64,
     /// The last sync.
     pub sync_us: u32,
+    /// The slowest since the last word of the capture.
+    pub sync_max_us: u32,
 }
 
 /// What an input is doing.
@@ -108,6 +110,7 @@ impl InputView {
         self.queue_bytes = status.queue_bytes;
         self.queue_capacity_bytes = status.queue_capacity_bytes;
         self.sync_us = status.sync_us;
+        self.sync_max_us = status.sync_max_us;
     }
 
     /// No process runs (any longer).

@@ -20,7 +20,7 @@ use crate::captures::{Handle, Launcher, Record, Report, Tally, Want};
 use crate::facade::{Call, News, RecorderView, StartAnswer, StopAnswer, live_totals};
 use crate::session::{Command, Event, Machine, Request, Session, State, session_in};
 use crate::store::{Catalog, Closing, EndTotals, Job, Keeper, Noted};
-use crate::{clock, ids, storage};
+use crate::{clock, ids, pressure, storage};
 
 /// Inputs have this long to close their files. Less than the 25 s after which a D-Bus client gives up.
 const STOP_PATIENCE: Duration = Duration::from_secs(18);
@@ -55,6 +55,10 @@ pub struct Engine {
     pub catalog: Arc<Catalog>,
     /// The storage as last measured.
     pub storage_status: watch::Receiver<storage::Status>,
+    /// How hard the box is pressed.
+    pub pressure: watch::Receiver<pressure::State>,
+    /// The session that is closed because the storage is full.
+    pub full: Option<String>,
     /// What is shown.
     pub view: watch::Sender<RecorderView>,
     /// Signals to be sent. Full (256): nobody takes them, and the newest are left out.
@@ -96,6 +100,8 @@ pub enum Waiting {
 impl Engine {
     /// Runs until nobody can call any more.
     pub async fn run(mut self, mut calls: mpsc::Receiver<Call>, mut reports: mpsc::Receiver<(usize, Report)>) {
+        // A session that goes on may find the storage full.
+        self.look_at_storage();
         loop {
             tokio::select! {
                 call = calls.recv() => match call {
@@ -103,15 +109,45 @@ impl Engine {
                     None => return,
                 },
                 Some((index, report)) = reports.recv() => self.hear(index, report),
-                Ok(()) = self.storage_status.changed() => {
-                    if self.storage_status.borrow_and_update().level <= storage::Level::Warn {
-                        self.feed(Event::StorageFine);
-                    }
-                }
+                Ok(()) = self.storage_status.changed() => self.look_at_storage(),
+                Ok(()) = self.pressure.changed() => self.set_bitrate(),
                 Some(later) = self.later.next() => match later {
                     Later::Event(event) => self.feed(event),
                     Later::Closed(id, totals) => self.closed(id, totals),
                 },
+            }
+        }
+    }
+
+    /// Closes what is recorded while there is room for closing it.
+    fn look_at_storage(&mut self) {
+        let (level, must_stop, message) = {
+            let status = self.storage_status.borrow_and_update();
+            (status.level, status.must_stop, status.message.clone())
+        };
+        if level <= storage::Level::Warn {
+            self.feed(Event::StorageFine);
+        }
+        let running = session_in(self.machine.state()).map(|session| session.id.clone());
+        if let (true, Some(id)) =
+            (must_stop, running.filter(|_| !matches!(self.machine.state(), State::Stopping { .. })))
+        {
+            error!(session = id, "the recording is closed: {message}");
+            self.full = Some(id.clone());
+            self.feed(Event::Stop { request: None, id: Some(id) });
+        }
+    }
+
+    /// The last thing that is shed, and what comes back.
+    fn set_bitrate(&mut self) {
+        let percent = u8::try_from(self.pressure.borrow_and_update().bitrate_percent).unwrap_or(100);
+        for input in &self.inputs {
+            let changed = input
+                .handle
+                .want
+                .send_if_modified(|want| std::mem::replace(&mut want.bitrate_percent, percent) != percent);
+            if changed {
+                info!(input = input.name, percent, "bit rate");
             }
         }
     }
@@ -187,8 +223,10 @@ impl Engine {
             }
             Command::Begin(session) => self.begin(&session),
             Command::End(session) => {
+                let storage_full = self.full.as_deref() == Some(session.id.as_str());
                 self.tell(&session.inputs, |want| {
                     want.record = None;
+                    want.storage_full = storage_full;
                     want.ended = Some(session.id.clone());
                 });
                 let id = session.id;

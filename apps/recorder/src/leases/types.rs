@@ -21,7 +21,6 @@ pub enum Strain {
     /// It warns.
     Some,
     /// It sheds load.
-    #[allow(dead_code, reason = "for whoever measures pressure; nobody does yet")]
     Much,
     /// It sheds all it can.
     Most,

@@ -136,6 +136,8 @@ impl Observed {
             News::FileClosed { input, .. } => {
                 self.files.get_or_create(&Input { input: input.clone() }).inc();
             }
+            // Retention counts what it gives up itself.
+            News::FileDeleted { .. } | News::SessionDeleted { .. } => (),
             News::Gap { input, cause, info, .. } => {
                 let labels = Cause { input: input.clone(), cause };
                 self.gaps.get_or_create(&labels).inc();

@@ -76,6 +76,11 @@ impl Catalog {
         self.lock().get(id).cloned()
     }
 
+    /// A session is no longer on the storage.
+    pub fn forget(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
     /// Sessions that have changed since this was last asked.
     pub fn take_changed(&self) -> BTreeSet<String> {
         std::mem::take(&mut self.changed.lock().unwrap_or_else(PoisonError::into_inner))

@@ -14,6 +14,7 @@ use tracing::{error, warn};
 use super::catalog::{Catalog, count_closed};
 use super::records::{EndTotals, Record, SESSION_JOURNAL, SESSION_SCHEMA, STATE_JOURNAL, STATE_SCHEMA, StateRecord};
 use super::summary::Summary;
+use crate::guard::trouble::{self, Trouble};
 use crate::session::Session;
 use crate::{clock, storage};
 
@@ -62,11 +63,16 @@ impl Keeper {
     ///
     /// # Errors
     /// The kernel gives no thread.
-    pub fn start(storage: Storage, catalog: Arc<Catalog>, state: Option<Journal<StateRecord>>) -> io::Result<Self> {
+    pub fn start(
+        storage: Storage,
+        catalog: Arc<Catalog>,
+        state: Option<Journal<StateRecord>>,
+        trouble: Trouble,
+    ) -> io::Result<Self> {
         // Full (1024) when the disk has stalled for long while much happens: then news about gaps and files is left out of the
         // journal (the files' own ledgers have it), and whoever waits for an answer is told to come back.
         let (jobs, mut receiver) = mpsc::channel(1024);
-        let mut thread = Thread { storage, catalog, state, open: None };
+        let mut thread = Thread { storage, catalog, state, trouble, open: None };
         std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             while let Some(job) = receiver.blocking_recv() {
                 thread.run(job);
@@ -111,6 +117,8 @@ struct Thread {
     storage: Storage,
     catalog: Arc<Catalog>,
     state: Option<Journal<StateRecord>>,
+    /// Told what the disk refuses.
+    trouble: Trouble,
     /// The journal of the session being recorded, and what is in it.
     open: Option<(Option<Journal<Record>>, Summary)>,
 }
@@ -152,7 +160,9 @@ impl Thread {
     fn close(&mut self, closing: Closing) {
         let Closing { id, interrupted, mut totals, done } = closing;
         let dir = self.catalog.dir(&id).unwrap_or_default();
-        totals.files = count_closed(&dir);
+        // What retention has given up was recorded all the same.
+        let deleted = self.catalog.get(&id).map_or(0, |summary| summary.deleted_files());
+        totals.files = count_closed(&dir) + deleted;
         let (wall_ns, written) = (clock::wall_ns(), totals.clone());
         let record = match interrupted {
             None => Record::Stopped { wall_ns, totals: written },
@@ -165,18 +175,20 @@ impl Thread {
     }
 
     fn make_directory(&self, session: &Session) -> Result<(), Error> {
-        let unavailable = |text: String| {
-            Error::new(ErrorCode::StorageUnavailable, text).with("root", self.storage.root.display().to_string())
-        };
         // Measured now: the last look may be seconds old.
         if let Some(refusal) = storage::refusal(&self.storage, &storage::measure(&self.storage)) {
             return Err(refusal);
         }
         let dir = self.dir(&session.id)?;
         let date = dir.parent().unwrap_or(&dir);
-        durable::create_dir_all(date).map_err(|error| unavailable(error.to_string()))?;
-        std::fs::create_dir(&dir).map_err(|error| unavailable(format!("cannot create {}: {error}", dir.display())))?;
-        durable::sync_dir(date).map_err(|error| unavailable(error.to_string()))
+        let what = format!("the session's directory {}", dir.display());
+        let refused = |error: &(dyn std::error::Error + 'static)| {
+            self.trouble.failed(&what, error);
+            trouble::refusal(&self.storage.root, &what, error)
+        };
+        durable::create_dir_all(date).map_err(|error| refused(&error))?;
+        std::fs::create_dir(&dir).map_err(|error| refused(&error))?;
+        durable::sync_dir(date).map_err(|error| refused(&error))
     }
 
     fn dir(&self, id: &str) -> Result<PathBuf, Error> {
@@ -214,7 +226,7 @@ impl Thread {
             };
             summary.note(&created);
             if let Some(journal) = &mut journal {
-                log_failure(&session.id, append(journal, &created));
+                log_failure(&session.id, self.trouble.append(journal, &created));
             }
         }
         self.catalog.put(Arc::new(summary.clone()));
@@ -228,13 +240,13 @@ impl Thread {
             summary.note(&record);
             self.catalog.put(Arc::new(summary.clone()));
             let Some(journal) = journal else { return Ok(()) };
-            let noted = append(journal, &record);
+            let noted = self.trouble.append(journal, &record);
             if noted.is_err()
                 && let Ok(Opened { journal: again, .. }) = reopen(&self.catalog, id)
             {
                 // What is on disk was uncertain; opening again has settled it.
                 *journal = again;
-                return append(journal, &record);
+                return self.trouble.append(journal, &record);
             }
             return noted;
         }
@@ -255,9 +267,9 @@ impl Thread {
                 mono_ns: 0,
                 boot_id: summary.boot_id,
             };
-            append(&mut journal, &created)?;
+            self.trouble.append(&mut journal, &created)?;
         }
-        append(&mut journal, &record)?;
+        self.trouble.append(&mut journal, &record)?;
         summary.note(&record);
         self.catalog.put(Arc::new(summary));
         Ok(())
@@ -289,8 +301,15 @@ fn reopen(catalog: &Catalog, id: &str) -> holdfast_journal::Result<Opened<Record
     Journal::open(catalog.dir(id).unwrap_or_default(), SESSION_JOURNAL, SESSION_SCHEMA)
 }
 
-fn append(journal: &mut Journal<Record>, record: &Record) -> Result<(), Error> {
-    journal.append(record).map_err(|error| Error::new(ErrorCode::StorageUnavailable, error.to_string()))
+impl Trouble {
+    fn append(&self, journal: &mut Journal<Record>, record: &Record) -> Result<(), Error> {
+        let appended = journal.append(record);
+        match &appended {
+            Ok(()) => self.fine(),
+            Err(error) => self.failed("the session's journal", error),
+        }
+        appended.map_err(|error| Error::new(ErrorCode::StorageUnavailable, error.to_string()))
+    }
 }
 
 fn log_failure(session: &str, noted: Result<(), Error>) {

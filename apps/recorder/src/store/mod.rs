@@ -11,7 +11,5 @@ mod summary;
 
 pub use catalog::{Catalog, file_names, list_files};
 pub use keeper::{Closing, Job, Keeper, Noted};
-#[cfg(test)]
-pub use records::SESSION_JOURNAL;
-pub use records::{EndTotals, Record, StateRecord};
+pub use records::{EndTotals, Record, SESSION_JOURNAL, StateRecord};
 pub use summary::{End, Summary};

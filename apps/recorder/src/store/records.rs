@@ -117,6 +117,23 @@ pub enum Record {
         /// What it amounted to.
         totals: EndTotals,
     },
+    /// Retention gives this file up. Written before it goes, so a file may still be there.
+    Deleted {
+        /// Of this input.
+        input: String,
+        /// Its place.
+        sequence: u64,
+        /// Its name.
+        file: String,
+        /// Video frames.
+        frames: u64,
+        /// Its length.
+        bytes: u64,
+        /// As on D-Bus: age, total, free or emergency.
+        cause: String,
+        /// Unix time.
+        wall_ns: i64,
+    },
 }
 
 /// What a session amounted to.

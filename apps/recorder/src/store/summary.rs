@@ -51,6 +51,23 @@ pub struct Summary {
     pub bases: BTreeMap<String, Tally>,
     /// Per input: sequence numbers of files known to be closed.
     pub closed: BTreeMap<String, Vec<u64>>,
+    /// Per input: what retention has given up.
+    pub deleted: BTreeMap<String, Deleted>,
+}
+
+/// What retention has given up of an input: its oldest files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// The last of them.
+    pub through: u64,
+    /// How many.
+    pub files: u64,
+    /// Video frames.
+    pub frames: u64,
+    /// Their length.
+    pub bytes: u64,
+    /// When the last one went, Unix time.
+    pub wall_ns: i64,
 }
 
 /// How a session ended.
@@ -127,6 +144,17 @@ impl Summary {
                 let offset_usec = mono_ns.saturating_sub(self.mono_ns) / 1000;
                 push_bounded(&mut self.marks, MarkInfo { text: text.clone(), at: wall_ns / 1000, offset_usec });
             }
+            Record::Deleted { input, sequence, frames, bytes, wall_ns, .. } => {
+                let deleted = self.deleted.entry(input.clone()).or_default();
+                // Noted before it went, it may be noted again.
+                if *sequence > deleted.through {
+                    deleted.through = *sequence;
+                    deleted.files += 1;
+                    deleted.frames += frames;
+                    deleted.bytes += bytes;
+                }
+                deleted.wall_ns = *wall_ns;
+            }
             Record::Protected(protected) => self.protected = *protected,
             Record::Base { input, base } => drop(self.bases.insert(input.clone(), base.clone())),
             Record::Resumed { boot_id, .. } => (self.boot_id, self.end) = (*boot_id, End::Open),
@@ -139,6 +167,16 @@ impl Summary {
                 self.files = totals.files;
             }
         }
+    }
+
+    /// How many files retention has given up.
+    pub fn deleted_files(&self) -> u64 {
+        self.deleted.values().map(|deleted| deleted.files).sum()
+    }
+
+    /// How much that was.
+    pub fn deleted_bytes(&self) -> u64 {
+        self.deleted.values().map(|deleted| deleted.bytes).sum()
     }
 
     /// What the files of a session without a readable journal say of themselves.
@@ -186,6 +224,8 @@ impl Summary {
             gaps: self.gap_count,
             marks: self.mark_count,
             protected: self.protected,
+            deleted_files: self.deleted_files(),
+            deleted_bytes: self.deleted_bytes(),
             path: dir.display().to_string(),
         }
     }

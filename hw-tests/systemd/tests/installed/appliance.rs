@@ -60,7 +60,8 @@ impl Appliance {
         put(
             "etc/holdfast/holdfast.toml.d/rig.toml",
             format!(
-                "[recording]\nsync_interval_ms = 200\n[[input]]\nname = \"test\"\nsource = \"test\"\nwidth = 320\nheight = 240\n\
+                "[storage]\nwarn_floor_mib = 0\nstart_floor_mib = 0\nstop_floor_mib = 16\nballast_mib = 8\n\
+                 [recording]\nsync_interval_ms = 200\n[[input]]\nname = \"test\"\nsource = \"test\"\nwidth = 320\nheight = 240\n\
                  framerate = {FRAMERATE}\narmed = false\n"
             ),
         );

@@ -51,6 +51,10 @@ impl Supervisor {
         });
         self.judge.status(clock::mono_ns(), &status);
         self.works(attached, &status);
+        if attached.status.is_none() {
+            // An earlier recorder may have asked for less.
+            attached.bitrate_percent = status.bitrate_percent;
+        }
         attached.status = Some(status);
         if is_safe {
             attached.safe_since = attached.safe_since.or(Some(Instant::now()));
