@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::setup::{self, SetupArgs};
 use crate::terminal::{self, Table};
 use crate::workspace::cargo;
-use crate::{bench, demo};
+use crate::{bench, demo, fuzz};
 
 /// The release of cargo-deny that `deny.toml` is written for.
 const DENY_VERSION: &str = "0.20.2";
@@ -63,6 +63,7 @@ fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
     steps.run("tests", || run_tests(&[]))?;
     // From here on we start programs that have to be ended in order.
     let interrupt = Interrupt::listen()?;
+    steps.run("fuzzing, a short run", || fuzz::sanity(&interrupt))?;
     steps.run("demo", || demo::sanity(&interrupt).map(|()| String::new()))?;
     steps.run("bench, short form", || bench::sanity(&interrupt).map(|()| String::new()))?;
     Ok(())

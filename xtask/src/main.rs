@@ -1,4 +1,4 @@
-//! `cargo xtask`: set up, demo, test, ci, bench, soak.
+//! `cargo xtask`: set up, demo, test, ci, bench, fuzz, soak.
 //!
 //! Nothing here needs GStreamer or anything else that `setup` installs: it has to build on a machine that has only Rust and
 //! a C compiler.
@@ -7,6 +7,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod fuzz;
 mod install;
 mod interrupt;
 mod packages;
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Measure: copy, wear, scale, start, rotate, bus.
     Bench(bench::BenchArgs),
+    /// Fuzz the parsers and protocols.
+    Fuzz(fuzz::FuzzArgs),
     /// Install what was built below a directory, as a package does.
     Install(install::InstallArgs),
     /// Try to harm a recording: one fault after the other, or for long at random.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Test(args) => ci::test(&args),
