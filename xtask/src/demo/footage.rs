@@ -26,6 +26,15 @@ pub struct Footage {
 impl Footage {
     /// Reads and decodes all files of an input, in their order.
     pub fn read(directory: &Path) -> anyhow::Result<Self> {
+        Self::read_with(directory, true)
+    }
+
+    /// Reads them without decoding: pictures have times and no numbers.
+    pub fn read_times(directory: &Path) -> anyhow::Result<Self> {
+        Self::read_with(directory, false)
+    }
+
+    fn read_with(directory: &Path, decode: bool) -> anyhow::Result<Self> {
         let mut footage = Self::default();
         let entries = std::fs::read_dir(directory).with_context(|| format!("{} can't be read", directory.display()))?;
         for entry in entries {
@@ -39,7 +48,7 @@ impl Footage {
         }
         footage.files.sort();
         for file in footage.files.clone() {
-            footage.add(&file).with_context(|| file.display().to_string())?;
+            footage.add(&file, decode).with_context(|| file.display().to_string())?;
         }
         Ok(footage)
     }
@@ -52,7 +61,7 @@ impl Footage {
         self.gaps.iter().map(|gap| gap.end_ns.saturating_sub(gap.start_ns)).sum()
     }
 
-    fn add(&mut self, file: &Path) -> anyhow::Result<()> {
+    fn add(&mut self, file: &Path, decode: bool) -> anyhow::Result<()> {
         let reader = Reader::open(file)?;
         let ledger = reader.ledger().context("it is not closed")?;
         self.bytes += reader.file_bytes();
@@ -82,6 +91,10 @@ impl Footage {
             );
         }
         times.sort_unstable();
+        if !decode {
+            self.pictures.extend(times.into_iter().map(|mono_ns| Picture { mono_ns, number: None }));
+            return Ok(());
+        }
         let numbers = decode_numbers(file, usize::from(width), usize::from(height))?;
         if numbers.len() != times.len() {
             bail!("it holds {} frames, of which ffmpeg decodes {}", times.len(), numbers.len());

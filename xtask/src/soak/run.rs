@@ -65,18 +65,16 @@ enum Trouble {
     RecorderKilled,
     CameraGone,
     CameraSilent,
-    CameraGarbage,
     CameraSwitched,
     DiskFrozen,
 }
 
-const TROUBLES: [Trouble; 8] = [
+const TROUBLES: [Trouble; 7] = [
     Trouble::CaptureKilled,
     Trouble::CaptureStopped,
     Trouble::RecorderKilled,
     Trouble::CameraGone,
     Trouble::CameraSilent,
-    Trouble::CameraGarbage,
     Trouble::CameraSwitched,
     Trouble::DiskFrozen,
 ];
@@ -198,7 +196,6 @@ async fn make(trouble: Trouble, stage: &mut Stage<'_>, dice: &mut Dice) -> anyho
         Trouble::CameraSwitched => return stage.camera.as_mut().context("no camera")?.tell("switch"),
         Trouble::CameraGone => Manner::Gone,
         Trouble::CameraSilent => Manner::Silent,
-        Trouble::CameraGarbage => Manner::Garbage,
     };
     let proxy = stage.proxy.as_ref().context("no camera")?;
     proxy.behave(manner)?;

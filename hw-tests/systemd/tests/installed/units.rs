@@ -9,14 +9,14 @@ const EXPOSURE_LIMITS: [(&str, f32); 2] = [(RECORDER, 1.0), (CAPTURE, 2.3)];
 
 const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
 
-/// What systemd has understood, whatever of it the kernel can do here. systemd shows a weight of "idle" as 0.
+/// What systemd has understood, whatever of it the kernel can do here.
 const PRIORITIES: [(&str, &str, &str); 16] = [
     (SLICES[0], "CPUWeight", "1000"),
     (SLICES[0], "IOWeight", "1000"),
     (SLICES[1], "CPUWeight", "1000"),
     (SLICES[1], "IOWeight", "1000"),
     (SLICES[1], "MemoryMin", "536870912"),
-    (SLICES[2], "CPUWeight", "0"),
+    (SLICES[2], "CPUWeight", "idle"),
     (SLICES[2], "IOWeight", "1"),
     (CAPTURE, "Slice", SLICES[1]),
     (CAPTURE, "CPUWeight", "1000"),

@@ -7,8 +7,7 @@ use anyhow::{Context, bail};
 
 /// Above the floors below which nothing is recorded; the file is sparse.
 const BYTES: u64 = 8 << 30;
-/// The metadata lies below this, so that what fails above it is footage and nothing else.
-const METADATA_BYTES: u64 = 64 << 20;
+const BLOCK: u64 = 4096;
 const SECTOR: u64 = 512;
 const FIRST_SECTOR: u64 = 2048;
 
@@ -17,6 +16,8 @@ const FIRST_SECTOR: u64 = 2048;
 pub struct Disk {
     mount: PathBuf,
     device: String,
+    /// Inodes, bitmaps and journal lie below this; what fails above is footage, and its directories.
+    metadata_bytes: u64,
     /// What was in its place before.
     replaced: Vec<String>,
     frozen: bool,
@@ -33,9 +34,19 @@ impl Disk {
     pub fn new(directory: &Path) -> anyhow::Result<Self> {
         let mount = directory.join("disk");
         std::fs::create_dir_all(&mount).context("no mount point")?;
-        let mut disk =
-            Self { mount, device: String::new(), replaced: Vec::new(), frozen: false, directory: directory.to_owned() };
+        let mut disk = Self {
+            mount,
+            device: String::new(),
+            metadata_bytes: 0,
+            replaced: Vec::new(),
+            frozen: false,
+            directory: directory.to_owned(),
+        };
         disk.device = disk.make()?;
+        let said = say(Command::new("dumpe2fs").arg(format!("{}p1", disk.device)))?;
+        // The first line of the kind is the sum; those of the groups are ranges.
+        let free = said.lines().find_map(|line| Some(line.trim().strip_prefix("Free blocks: ")?.split_once('-')?.0));
+        disk.metadata_bytes = BLOCK * free.context("dumpe2fs tells no free blocks")?.parse::<u64>()?;
         disk.mount()?;
         Ok(disk)
     }
@@ -85,7 +96,7 @@ impl Disk {
 
     /// Writing footage fails with an I/O error: the sectors are beyond the end of the partition, for now.
     pub fn break_sectors(&self, broken: bool) -> anyhow::Result<()> {
-        let bytes = if broken { METADATA_BYTES } else { BYTES - FIRST_SECTOR * SECTOR };
+        let bytes = if broken { self.metadata_bytes } else { BYTES - FIRST_SECTOR * SECTOR };
         say(Command::new("resizepart").arg(&self.device).args(["1", &(bytes / SECTOR).to_string()])).map(drop)
     }
 

@@ -171,12 +171,12 @@ fn try_all(faults: &[&'static Fault], profile: Profile, interrupt: &Interrupt) -
         interrupt.check()?;
         terminal::step(&format!("{}: {}", fault.name, fault.what));
         let impossible = if fault.scene.disk { Disk::impossible() } else { None };
-        let row = if let Some(why) = impossible {
-            terminal::note(&format!("SKIPPED: {why}"));
-            Row { fault, outcome: Err(why.to_owned()), skipped: Some(why) }
-        } else {
-            let outcome = one(fault, &programs, interrupt).map_err(|error| format!("{error:#}"));
-            Row { fault, outcome, skipped: None }
+        let row = match impossible {
+            Some(why) => {
+                terminal::note(&format!("SKIPPED: {why}"));
+                Row { fault, outcome: Err(why.to_owned()), skipped: Some(why) }
+            }
+            None => one(fault, &programs, interrupt)?,
         };
         for complaint in row.complaints().iter().filter(|_| row.skipped.is_none()) {
             terminal::fail(complaint);
@@ -187,7 +187,7 @@ fn try_all(faults: &[&'static Fault], profile: Profile, interrupt: &Interrupt) -
     Ok(rows)
 }
 
-fn one(fault: &Fault, programs: &Programs, interrupt: &Interrupt) -> anyhow::Result<(Times, Losses)> {
+fn one(fault: &'static Fault, programs: &Programs, interrupt: &Interrupt) -> anyhow::Result<Row> {
     let mut directory = Directory::temporary()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let done = runtime.block_on(async {
@@ -196,11 +196,11 @@ fn one(fault: &Fault, programs: &Programs, interrupt: &Interrupt) -> anyhow::Res
         let losses = stage.finish().await?;
         anyhow::Ok((times, losses))
     });
-    if done.is_err() {
-        let kept = directory.keep().display().to_string();
-        return done.with_context(|| format!("logs and footage are in {kept}"));
+    let row = Row { fault, outcome: done.map_err(|error| format!("{error:#}")), skipped: None };
+    if !row.ok() {
+        terminal::note(&format!("logs and footage are in {}", directory.keep().display()));
     }
-    done
+    Ok(row)
 }
 
 fn print(rows: &[Row]) {

@@ -115,7 +115,10 @@ pub fn camera_slow_loris<'s>(stage: &'s mut Stage<'_>) -> Play<'s> {
 }
 
 pub fn camera_garbage<'s>(stage: &'s mut Stage<'_>) -> Play<'s> {
-    Box::pin(camera_is(stage, Manner::Garbage))
+    Box::pin(async {
+        stage.damaged = true;
+        camera_is(stage, Manner::Garbage).await
+    })
 }
 
 async fn camera_is(stage: &mut Stage<'_>, manner: Manner) -> anyhow::Result<Times> {
@@ -138,6 +141,49 @@ pub fn camera_resolution<'s>(stage: &'s mut Stage<'_>) -> Play<'s> {
         stage.camera.as_mut().context("no camera in this scene")?.tell("switch")?;
         // A second's worth beyond what was under way.
         stage.hold(Duration::from_millis(1500)).await?;
+        stage.until_safe(Instant::now()).await
+    })
+}
+
+/// The encoder fails by itself after a few seconds: see the capture's table of encoders. Its time counts from the last frame that
+/// became safe.
+pub fn encoder_fails<'s>(stage: &'s mut Stage<'_>) -> Play<'s> {
+    Box::pin(async {
+        let faulty = stage.encoder().await;
+        stage.clock().await?;
+        stage.start().await?;
+        let (mut last, mut grown) = (0, Instant::now());
+        let end = Instant::now() + Duration::from_secs(30);
+        while !stage.is_noticed() && Instant::now() < end {
+            let now = stage.look().await;
+            if now.safe_frames > last {
+                (last, grown) = (now.safe_frames, Instant::now());
+            }
+            stage.interrupt.check()?;
+        }
+        stage.begun_at(grown);
+        let times = stage.until(grown, |now| now.state == "recording" && now.safe_frames > last).await?;
+        // As long as the ladder has not come to one that works, it fails again and again.
+        let end = Instant::now() + Duration::from_secs(60);
+        while stage.encoder().await == faulty && Instant::now() < end {
+            stage.hold(Duration::from_millis(200)).await?;
+        }
+        Ok(times)
+    })
+}
+
+/// The limit is lowered under it: a capture that grew would look the same.
+pub fn memory_high<'s>(stage: &'s mut Stage<'_>) -> Play<'s> {
+    Box::pin(async {
+        stage.record().await?;
+        let config = stage.rig.place().config.clone();
+        let text = std::fs::read_to_string(&config)?;
+        std::fs::write(&config, text.replace("memory_alert_mib = 4096", "memory_alert_mib = 16"))?;
+        process::signal(stage.rig.recorder_pid(), Signal::KILL);
+        recorder_ends(stage).await?;
+        stage.rig.start_recorder()?;
+        stage.rig.wait_for_recorder(stage.interrupt).await?;
+        stage.clock_without_past().await;
         stage.until_safe(Instant::now()).await
     })
 }

@@ -70,6 +70,9 @@ pub struct Stage<'a> {
     pub camera: Option<Camera>,
     pub disk: Option<Disk>,
     inputs: Vec<&'static str>,
+    self_failing: bool,
+    /// Pictures come in damaged.
+    pub damaged: bool,
     alerts: &'static [AlertCode],
     known: HashMap<(String, String), (i64, u32)>,
     begun: Instant,
@@ -105,9 +108,10 @@ impl<'a> Stage<'a> {
         };
         let victim = match scene.source {
             Source::Test => test("auto"),
-            Source::Encoder(name) => test(name),
+            // Not armed: it would have failed before anything is recorded.
+            Source::Encoder(name) => test(name).into_iter().chain(["armed = false".to_owned()]).collect(),
             Source::Camera => {
-                let args = ["--size=320x240", "--fps=25", "--bitrate-kbps=500", "--audio=none"];
+                let args = ["--size=640x360", "--fps=25", "--bitrate-kbps=500", "--audio=none"];
                 let started = Camera::start(programs, args)?;
                 let before = Proxy::before(started.url()?)?;
                 let lines = vec!["source = \"rtsp\"".to_owned(), format!("url = \"{}\"", before.url())];
@@ -137,6 +141,8 @@ impl<'a> Stage<'a> {
             camera,
             disk,
             inputs,
+            damaged: false,
+            self_failing: matches!(scene.source, Source::Encoder(_)),
             alerts,
             known: HashMap::new(),
             begun: Instant::now(),
@@ -147,9 +153,13 @@ impl<'a> Stage<'a> {
         Ok(stage)
     }
 
+    fn is_unarmed(&self, name: &str) -> bool {
+        self.self_failing && name == VICTIM
+    }
+
     async fn until_armed(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + DEADLINE;
-        for name in &self.inputs {
+        for name in self.inputs.iter().filter(|name| !self.is_unarmed(name)) {
             while self.look_at(name).await.state != "armed" {
                 self.interrupt.check()?;
                 if Instant::now() > deadline {
@@ -204,6 +214,29 @@ impl<'a> Stage<'a> {
         self.detected = None;
         self.begun = Instant::now();
         Ok(now)
+    }
+
+    /// The same for a recorder that has just begun: all that it tells is news.
+    pub async fn clock_without_past(&mut self) {
+        self.known.clear();
+        self.detected = None;
+        self.begun = Instant::now();
+    }
+
+    /// When the fault is known to have begun, for one that begins by itself.
+    pub fn begun_at(&mut self, begun: Instant) {
+        self.detected = self.detected.map(|detected| (self.begun + detected).saturating_duration_since(begun));
+        self.begun = begun;
+    }
+
+    pub fn is_noticed(&self) -> bool {
+        self.detected.is_some()
+    }
+
+    /// The victim's encoder.
+    pub async fn encoder(&self) -> String {
+        let ask = async { anyhow::Ok(self.rig.input(VICTIM).await?.encoder().await?) };
+        tokio::time::timeout(PATIENCE, ask).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// Something other than an alert shows that it was noticed.
@@ -316,7 +349,7 @@ impl<'a> Stage<'a> {
     /// Stops, if it still records, and counts what is on disk.
     pub async fn finish(mut self) -> anyhow::Result<Losses> {
         let told = self.stop().await?;
-        let Self { rig, disk, inputs, sessions, helpers, .. } = self;
+        let Self { rig, disk, inputs, sessions, helpers, damaged, .. } = self;
         drop(helpers);
         // Nobody may have a replaced disk open any more when it is mounted again.
         drop(rig);
@@ -328,7 +361,7 @@ impl<'a> Stage<'a> {
             // The same session may have parts on disks that were replaced.
             let elsewhere = below.iter().flat_map(|below| replaced.iter().map(move |root| root.join(below)));
             let places: Vec<PathBuf> = elsewhere.chain([session.clone()]).collect();
-            losses.add(&count_all(&places, &inputs)?);
+            losses.add(&count_all(&places, &inputs, damaged)?);
         }
         if let (Some(told), 1, true) = (told, sessions.len(), replaced.is_empty()) {
             losses.unaccounted += told.safe_frames.abs_diff(losses.safe);
@@ -340,7 +373,7 @@ impl<'a> Stage<'a> {
     pub async fn close_session(&mut self) -> anyhow::Result<Losses> {
         let told = self.stop().await?.context("it does not record any more")?;
         let (_, session) = self.sessions.pop().context("no session was begun")?;
-        let mut losses = count_all(&[session], &self.inputs)?;
+        let mut losses = count_all(&[session], &self.inputs, self.damaged)?;
         losses.unaccounted += told.safe_frames.abs_diff(losses.safe);
         Ok(losses)
     }
@@ -363,10 +396,10 @@ impl Losses {
     }
 }
 
-fn count_all(places: &[PathBuf], inputs: &[&'static str]) -> anyhow::Result<Losses> {
+fn count_all(places: &[PathBuf], inputs: &[&'static str], damaged: bool) -> anyhow::Result<Losses> {
     let mut losses = Losses::default();
     for input in inputs {
-        let counted = count(places, input).with_context(|| format!("{input} in {places:?}"))?;
+        let counted = count(places, input, damaged).with_context(|| format!("{input} in {places:?}"))?;
         losses.unaccounted += counted.unaccounted_frames;
         losses.safe += counted.safe_frames;
         *(if *input == VICTIM { &mut losses.lost } else { &mut losses.beside }) += counted.lost_frames;
@@ -374,8 +407,8 @@ fn count_all(places: &[PathBuf], inputs: &[&'static str]) -> anyhow::Result<Loss
     Ok(losses)
 }
 
-/// All that is on disk of one input.
-fn count(places: &[PathBuf], input: &str) -> anyhow::Result<Account> {
+/// All that is on disk of one input. `damaged`: pictures were damaged on their way in, so that not all of them have a number.
+fn count(places: &[PathBuf], input: &str, damaged: bool) -> anyhow::Result<Account> {
     let mut all = Footage::default();
     for place in places.iter().map(|place| place.join(input)).filter(|place| place.is_dir()) {
         for entry in std::fs::read_dir(&place)? {
@@ -384,7 +417,7 @@ fn count(places: &[PathBuf], input: &str) -> anyhow::Result<Account> {
                 holdfast_segment::recover::recover(&path, None)?;
             }
         }
-        let footage = Footage::read(&place)?;
+        let footage = if damaged { Footage::read_times(&place)? } else { Footage::read(&place)? };
         all.gaps.extend(footage.gaps);
         all.pictures.extend(footage.pictures);
         all.dropped += footage.dropped;

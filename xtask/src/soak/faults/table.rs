@@ -63,6 +63,8 @@ pub struct Fault {
 
 const TEST: Scene = Scene { source: Source::Test, disk: false, storage: &[], tables: "" };
 const CAMERA: Scene = Scene { source: Source::Camera, ..TEST };
+/// What tells of an encoder.
+const ENCODER: &[AlertCode] = &[AlertCode::EncoderFailed, AlertCode::EncoderStalled, AlertCode::EncoderFallback];
 const DISK: Scene = Scene { disk: true, ..TEST };
 
 /// Frames of so many milliseconds.
@@ -124,6 +126,16 @@ pub const FAULTS: &[Fault] = &[
         scene: TEST,
         quick: true,
         play: play::capture_stopped,
+    },
+    Fault {
+        name: "capture-memory",
+        what: "a capture uses more memory than `protection.memory_alert_mib` (the limit is lowered under it)",
+        action: "told; never killed for it",
+        alerts: &[AlertCode::MemoryHigh],
+        bound: bound(12_000, 2000, 0),
+        scene: Scene { tables: "[protection]\nmemory_alert_mib = 4096", ..TEST },
+        quick: false,
+        play: play::memory_high,
     },
     Fault {
         name: "recorder-killed",
@@ -204,6 +216,46 @@ pub const FAULTS: &[Fault] = &[
         scene: CAMERA,
         quick: false,
         play: play::camera_resolution,
+    },
+    Fault {
+        name: "encoder-hangs",
+        what: "an encoder takes pictures and gives none, again after each reset",
+        action: "reset, then a new process, then the next encoder; the gap is measured",
+        alerts: ENCODER,
+        bound: bound(2500, 5000, frames(15_000)),
+        scene: Scene { source: Source::Encoder("sim-hang"), ..TEST },
+        quick: false,
+        play: play::encoder_fails,
+    },
+    Fault {
+        name: "encoder-blocks",
+        what: "an encoder does not come back with a picture, again after each reset",
+        action: "as above",
+        alerts: ENCODER,
+        bound: bound(2500, 5000, frames(15_000)),
+        scene: Scene { source: Source::Encoder("sim-block"), ..TEST },
+        quick: false,
+        play: play::encoder_fails,
+    },
+    Fault {
+        name: "encoder-errors",
+        what: "an encoder reports an error, again after each reset",
+        action: "as above",
+        alerts: ENCODER,
+        bound: bound(2500, 5000, frames(15_000)),
+        scene: Scene { source: Source::Encoder("sim-error"), ..TEST },
+        quick: true,
+        play: play::encoder_fails,
+    },
+    Fault {
+        name: "encoder-garbage",
+        what: "an encoder gives garbage, again after each reset",
+        action: "as above",
+        alerts: ENCODER,
+        bound: bound(2500, 5000, frames(15_000)),
+        scene: Scene { source: Source::Encoder("sim-garbage"), ..TEST },
+        quick: false,
+        play: play::encoder_fails,
     },
     Fault {
         name: "disk-full",
