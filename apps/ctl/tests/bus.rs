@@ -69,6 +69,12 @@ impl Bus {
         ))
     }
 
+    fn protect(&self, lines: &str) {
+        let path = self.shelf.path("holdfast.toml.d");
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("protection.toml"), format!("[protection]\n{lines}\n")).unwrap();
+    }
+
     fn holdfast(&self, arguments: &[&str]) -> Run {
         run_with(arguments, &[("HOLDFAST_CONFIG", &self.config())])
     }
@@ -216,4 +222,58 @@ fn a_recording_from_start_to_export() {
     bus.wait(|shown| shown["inputs"][0]["state"] == "armed");
     let run = bus.holdfast(&["doctor"]);
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+}
+
+#[test]
+fn alerts_are_shown_with_their_remedies_as_they_come_and_go() {
+    // Every code is explained, with no bus in sight.
+    let run = run_with(&["alerts", "--codes", "--json", "--bus", "unix:path=/nonexistent/bus"], &[]);
+    let codes = json(&run.out);
+    assert_eq!((run.code, codes.as_array().unwrap().len()), (0, holdfast_dbus::AlertCode::ALL.len()));
+    assert!(codes.as_array().unwrap().iter().all(|code| !code["remedy"].as_str().unwrap().is_empty()));
+
+    let Some(bus) = Bus::start() else { return };
+    if !beside("holdfast-recorder").exists() || !beside("holdfast-capture").exists() {
+        return skip("holdfast-recorder and holdfast-capture are not built; build the workspace to run this test");
+    }
+    // No capture makes do with so little.
+    bus.protect("memory_alert_mib = 16");
+    let recorder = Command::new(beside("holdfast-recorder"))
+        .args(["--config", &bus.config()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _recorder = Recorder { bus: &bus, process: Process(recorder) };
+    bus.wait(|shown| shown["inputs"][0]["state"] == "armed");
+
+    let mut follow = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    follow.args(["alerts", "--follow", "--json", "--config", &bus.config()]).stdout(Stdio::piped());
+    let mut follow = Process(follow.spawn().unwrap());
+    let mut lines = BufReader::new(follow.0.stdout.take().unwrap()).lines();
+    let raised = json(&lines.next().unwrap().unwrap());
+    assert_eq!((&raised["code"], &raised["source"]), (&Value::from("memory-high"), &Value::from("cam-0")));
+
+    let shown = bus.wait(|shown| !shown["alerts"].as_array().unwrap().is_empty());
+    assert_eq!(shown["alerts"][0]["level"], "warning");
+    let run = bus.holdfast(&["status"]);
+    assert!(run.out.contains("\nalerts   1 warning: memory-high (cam-0): "), "{}", run.out);
+    let run = bus.holdfast(&["watch", "-n", "1"]);
+    assert!(run.out.contains(" alerts=memory-high:cam-0 "), "{}", run.out);
+    let listed = bus.json(&["alerts"]);
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["active"]), (1, &Value::Bool(true)));
+    let run = bus.holdfast(&["alerts"]);
+    let remedy = holdfast_dbus::AlertCode::MemoryHigh.remedy();
+    assert!(run.out.starts_with("warning  memory-high cam-0: ") && run.out.contains(remedy), "{}", run.out);
+    let run = bus.holdfast(&["doctor"]);
+    assert!(run.out.contains("cam-0: memory-high since ") && run.out.contains(remedy), "{}", run.out);
+
+    // Its process ends: so does the alert, for whoever follows and whoever asks.
+    bus.json(&["disarm"]);
+    let cleared = lines.map(|line| json(&line.unwrap())).find(|alert| alert["active"] == false).unwrap();
+    assert!(cleared["cleared"].as_i64() > cleared["since"].as_i64(), "{cleared}");
+    assert_eq!(bus.json(&["alerts"]), Value::Array(vec![]));
+    let run = bus.holdfast(&["alerts"]);
+    assert_eq!(run.out.trim(), "no alerts: nothing is known to be wrong");
+    assert_eq!(bus.json(&["alerts", "--all"])[0]["active"], false);
 }

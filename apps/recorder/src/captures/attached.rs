@@ -16,7 +16,7 @@ use super::view::InputState;
 use super::{Record, files};
 use crate::clock;
 use crate::failsafe::Event;
-use crate::health::{self, SILENCE, SILENCE_ENDS};
+use crate::health::{SILENCE, SILENCE_ENDS};
 
 /// How long a directory may take to be read before what is known is good enough.
 const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
@@ -24,8 +24,6 @@ const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
 const DEATH_PATIENCE: Duration = Duration::from_millis(500);
 /// A silent capture that could not be ended is looked at again after this.
 const SILENT_AGAIN: Duration = Duration::from_secs(1);
-/// How long a look at a silent capture may take.
-const STUCK_PATIENCE: Duration = Duration::from_millis(500);
 /// Of the bit rate, percent.
 const ALL_OF_IT: u8 = 100;
 /// Before a connection that was lost is made again.
@@ -164,40 +162,6 @@ impl Supervisor {
             Ok(()) => Ending::Died,
             Err(_) if attached.process.is_none() => Ending::Died,
             Err(_) => Ending::Lost(error),
-        }
-    }
-
-    /// The capture says nothing any more.
-    pub(super) fn fell_silent(&mut self, pid: u32) {
-        if self.shared.alerts.holds(AlertCode::CaptureSilent, &self.name) {
-            return;
-        }
-        warn!(input = self.name, pid, "the capture says nothing any more");
-        let text = format!("the capture (process {pid}) says nothing any more");
-        self.show(|view| view.error.clone_from(&text));
-        self.judge.raise(AlertCode::CaptureSilent, text);
-    }
-
-    /// Ends a capture that has been silent for too long, unless that would be in vain and worse than waiting: a thread that waits
-    /// for the disk can't be killed before the wait is over, and then it would have gone on by itself, with all its footage.
-    pub(super) async fn end_silent(&mut self, pid: u32, process: Option<&Process>) {
-        let proc = self.shared.proc.clone();
-        let look = tokio::task::spawn_blocking(move || health::process::stuck(&proc, pid));
-        let stuck = match timeout(STUCK_PATIENCE, look).await {
-            Ok(Ok(stuck)) => stuck,
-            _ => Some("of which the kernel does not tell".to_owned()),
-        };
-        if let Some(thread) = stuck {
-            let text = format!(
-                "the capture (process {pid}) says nothing: its thread {thread} waits in the kernel, as for a disk"
-            );
-            self.shared.alerts.set(true, AlertCode::CaptureSilent, &self.name, || text);
-            return;
-        }
-        let Some(process) = process else { return };
-        error!(input = self.name, pid, silent_s = SILENCE_ENDS.as_secs(), "the capture stays silent; ending it");
-        if let Err(failure) = process.kill() {
-            error!(input = self.name, pid, "it can't be ended: {failure}");
         }
     }
 

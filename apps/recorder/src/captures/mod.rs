@@ -11,6 +11,7 @@ mod judge;
 mod launch;
 mod link;
 mod process;
+mod silence;
 mod supervisor;
 mod systemd;
 mod view;

@@ -16,20 +16,16 @@ use super::engaged::Engaged;
 use super::judge::Judge;
 use super::launch::{Exit, LaunchError, Launcher};
 use super::link::{Link, LinkError};
-use super::process::Process;
 use super::view::{InputState, InputView};
 use super::{Recovered, Report, Want, files};
 use crate::alerts::Alerts;
 use crate::clock;
 use crate::failsafe::{Alarm, Event, Failsafe};
-use crate::health::SILENCE_ENDS;
 
 /// A capture that was started listens within this time, or it is killed by nobody but tried again.
 const START_PATIENCE: Duration = Duration::from_secs(15);
 /// How often a socket that is about to appear is tried.
 const SOCKET_POLL: Duration = Duration::from_millis(5);
-/// Before a capture that does not answer is greeted again.
-const MUTE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What all supervisors share.
 pub struct Shared {
@@ -69,7 +65,7 @@ pub struct Supervisor {
     /// The session that was wanted last, and whether it was to be armed.
     pub(super) asked: (Option<String>, bool),
     /// Something listens on the capture's socket and has not answered since.
-    mute_since: Option<Instant>,
+    pub(super) mute_since: Option<Instant>,
     pub(super) found_told: bool,
     /// The last session that `Report::Ended` was sent for.
     ended_told: Option<String>,
@@ -217,24 +213,6 @@ impl Supervisor {
                 Found::Nothing
             }
         }
-    }
-
-    /// Something listens and does not answer: a capture that hangs. Another one can't take its place while it lives.
-    async fn mute(&mut self, link: &Link) -> Option<()> {
-        if !self.found_told {
-            self.found_told = true;
-            self.report(Report::Found { session: None, recording: false }).await;
-        }
-        let since = *self.mute_since.get_or_insert_with(Instant::now);
-        self.fell_silent(link.pid());
-        if self.wanted().hold {
-            return self.want.changed().await.ok();
-        }
-        if since.elapsed() >= SILENCE_ENDS {
-            self.end_silent(link.pid(), Process::open(link.pid()).ok().as_ref()).await;
-        }
-        sleep(MUTE_PAUSE).await;
-        Some(())
     }
 
     /// Nothing runs: waits until something is wanted, then starts it. `None` when the engine is gone.
