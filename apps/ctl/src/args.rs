@@ -139,6 +139,13 @@ pub enum Command {
         #[arg(long, conflicts_with = "all")]
         codes: bool,
     },
+    /// Who has leave for heavy work, and who waits for it. Without more words: list them.
+    Leases {
+        #[command(subcommand)]
+        command: Option<LeasesCommand>,
+    },
+    /// Run a command while the recorder gives leave for heavy work; end it when a recording begins.
+    Lease(Lease),
     /// Find out what is missing on this box, and what to do about it.
     Doctor,
     /// Look at the configuration.
@@ -189,6 +196,47 @@ pub struct Export {
     /// No chapters from marks.
     #[arg(long)]
     pub no_chapters: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LeasesCommand {
+    /// Tell its owner to end; a second time: take it away at once.
+    Revoke {
+        /// Its number, as the list shows it.
+        lease: String,
+    },
+}
+
+/// The command ends with its own exit code; with 5 when the lease was refused or revoked.
+#[derive(Debug, Args)]
+pub struct Lease {
+    /// heavy-cpu, heavy-io, download, install or reboot.
+    #[arg(value_name = "KIND")]
+    pub kind: String,
+    /// The command. It runs in a process group of its own and can't read from the terminal.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// What for, for those who look at the list. Default: the command.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// For how long at most.
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<u32>,
+    /// Give up instead of waiting for the lease.
+    #[arg(long)]
+    pub now: bool,
+    /// Whatever is being recorded. For root.
+    #[arg(long = "override")]
+    pub overrides: bool,
+    /// How long the command may take to end after SIGTERM before it is killed.
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS", value_parser = seconds)]
+    pub grace: f64,
+}
+
+impl Lease {
+    pub fn wait(&self) -> bool {
+        !self.now
+    }
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

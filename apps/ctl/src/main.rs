@@ -12,6 +12,7 @@ mod doctor;
 mod failure;
 mod footage;
 mod generate;
+mod leases;
 mod output;
 mod resolve;
 mod sessions;
@@ -74,6 +75,8 @@ fn run(cli: Cli, out: &Output) -> Outcome {
                     Command::Show { session } => sessions::show(&global, out, &session).await,
                     Command::Protect { session } => control::protect(&global, out, &session, true).await,
                     Command::Unprotect { session } => control::protect(&global, out, &session, false).await,
+                    Command::Leases { command } => leases::run(&global, out, command).await,
+                    Command::Lease(wanted) => leases::command(&global, out, &wanted).await,
                     _ => doctor::run(&global, out).await,
                 }
             })

@@ -85,9 +85,10 @@ impl Output {
         let style = self.style();
         let style = match word {
             "recording" => style.red().bold(),
-            "armed" | "ok" | "streaming" | "stopped" => style.green(),
-            "starting" | "stopping" | "connecting" | "waiting" | "warn" | "warning" | "interrupted" => style.yellow(),
-            "failed" | "error" | "low" | "critical" | "unavailable" | "fail" | "unknown" => style.red(),
+            "armed" | "ok" | "streaming" | "stopped" | "granted" => style.green(),
+            "starting" | "stopping" | "connecting" | "waiting" | "warn" | "warning" | "interrupted" | "queued"
+            | "revoked" => style.yellow(),
+            "failed" | "error" | "low" | "critical" | "unavailable" | "fail" | "unknown" | "overdue" => style.red(),
             _ => style,
         };
         style.apply_to(word).to_string()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 use zbus::Connection;
 use zbus::fdo::DBusProxy;
@@ -39,7 +39,7 @@ pub async fn run(
     mut view: watch::Receiver<RecorderView>,
     mut leases: watch::Receiver<Arc<Vec<LeaseView>>>,
 ) {
-    let mut inhibitor = Inhibitor { bus, held: None, told: false };
+    let mut inhibitor = Inhibitor { bus, held: None, refused: None, told: false };
     // A logind that comes (back) later is asked then.
     let mut owners = match DBusProxy::new(&inhibitor.bus).await {
         Ok(dbus) => dbus.receive_name_owner_changed_with_args(&[(0, NAME)]).await.ok(),
@@ -52,21 +52,21 @@ pub async fn run(
             // Whoever may override has decided that the box goes down.
             session.filter(|_| !leases.borrow_and_update().iter().any(takes_the_box_down))
         };
-        let missing = wanted.is_some() && inhibitor.held.is_none();
         match wanted {
             Some(session) => inhibitor.hold(&session).await,
             None => inhibitor.release(),
         }
-        let refused = missing && inhibitor.held.is_none();
+        let again = inhibitor.refused.as_ref().map(|(_, when)| *when + AGAIN);
         tokio::select! {
             changed = view.changed() => if changed.is_err() { return },
             changed = leases.changed() => if changed.is_err() { return },
-            change = next(&mut owners) => {
-                if change.is_some_and(|change| change.args().is_ok_and(|args| args.new_owner().is_none())) {
-                    debug!("logind has gone; what it held back is remembered by it, not by us");
-                }
-            }
-            () = tokio::time::sleep(AGAIN), if refused => (),
+            change = next(&mut owners) => match change {
+                Some(change) if change.args().is_ok_and(|args| args.new_owner().is_some()) => inhibitor.refused = None,
+                // What it held back logind remembers by itself when it is restarted.
+                Some(_) => debug!("logind has gone"),
+                None => owners = None,
+            },
+            () = due(again) => inhibitor.refused = None,
         }
     }
 }
@@ -83,16 +83,25 @@ async fn next<S: futures_util::Stream + Unpin>(stream: &mut Option<S>) -> Option
     }
 }
 
+async fn due(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Inhibitor {
     bus: Connection,
     /// Open as long as it holds.
     held: Option<OwnedFd>,
+    /// For which session it was refused last, and when.
+    refused: Option<(String, Instant)>,
     told: bool,
 }
 
 impl Inhibitor {
     async fn hold(&mut self, session: &str) {
-        if self.held.is_some() {
+        if self.held.is_some() || self.refused.as_ref().is_some_and(|(refused, _)| refused == session) {
             return;
         }
         let why = format!("session {session} is being recorded");
@@ -103,13 +112,16 @@ impl Inhibitor {
                 info!(session, "shutdown and sleep are held back while recording");
                 self.held = Some(fd);
                 self.told = false;
+                return;
             }
             Ok(Err(error)) => self.tell(name_of(&error), &error.to_string()),
             Err(_) => self.tell("", &format!("no answer within {} s", PATIENCE.as_secs())),
         }
+        self.refused = Some((session.to_owned(), Instant::now()));
     }
 
     fn release(&mut self) {
+        self.refused = None;
         if self.held.take().is_some() {
             info!("shutdown and sleep are possible again");
         }

@@ -63,7 +63,9 @@ impl Entry {
     pub(crate) fn details(&self) -> String {
         let mut line = String::new();
         for (name, value) in &self.fields {
-            if value.is_empty() || self.message.contains(value.as_str()) {
+            // Which task it was is for the journal's fields, unless something broke.
+            let is_noise = *name == "task" && self.level > Level::ERROR;
+            if value.is_empty() || is_noise || self.message.contains(value.as_str()) {
                 continue;
             }
             if !line.is_empty() {

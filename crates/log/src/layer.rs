@@ -204,7 +204,7 @@ mod tests {
         };
         assert_eq!(of(&entries[0]), ["s-1", "cam0", "0000000000000abc", "supervisor", "-"]);
         assert_eq!(of(&entries[1]), ["-", "cam9", "0000000000000007", "supervisor", "-"]);
-        assert_eq!(entries[1].line(), "two input=cam9 trace=0000000000000007 task=supervisor");
+        assert_eq!(entries[1].line(), "two input=cam9 trace=0000000000000007");
     }
 
     #[test]

@@ -291,7 +291,8 @@ impl Supervisor {
         if record.is_some() {
             warn!(input = self.name, session, "the capture records another session; closing that one");
         }
-        let trace = self.engaged.as_ref().map_or(0, |engaged| engaged.record.trace);
+        let trace = self.want.borrow().trace;
+        info!(input = self.name, session, trace, "stop");
         attached.stopping = true;
         let reason = if self.wanted().storage_full { StopReason::StorageCritical } else { StopReason::Operator };
         let stop = Stop { request: self.next_request(), session: id, reason, trace };

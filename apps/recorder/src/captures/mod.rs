@@ -44,6 +44,8 @@ pub struct Want {
     pub storage_full: bool,
     /// What of its bit rate the input records with, while the box is pressed; 0 counts as all of it.
     pub bitrate_percent: u8,
+    /// Follows the call that this is the answer to through all logs; 0 for none.
+    pub trace: u64,
     /// End the capture at once if it still records this session: it did not close its files in time.
     pub abandon: Option<String>,
 }

@@ -179,6 +179,7 @@ impl Engine {
                 from = before,
                 to = after,
                 session = session_in(self.machine.state()).map(|session| session.id.as_str()),
+                trace = self.trace,
                 "state"
             );
         }
@@ -228,6 +229,7 @@ impl Engine {
                     want.record = None;
                     want.storage_full = storage_full;
                     want.ended = Some(session.id.clone());
+                    want.trace = self.trace;
                 });
                 let id = session.id;
                 self.later.push(Box::pin(async move {
@@ -317,6 +319,7 @@ impl Engine {
             frames = totals.safe_frames,
             bytes = totals.safe_bytes,
             lost = totals.lost_frames,
+            trace = self.trace,
             "session ends"
         );
         self.ended = Some((id.clone(), totals.clone()));

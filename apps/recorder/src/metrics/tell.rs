@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::Metrics;
 use super::observed::beat;
 
-/// Readers at a time; more are turned away.
+/// Readers at a time; more wait in the kernel's queue until one of these has read or is dropped.
 const READERS: usize = 16;
 /// A reader that does not take the text in this time is dropped.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -83,8 +83,8 @@ pub async fn serve(metrics: Metrics, path: PathBuf) {
                 continue;
             }
         };
-        // Full: the newest is turned away.
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else { continue };
+        // The semaphore is never closed.
+        let seat = Arc::clone(&seats).acquire_owned().await;
         let text = metrics.text();
         tokio::spawn(async move {
             let _seat = seat;

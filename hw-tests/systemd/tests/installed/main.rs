@@ -3,6 +3,7 @@
 
 mod access;
 mod appliance;
+mod observed;
 mod recording;
 mod shutdown;
 mod trouble;

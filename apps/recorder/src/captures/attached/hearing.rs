@@ -3,7 +3,7 @@
 use holdfast_dbus::AlertCode;
 use holdfast_link::{Event, FromCapture, Phase, Status};
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{Attached, elapsed_ns};
 use crate::captures::Report;
@@ -90,10 +90,12 @@ impl Supervisor {
         let session = self.engaged.as_ref().map(|part| part.record.session.clone());
         match event {
             Event::Started(started) => {
-                debug!(
+                info!(
                     input = self.name,
+                    session,
                     latency_us = started.latency_us,
                     preroll_ms = started.preroll_ms,
+                    trace = self.engaged.as_ref().map_or(0, |part| part.record.trace),
                     "recording"
                 );
                 attached.starting = None;
