@@ -28,10 +28,14 @@ pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-/// Whether systemd has started this very process. What it starts inherits most of the environment, but not this.
+/// Whether systemd has started this very process. What a unit starts inherits its environment, so that it names the socket is not
+/// enough, unless systemd is too old (before 248) to say more.
 #[must_use]
 pub fn is_unit() -> bool {
-    std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string())
+    match std::env::var("SYSTEMD_EXEC_PID") {
+        Ok(pid) => pid == std::process::id().to_string(),
+        Err(_) => std::env::var_os("NOTIFY_SOCKET").is_some(),
+    }
 }
 
 /// For `systemctl status`.
@@ -47,6 +51,9 @@ pub fn words(shared: &Shared) -> String {
 }
 
 fn say(state: &[NotifyState<'_>]) {
+    if !is_unit() {
+        return;
+    }
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "systemd was not told");
     }

@@ -10,8 +10,8 @@ use gstreamer as gst;
 use holdfast_link::{AlertCode, SourceState};
 use holdfast_segment::GapCause;
 
-use super::{Failure, Source, Trouble};
-use crate::clock::{self, NS_PER_S};
+use super::{Failure, FailureKind, Source, Trouble};
+use crate::clock::{self, NS_PER_MS, NS_PER_S};
 use crate::intake::{Feed, Intake};
 use crate::state::Shared;
 
@@ -21,8 +21,11 @@ pub const SILENCE_NS: u64 = 5 * NS_PER_S;
 const FIRST_PICTURE_NS: u64 = 10 * NS_PER_S;
 /// How often liveness is looked at.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(500);
-/// An encoder that has owed a picture, or given only damaged ones, for so long has failed.
-pub const ENCODER_SILENCE_NS: u64 = 2 * NS_PER_S;
+/// The same where there is an encoder, which may stall by itself.
+const ENCODER_LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(250);
+/// An encoder that has owed a picture, or given only damaged ones, for so long has failed, if it still does at the next look: a
+/// process that was stopped for a while, or a box that was, is not its fault. So it is found out within 2 s.
+pub const ENCODER_SILENCE_NS: u64 = 1500 * NS_PER_MS;
 /// Its first picture may take longer: hardware wakes up.
 const ENCODER_FIRST_NS: u64 = 5 * NS_PER_S;
 /// A pipeline that takes longer than this to end hangs.
@@ -131,6 +134,8 @@ fn watch(
     let begun_ns = clock::mono_ns();
     let first = first_picture(feed, bus);
     let mut streaming_since_ns = None;
+    let mut suspected = false;
+    let look = if source.encoders().is_some() { ENCODER_LOOK } else { LOOK };
     let failed = |failure, since: Option<u64>| {
         let ran_ns = since.map_or(0, |since_ns: u64| clock::mono_ns() - since_ns);
         Ended::Failed { failure, ran: Duration::from_nanos(ran_ns), stuck: false }
@@ -155,7 +160,7 @@ fn watch(
         if source.encoders().is_some_and(|encoders| encoders.follow(shared)) {
             return Ended::Better;
         }
-        let message = bus.timed_pop_filtered(LOOK, &types);
+        let message = bus.timed_pop_filtered(look, &types);
         if streaming_since_ns.is_none() && first.load(Ordering::Relaxed) {
             streaming_since_ns = Some(clock::mono_ns());
             shared.set_source(SourceState::Streaming, 0);
@@ -167,7 +172,13 @@ fn watch(
             }
             Some(gst::MessageView::Eos(_) | gst::MessageView::SegmentDone(_)) => source.ended(pipeline).err(),
             Some(_) => None,
-            None => silence(feed, begun_ns),
+            None => {
+                let failure = silence(feed, begun_ns);
+                let is_encoders = failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Encoder);
+                let is_first = is_encoders && !std::mem::replace(&mut suspected, is_encoders);
+                suspected = is_encoders;
+                failure.filter(|_| !is_first)
+            }
         };
         if let Some(failure) = failure {
             return failed(failure, streaming_since_ns);
@@ -221,14 +232,14 @@ fn trouble(message: &gst::Message) -> Option<Trouble> {
 fn silence(feed: &Feed, begun_ns: u64) -> Option<Failure> {
     let (owed_ns, damaged_ns, first) = feed.encoder_trouble_ns();
     if owed_ns >= if first { ENCODER_FIRST_NS } else { ENCODER_SILENCE_NS } {
-        let seconds = owed_ns / NS_PER_S;
+        let ms = owed_ns / NS_PER_MS;
         return Some(Failure::encoder(format!(
-            "the source delivers, but nothing has come out of the encoder for {seconds} s"
+            "the source delivers, but nothing has come out of the encoder for {ms} ms"
         )));
     }
     if damaged_ns >= ENCODER_SILENCE_NS {
-        let seconds = damaged_ns / NS_PER_S;
-        return Some(Failure::encoder(format!("the encoder has given nothing but damaged pictures for {seconds} s")));
+        let ms = damaged_ns / NS_PER_MS;
+        return Some(Failure::encoder(format!("the encoder has given nothing but damaged pictures for {ms} ms")));
     }
     let now_ns = clock::mono_ns();
     let (frame_ns, source_ns) = feed.last_seen_ns();

@@ -8,3 +8,4 @@ mod recording;
 mod shutdown;
 mod trouble;
 mod units;
+mod watchdog;
