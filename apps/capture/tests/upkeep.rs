@@ -35,7 +35,10 @@ fn the_clock_may_be_set_while_a_recording_runs() {
     let mut turns = Vec::new();
     for (seconds, said) in [("10800", "+10800 s"), ("-86400", "-97200 s"), ("0", "+86400 s")] {
         let sequence = client.status().file_sequence;
-        std::fs::write(&offset, seconds).unwrap();
+        // As a whole, or the capture may read it empty.
+        let new = offset.with_extension("new");
+        std::fs::write(&new, seconds).unwrap();
+        std::fs::rename(&new, &offset).unwrap();
         let text = stepped(client);
         assert!(text.contains(said), "{text}");
         turns.push(sequence);
