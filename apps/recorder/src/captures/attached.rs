@@ -5,7 +5,7 @@ mod hearing;
 use std::time::Duration;
 
 use holdfast_dbus::AlertCode;
-use holdfast_link::{self as link, Hello, Status, Stop, StopReason, ToCapture};
+use holdfast_link::{self as link, FromCapture, Hello, Status, Stop, StopReason, ToCapture};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
@@ -22,6 +22,8 @@ use crate::health::{SILENCE, SILENCE_ENDS};
 const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
 /// How long the end of a process is waited for after its socket has closed.
 const DEATH_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a capture that seems silent is listened to once more.
+const HEAR_FIRST: Duration = Duration::from_millis(50);
 /// A silent capture that could not be ended is looked at again after this.
 const SILENT_AGAIN: Duration = Duration::from_secs(1);
 /// Of the bit rate, percent.
@@ -107,13 +109,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 message = attached.link.receive() => match message {
-                    Ok(message) => {
-                        attached.heard = Instant::now();
-                        if attached.silent.take().is_some() {
-                            self.judge.clear(AlertCode::CaptureSilent);
-                        }
-                        self.hear(&mut attached, message).await;
-                    }
+                    Ok(message) => self.heard(&mut attached, message).await,
                     Err(error) => break self.why(&mut attached, error).await,
                 },
                 changed = self.want.changed() => changed.ok()?,
@@ -131,21 +127,36 @@ impl Supervisor {
                 }
                 () = due(retry, now_ns) => self.failsafe(Event::Tick, ""),
                 () = due(look, now_ns) => self.judge.look(clock::mono_ns()),
-                () = sleep_until(silence) => {
-                    let next = if attached.silent.is_none() {
-                        self.fell_silent(attached.link.pid());
-                        attached.heard + SILENCE_ENDS
-                    } else {
-                        self.end_silent(attached.link.pid(), attached.process.as_ref()).await;
-                        Instant::now() + SILENT_AGAIN
-                    };
-                    attached.silent = Some(next);
-                }
+                // Held up itself (stopped, starved, asleep), this process wakes to a silence of its own making, and the timers may
+                // fire before the sockets: what waits there is heard first.
+                () = sleep_until(silence) => match timeout(HEAR_FIRST, attached.link.receive()).await {
+                    Ok(Ok(message)) => self.heard(&mut attached, message).await,
+                    Ok(Err(error)) => break self.why(&mut attached, error).await,
+                    Err(_) => {
+                        let next = if attached.silent.is_none() {
+                            self.fell_silent(attached.link.pid());
+                            attached.heard + SILENCE_ENDS
+                        } else {
+                            self.end_silent(attached.link.pid(), attached.process.as_ref()).await;
+                            Instant::now() + SILENT_AGAIN
+                        };
+                        attached.silent = Some(next);
+                    }
+                },
                 done = joined(&mut self.recovering) => self.recovered(done).await,
             }
         };
         self.after(&attached, ending).await;
         Some(())
+    }
+
+    /// It said something: it is not silent.
+    async fn heard(&mut self, attached: &mut Attached, message: FromCapture) {
+        attached.heard = Instant::now();
+        if attached.silent.take().is_some() {
+            self.judge.clear(AlertCode::CaptureSilent);
+        }
+        self.hear(attached, message).await;
     }
 
     /// Talking to the capture failed: is the process dead, or has it only closed this connection?

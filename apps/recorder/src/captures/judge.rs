@@ -48,6 +48,8 @@ struct Recording {
     late: Mishaps,
     rate: Rate,
     safe_bytes: u64,
+    /// Frames wait for the writer.
+    queued: bool,
 }
 
 impl Judge {
@@ -104,6 +106,7 @@ impl Judge {
         let rate = recording.rate.hear(now_ns, status.safe_bytes);
         let writes = status.safe_bytes > recording.safe_bytes;
         recording.safe_bytes = status.safe_bytes;
+        recording.queued = status.queue_bytes > 0;
         if writes {
             // The capture says so as well; but perhaps to a recorder that was not there.
             for code in [AlertCode::WriteFailed, AlertCode::StorageCritical, AlertCode::StorageUnavailable] {
@@ -144,7 +147,11 @@ impl Judge {
     /// Whether a stage stands still, heard of or not.
     pub(super) fn look(&mut self, now_ns: u64) {
         let Some(recording) = &mut self.recording else { return };
-        let stalled = recording.stages.stalled(now_ns);
+        let stalled = recording.stages.stalled(now_ns).map(|(stage, for_ns)| match stage {
+            // A writer that waits in write(2) makes no chunks either; one that waits for a keyframe empties its queue.
+            Stage::Muxer if recording.queued => (Stage::Disk, for_ns),
+            stage => (stage, for_ns),
+        });
         let before = std::mem::replace(&mut recording.stalled, stalled.map(|(stage, _)| stage));
         let Some((stage, for_ns)) = stalled else {
             return before.into_iter().for_each(|stage| self.clear(stage.alert()));
@@ -186,6 +193,7 @@ impl Recording {
             late: Mishaps::from(status.late.frames),
             rate: Rate::default(),
             safe_bytes: status.safe_bytes,
+            queued: false,
         }
     }
 }

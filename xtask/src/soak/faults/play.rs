@@ -12,7 +12,7 @@ use super::clients;
 use super::disk::Disk;
 use super::proxy::Manner;
 use super::stage::{Stage, Times};
-use super::table::{CAMERA_MS, DISK_MS, FROZEN_MS, HOG_MS, Play};
+use super::table::{CAMERA_MS, DISK_MS, FROZEN_MS, HOG_MS, Play, SLOW_MS};
 use crate::process::{self, Guarded};
 
 /// RestartSec of the recorder's unit.
@@ -256,10 +256,10 @@ pub fn disk_slow<'s>(stage: &'s mut Stage<'_>) -> Play<'s> {
     Box::pin(async {
         stage.record().await?;
         stage.clock().await?;
-        let end = Instant::now() + Duration::from_millis(HOG_MS);
+        let end = Instant::now() + Duration::from_millis(SLOW_MS);
         while Instant::now() < end {
             disk(stage)?.freeze(true)?;
-            stage.hold(Duration::from_millis(400)).await?;
+            stage.hold(Duration::from_millis(700)).await?;
             disk(stage)?.freeze(false)?;
             stage.hold(Duration::from_millis(100)).await?;
         }

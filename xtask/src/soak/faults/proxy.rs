@@ -22,7 +22,7 @@ pub enum Manner {
     Silent,
     /// A byte every second: enough to look alive, and never a picture.
     Trickle,
-    /// Every other kilobyte is noise.
+    /// Noise, as much as there would be pictures.
     Garbage,
 }
 
@@ -104,7 +104,7 @@ fn listen(listener: &TcpListener, camera: SocketAddr, manner: &Arc<AtomicU8>, en
 /// One direction. `spoil`: this is what the camera says.
 fn pump(mut from: TcpStream, mut to: TcpStream, spoil: bool, manner: &AtomicU8, end: &AtomicBool) {
     let mut buffer = [0; 1024];
-    let mut noisy = false;
+    let mut noise = 1_u32;
     while !end.load(Ordering::Relaxed) && Manner::now(manner) != Manner::Gone {
         let now = if spoil { Manner::now(manner) } else { Manner::Good };
         if now == Manner::Silent {
@@ -121,9 +121,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, spoil: bool, manner: &AtomicU8, 
             Err(_) => break,
         };
         if now == Manner::Garbage {
-            noisy = !noisy;
-            for (at, byte) in buffer[..length].iter_mut().enumerate().filter(|_| noisy) {
-                *byte ^= u8::try_from(at * 37 % 256).unwrap_or(0x55) | 1;
+            for byte in &mut buffer[..length] {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *byte ^= noise.to_be_bytes()[0] | 1;
             }
         }
         if to.write_all(&buffer[..length]).is_err() {

@@ -82,6 +82,8 @@ pub const CAMERA_MS: u64 = 4000;
 pub const DISK_MS: u64 = 4000;
 /// The longest standstill that costs nothing.
 pub const FROZEN_MS: u64 = 10_000;
+/// How long a disk is slow.
+pub const SLOW_MS: u64 = 8000;
 /// How long others make trouble.
 pub const HOG_MS: u64 = 6000;
 
@@ -199,9 +201,9 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "camera-garbage",
-        what: "every other kilobyte from a camera is noise for 4 s",
+        what: "a camera sends nothing but noise for 4 s",
         action: "what is no RTSP or RTP ends the connection; connected anew",
-        alerts: &[AlertCode::SourceFailed, AlertCode::SourceStalled],
+        alerts: &[AlertCode::SourceFailed, AlertCode::SourceStalled, AlertCode::FramesDropped, AlertCode::FramesLate],
         bound: bound(2200, 6000, frames(CAMERA_MS + 6000)),
         scene: CAMERA,
         quick: false,
@@ -230,9 +232,9 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "encoder-blocks",
         what: "an encoder does not come back with a picture, again after each reset",
-        action: "as above",
-        alerts: ENCODER,
-        bound: bound(2500, 5000, frames(15_000)),
+        action: "it takes no more pictures either: told as a source that stands, then as above, in a new process at once",
+        alerts: &[AlertCode::SourceStalled, AlertCode::EncoderFailed, AlertCode::EncoderStalled],
+        bound: bound(2500, 7000, frames(20_000)),
         scene: Scene { source: Source::Encoder("sim-block"), ..TEST },
         quick: false,
         play: play::encoder_fails,
@@ -299,10 +301,10 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "disk-slow",
-        what: "the filesystem stands still for 400 ms of every 500 for 6 s",
+        what: "the filesystem stands still for 700 ms of every 800 for 8 s",
         action: "the queue holds what comes in; told before it hurts",
         alerts: &[AlertCode::DiskSlow, AlertCode::DiskStalled],
-        bound: bound(6000, 2000, 0),
+        bound: bound(8000, 2000, 0),
         scene: DISK,
         quick: false,
         play: play::disk_slow,
