@@ -72,6 +72,8 @@ fn document(session: &SessionInfo) -> Value {
         "gaps": session.gaps,
         "marks": session.marks,
         "protected": session.protected,
+        "deleted_files": session.deleted_files,
+        "deleted_bytes": session.deleted_bytes,
         "path": session.path,
     })
 }
@@ -147,6 +149,13 @@ pub async fn show(global: &Global, out: &Output, word: &str) -> Outcome {
             "lost",
             format!("{}, {}", output::count(info.lost_frames, "frame"), output::count(u64::from(info.gaps), "gap")),
         );
+        if info.deleted_files > 0 {
+            let files = output::count(info.deleted_files, "file");
+            line(
+                "deleted",
+                format!("{files}, {} by retention: the oldest of each input", output::bytes(info.deleted_bytes)),
+            );
+        }
         line("inputs", info.inputs.join(", "));
         line("path", info.path.clone());
         for gap in &gaps {

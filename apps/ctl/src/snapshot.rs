@@ -27,9 +27,19 @@ pub struct Snapshot {
     pub lost_frames: u64,
     pub gaps: u64,
     pub storage: Option<Storage>,
+    pub pressure: Pressure,
     /// Those that hold, the worst first.
     pub alerts: Vec<Alert>,
     pub inputs: Vec<Input>,
+}
+
+/// How hard the box is pressed; empty where the recorder does not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Pressure {
+    pub level: String,
+    pub causes: Vec<String>,
+    pub shed: Vec<String>,
+    pub bitrate_percent: u64,
 }
 
 /// The storage.
@@ -115,6 +125,11 @@ impl Properties {
         figures.into_iter().collect()
     }
 
+    fn texts(&self, name: &str) -> Vec<String> {
+        let value = self.0.get(name).and_then(|value| value.try_clone().ok());
+        value.and_then(|value| Vec::try_from(value).ok()).unwrap_or_default()
+    }
+
     fn paths(&self, name: &str) -> Vec<OwnedObjectPath> {
         let value = self.0.get(name).and_then(|value| value.try_clone().ok());
         value.and_then(|value| Vec::try_from(value).ok()).unwrap_or_default()
@@ -159,9 +174,24 @@ pub async fn take(link: &Link, recorder: &RecorderProxy<'_>) -> Result<Snapshot,
         lost_frames: main.number("LostFrames"),
         gaps: main.number("GapCount"),
         storage,
+        pressure: read_pressure(link).await,
         alerts,
         inputs,
     })
+}
+
+async fn read_pressure(link: &Link) -> Pressure {
+    // A recorder of before does not have it.
+    let read = Properties::read(link, holdfast_dbus::ROOT_PATH, "org.holdfast.Recorder1.Pressure").await;
+    read.map_or_else(
+        |_| Pressure::default(),
+        |all| Pressure {
+            level: all.text("Level"),
+            causes: all.texts("Causes"),
+            shed: all.texts("Shed"),
+            bitrate_percent: all.number("BitratePercent"),
+        },
+    )
 }
 
 fn read_input(input: &Properties) -> Input {
@@ -234,6 +264,10 @@ impl Snapshot {
             let count = out.state(worst.rank().name()).replace(worst.rank().name(), &alerts::summary(&self.alerts));
             text.push_str(&format!("\nalerts   {count}: {} ({}): {}", worst.code, worst.source, worst.text));
             text.push_str(if self.alerts.len() > 1 { "; holdfast alerts shows all" } else { "" });
+        }
+        if !self.pressure.shed.is_empty() {
+            let (causes, shed) = (self.pressure.causes.join(", "), self.pressure.shed.join(", "));
+            text.push_str(&format!("\npressure {}  {causes}; steps back: {shed}", out.state(&self.pressure.level)));
         }
         if self.inputs.is_empty() {
             text.push_str("\nno inputs are configured");

@@ -42,8 +42,6 @@ const SOURCE: &str = "storage";
 pub struct Tells {
     /// How the storage is.
     pub status: watch::Sender<Status>,
-    /// How often it has come back after it was not to be had. Whoever waits for it looks for what was left undone.
-    pub returns: watch::Sender<u64>,
     /// What became of the ballast.
     pub ballast: watch::Sender<ballast::State>,
     /// Wakes retention.
@@ -80,8 +78,8 @@ async fn watch_storage(facade: &Facade, tells: &Tells, trouble: &Trouble) {
             changed
         });
         if before == Level::Unavailable && level != Level::Unavailable {
+            // Whoever waits for it, to recover what was left open, sees the level.
             tracing::info!("the storage is there (again)");
-            tells.returns.send_modify(|count| *count += 1);
         }
         if known.is_due(facade, &tells.status.borrow()) {
             tells.retention_due.send_modify(|count| *count += 1);

@@ -101,7 +101,6 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
     let (calls_sender, calls) = mpsc::channel(64);
     let (rate_sender, rate) = watch::channel(0);
     let (ballast_sender, ballast) = watch::channel(ballast::State::default());
-    let (returns_sender, _returns) = watch::channel(0);
     let (due_sender, due) = watch::channel(0);
     let (cleaning_sender, cleaning) = watch::channel(cleaner::View::default());
     let (pressure_sender, pressure) = watch::channel(pressure::State::default());
@@ -161,12 +160,7 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
         calls: calls_sender,
     });
     tasks.spawn("meter", meter::run(Arc::clone(&facade), rate_sender));
-    let tells = guard::Tells {
-        status: storage_sender,
-        returns: returns_sender,
-        ballast: ballast_sender,
-        retention_due: due_sender,
-    };
+    let tells = guard::Tells { status: storage_sender, ballast: ballast_sender, retention_due: due_sender };
     tasks.spawn("guard", guard::run(Arc::clone(&facade), tells, trouble));
     let telemetry = Telemetry::start(LOOK_PATIENCE).context("no threads for telemetry")?;
     let seen = Roots { proc: roots.proc.clone(), thermal: roots.sys.join("class/thermal") };

@@ -142,10 +142,11 @@ impl Engine {
     fn set_bitrate(&mut self) {
         let percent = u8::try_from(self.pressure.borrow_and_update().bitrate_percent).unwrap_or(100);
         for input in &self.inputs {
-            let changed = input
-                .handle
-                .want
-                .send_if_modified(|want| std::mem::replace(&mut want.bitrate_percent, percent) != percent);
+            let changed = input.handle.want.send_if_modified(|want| {
+                // Nothing said yet is all of it.
+                let before = std::mem::replace(&mut want.bitrate_percent, percent);
+                before != percent && (before, percent) != (0, 100)
+            });
             if changed {
                 info!(input = input.name, percent, "bit rate");
             }

@@ -336,8 +336,8 @@ impl Cleaner {
         .filter(|(bytes, _)| *bytes > 0)
         .map(|(bytes, what)| format!("{} {what}", storage::size(bytes)))
         .collect();
-        if ways.is_empty() {
-            ways.push("nothing is left that may be deleted; something else fills the disk".to_owned());
+        if blocked.protected_bytes + blocked.unarchived_bytes + blocked.unreadable_bytes < blocked.missing_bytes {
+            ways.push("the rest is being recorded right now, or is not Holdfast's".to_owned());
         }
         let text = format!(
             "storage.{key} can't be kept, {} are missing: {}",

@@ -90,6 +90,8 @@ pub struct Box {
     pub client: Connection,
     recorder: Option<Child>,
     environment: Vec<(String, String)>,
+    /// More arguments for recorders started from now on.
+    pub arguments: Vec<String>,
 }
 
 impl Box {
@@ -123,7 +125,7 @@ impl Box {
         );
         fs::write(dir.path().join("holdfast.toml"), config).unwrap();
         let client = bus.connect().await;
-        Self { dir, bus, client, recorder: None, environment: Vec::new() }
+        Self { dir, bus, client, recorder: None, environment: Vec::new(), arguments: Vec::new() }
     }
 
     pub fn config_path(&self) -> PathBuf {
@@ -163,6 +165,7 @@ impl Box {
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast-recorder"))
             .arg("--config")
             .arg(self.config_path())
+            .args(&self.arguments)
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
