@@ -171,8 +171,9 @@ async fn a_disk_that_fills_ends_the_recording_with_all_files_closed() {
 
 #[tokio::test]
 async fn a_loop_recorder_turns_over_and_keeps_what_is_protected() {
-    let keep = "warn_percent = 90\nblock_percent = 95\nkeep_free_percent = 60\nstop_floor_mib = 2\n";
-    let Some((_disk, mut holdfast)) = box_on_disk(64, keep, &large_input("cam0")).await else { return };
+    let keep = "warn_percent = 90\nblock_percent = 95\nkeep_free_percent = 50\nstop_floor_mib = 2\n";
+    // A file that is being written has 64 MiB of blocks ahead.
+    let Some((_disk, mut holdfast)) = box_on_disk(160, keep, &large_input("cam0")).await else { return };
     short_rotation(&holdfast);
     holdfast.start_recorder().await;
     let recorder = holdfast.recorder().await;
@@ -204,7 +205,9 @@ async fn a_loop_recorder_turns_over_and_keeps_what_is_protected() {
     let sessions = recorder.list_sessions(holdfast_dbus::ListOptions::default()).await.unwrap();
     assert!(sessions.iter().all(|session| session.label != "old"), "{sessions:?}");
     let storage = storage(&holdfast).await;
-    assert!(storage.deleted_files().await.unwrap() >= 3 && storage.deleted_bytes().await.unwrap() > MIB);
+    // Noted first, then gone, then counted.
+    holdfast.until("three files to be gone", || async { storage.deleted_files().await.is_ok_and(|n| n >= 3) }).await;
+    assert!(storage.deleted_bytes().await.unwrap() > MIB);
     let totals = holdfast.stop().await;
     let deleted = running.deleted_files().await.unwrap();
     let there = fs::read_dir(dir.join("cam0")).unwrap().count() as u64;
@@ -249,14 +252,15 @@ async fn ballast_goes_when_others_fill_the_disk_and_comes_back() {
     assert!(!file.exists());
     assert!(holdfast.files(".part").is_empty(), "{:?}", holdfast.files(".part"));
     verify(&dir);
-    // What is free again is somebody else's too; what was given up for closing is not for recording.
+    // What is free again is somebody else's too; what is given up for closing is not for recording.
+    let recorder = holdfast.recorder().await;
     let mut more = fs::OpenOptions::new().append(true).open(&filler).unwrap();
-    while holdfast.recorder().await.get_storage_info(none()).await.unwrap().free_bytes > 20 * MIB {
-        more.write_all(&vec![7; 1 << 20]).unwrap();
-        more.sync_data().unwrap();
-    }
-    assert_eq!(code(holdfast.recorder().await.start(StartOptions::default()).await), -1010);
-    assert_eq!(storage.ballast().await.unwrap(), "given-up");
+    while more.write_all(&vec![7; 256 * 1024]).is_ok() {}
+    holdfast
+        .until("critical", || async { recorder.storage_level().await.is_ok_and(|level| level == "critical") })
+        .await;
+    until("given-up").await;
+    assert_eq!(code(recorder.start(StartOptions::default()).await), -1010);
     fs::remove_file(&filler).unwrap();
     drop(more);
     until("kept").await;
