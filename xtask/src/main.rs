@@ -36,7 +36,7 @@ enum Command {
     Setup(setup::SetupArgs),
     /// Record for a few seconds, kill a capture in the middle, and account for every frame.
     Demo(demo::DemoArgs),
-    /// Measure: copy, wear, scale, start, rotate, bus.
+    /// Measure: copy, wear, scale, start, rotate, bus, powercut.
     Bench(bench::BenchArgs),
     /// Fuzz the parsers and protocols.
     Fuzz(fuzz::FuzzArgs),

@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use holdfast_powercut::cuts::Plan;
+use holdfast_powercut::peers::{self, Course};
 use holdfast_powercut::run::{Options, Tally, images, keep, kept};
 use holdfast_powercut::sloppy::{self, Mistake};
 use holdfast_powercut::station::Programs;
@@ -25,6 +27,21 @@ struct Arguments {
 enum Command {
     /// Record with a real recorder and judge images of it.
     Soak(Soak),
+    /// Cut the power of other people's writers and of ours.
+    Bench {
+        /// Where the programs are.
+        #[arg(long)]
+        programs: PathBuf,
+        /// How long all record.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// How long a file is.
+        #[arg(long, default_value_t = 20)]
+        file_seconds: u64,
+        /// How many cuts, all after the first file has ended.
+        #[arg(long, default_value_t = 9)]
+        cuts: u32,
+    },
     /// Judge images of a run that was kept; the same seed gives the same images.
     Again {
         /// Where it was kept.
@@ -105,6 +122,12 @@ fn run() -> anyhow::Result<ExitCode> {
     };
     let found = match &arguments.command {
         Command::Soak(soak) => self::soak(soak, &directory)?,
+        Command::Bench { programs, seconds, file_seconds, cuts } => {
+            let (length, file) = (Duration::from_secs(*seconds), Duration::from_secs(*file_seconds));
+            let course = Course { length, file, first_cut: file, cuts: *cuts };
+            let rows = peers::bench(&Programs::in_directory(programs)?, &directory, course)?;
+            serde_json::json!({ "rows": rows })
+        }
         Command::Again { run, image, plan } => {
             let logged = kept(run)?;
             let mut options = plan.options(&logged);

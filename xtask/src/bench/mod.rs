@@ -5,6 +5,7 @@ mod capture;
 mod clip;
 mod copy;
 mod device;
+mod powercut;
 mod rotate;
 mod scale;
 mod slices;
@@ -58,6 +59,8 @@ enum What {
     Bus,
     /// Bytes that reach the disk per byte of footage.
     Wear,
+    /// Seconds of footage lost at a power cut, next to other writers; draws the picture of the README.
+    Powercut,
 }
 
 /// What a bench found: keys for programs. The table for people is printed by then.
@@ -89,7 +92,7 @@ pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
 
 fn all(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
-    for what in [What::Copy, What::Wear, What::Scale, What::Start, What::Rotate, What::Bus] {
+    for what in [What::Copy, What::Wear, What::Scale, What::Start, What::Rotate, What::Bus, What::Powercut] {
         figures.extend(one(what, common, interrupt)?);
     }
     Ok(figures)
@@ -104,6 +107,7 @@ fn one(what: What, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Fig
         What::Start => start::run(common, interrupt),
         What::Rotate => rotate::run(common, interrupt),
         What::Bus => bus::run(common, interrupt),
+        What::Powercut => powercut::run(common, interrupt),
     }
 }
 

@@ -10,6 +10,8 @@ use crate::interrupt::Interrupt;
 use crate::setup;
 use crate::workspace::Profile;
 
+pub use powercut::rig as powercut_rig;
+
 /// Try to harm a recording.
 #[derive(Debug, Args)]
 pub struct SoakArgs {
