@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::setup::{self, SetupArgs};
 use crate::terminal::{self, Table};
 use crate::workspace::cargo;
-use crate::{bench, demo, fuzz};
+use crate::{bench, demo, fuzz, soak};
 
 /// The release of cargo-deny that `deny.toml` is written for.
 const DENY_VERSION: &str = "0.20.2";
@@ -65,6 +65,7 @@ fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
     steps.run("fuzzing, a short run", || fuzz::sanity(&interrupt))?;
     steps.run("demo", || demo::sanity(&interrupt).map(|()| String::new()))?;
+    steps.run("faults, the quick ones", || soak::sanity(&interrupt))?;
     steps.run("bench, short form", || bench::sanity(&interrupt).map(|()| String::new()))?;
     Ok(())
 }

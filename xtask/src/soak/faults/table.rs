@@ -366,7 +366,7 @@ pub const FAULTS: &[Fault] = &[
         alerts: &[AlertCode::StateCorrupt],
         bound: bound(4000, 4000, 0),
         scene: TEST,
-        quick: true,
+        quick: false,
         play: play::journal_corrupt,
     },
     Fault {
