@@ -198,10 +198,11 @@ mod tests {
     fn raising_again_counts_and_clearing_ends_it() {
         let alerts = Alerts::default();
         assert!(alerts.raise(CaptureDied, "cam0", "once"));
-        assert!(!alerts.raise(CaptureDied, "cam0", "twice"));
+        assert!(!alerts.raise(CaptureDied, "cam0", "once"));
+        assert!(!alerts.raise(CaptureDied, "cam0", "thrice"));
         assert!(alerts.raise(CaptureDied, "cam1", "another"));
         let first = alerts.list().remove(0);
-        assert_eq!((first.count, first.text.as_str(), first.is_active()), (2, "twice", true));
+        assert_eq!((first.count, first.text.as_str(), first.is_active()), (3, "thrice", true));
         assert!(alerts.clear(CaptureDied, "cam0"));
         assert!(!alerts.clear(CaptureDied, "cam0"));
         // What comes back is a new alert; the old one is history.

@@ -281,6 +281,9 @@ impl<D: AsRef<[u8]>> Job<D> {
         }
         self.note_gaps(packets, shared);
         self.tally.muxed(frames);
+        // Told before the disk is asked: what is in a chunk and does not become safe is what the disk does not take.
+        let (muxed, _) = self.tally.written();
+        shared.report(|report| report.muxed = muxed);
         self.files.note_counts(self.tally.file_counts());
         match shared.at_disk(|| self.files.append(packets)) {
             Ok(safe) => self.safe(&safe, frames, packets, shared),

@@ -116,7 +116,12 @@ mod tests {
         let mut changes = Vec::new();
         for second in 0..1000_u64 {
             // A busy picture, a covered lens, a busy picture; another process in between.
-            bytes += if (300..500).contains(&second) { 30_000 } else { 500_000 };
+            bytes += match second {
+                300..400 => 30_000,
+                // Above the threshold, but not well above it.
+                400..500 => 140_000,
+                _ => 500_000,
+            };
             if second == 700 {
                 bytes = 0;
             }
