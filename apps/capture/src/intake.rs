@@ -27,6 +27,9 @@ pub type CaptureQueue = Queue<Data, Command>;
 
 /// A picture that comes this long after the one before is late.
 const LATE_NS: u64 = 500 * NS_PER_MS;
+/// A raw picture that is older than this when it reaches the encoder is not encoded any more: the box is too slow for it, and
+/// what waits longer only makes the next ones later still. Well above what encoders and drivers hold back by themselves.
+const TOO_OLD_NS: u64 = 3 * NS_PER_S;
 /// Assumed for a frame whose length nothing tells.
 const DEFAULT_FRAME_NS: u64 = NS_PER_S / 30;
 /// The same for sound: Opus packets of cameras, AAC frames of 1024 samples at 48 kHz.
@@ -171,6 +174,11 @@ impl Feed {
             if let Some(running_ns) = info.buffer().and_then(|buffer| running_time(pad, buffer.pts())) {
                 let now_ns = clock::mono_ns();
                 feed.saw_source(now_ns, info.buffer().and_then(|buffer| buffer.duration()));
+                if now_ns.saturating_sub(feed.base_ns + running_ns) > TOO_OLD_NS {
+                    feed.intake.shared.source_frames.fetch_add(1, Ordering::Relaxed);
+                    feed.lose(DropReason::Overload, 1, feed.base_ns + running_ns);
+                    return gst::PadProbeReturn::Drop;
+                }
                 let mut encoding = feed.encoding.lock().unwrap_or_else(PoisonError::into_inner);
                 // Under the lock, so that frames counted and frames inside always fit together.
                 feed.intake.shared.source_frames.fetch_add(1, Ordering::Relaxed);

@@ -268,3 +268,31 @@ fn probes_run_two_at_a_time_and_last() {
     });
     assert_eq!(begun(), 4);
 }
+
+#[test]
+fn what_a_slow_encoder_cannot_keep_up_with_is_dropped_and_told() {
+    if !has_x264() {
+        return;
+    }
+    let station = Box_::new("sync_interval_ms = 100", &input("sim-slow"));
+    let mut capture = station.capture();
+    let client = capture.client();
+    client.start(start("s1"));
+    client.started();
+    let overload = |client: &Client| {
+        let drops = &client.status().drops;
+        drops.iter().find(|drop| drop.reason == link::DropReason::Overload).map_or(0, |drop| drop.frames)
+    };
+    // 30 pictures a second come, 10 are encoded: it falls behind by 3 s, and by no more from then on.
+    client.until("pictures that are too old", PATIENCE, |client| overload(client) > 30);
+    let status = client.status().clone();
+    let behind_ms = (status.mono_ns - status.safe_until_mono_ns) / 1_000_000;
+    println!("behind by {behind_ms} ms after {} dropped pictures", overload(client));
+    assert!(behind_ms < 8_000, "{behind_ms} ms");
+    alert(client, AlertCode::Dropped);
+    let stopped = client.stop("s1");
+    let drops: u64 = client.status().drops.iter().map(|drop| drop.frames).sum();
+    assert_eq!(stopped.counts.source, stopped.counts.safe + drops, "every frame is safe or lost");
+    let report = station.verify("s1");
+    assert_eq!(report.inputs[0].frames_lost, drops, "{report}");
+}

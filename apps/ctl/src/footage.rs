@@ -91,7 +91,7 @@ pub fn verify(global: &Global, out: &Output, what: &[String], strict: bool) -> O
             }
         }
         text.push_str(&match ok {
-            true => format!("{}: all footage is whole and accounted for", out.state("ok")),
+            true => format!("{}: what is there is whole and accounted for", out.state("ok")),
             false => format!("{}: not all is well", out.state("fail")),
         });
         text

@@ -319,4 +319,9 @@ async fn a_client_that_never_reads_harms_nobody() {
     assert_eq!(labels.len(), 2);
     let rest = ListOptions { limit: None, before: Some(listed[1].id.clone()) };
     assert_eq!(holdfast.recorder().await.list_sessions(rest).await.unwrap().len(), 3);
+    // A page that can't be is no page, rather than the first one.
+    for (limit, before) in [(Some(0), None), (None, Some("nosuch".to_owned()))] {
+        let refused = holdfast.recorder().await.list_sessions(ListOptions { limit, before }).await.unwrap_err();
+        assert!(refused.to_string().contains("-1001"), "{refused}");
+    }
 }

@@ -251,6 +251,8 @@ pub enum DropReason {
     NoKeyframe,
     /// Damaged on its way in.
     Corrupt,
+    /// Too old to be encoded: the box is too slow for what comes in.
+    Overload,
 }
 
 /// Why the recording has a hole.

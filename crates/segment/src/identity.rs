@@ -91,6 +91,23 @@ pub enum GapCause {
     Unknown,
 }
 
+impl std::fmt::Display for GapCause {
+    /// As on D-Bus and in JSON.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::CaptureDied => "capture-died",
+            Self::SourceLost => "source-lost",
+            Self::DiskStall => "disk-stall",
+            Self::DiskFailed => "disk-failed",
+            Self::EncoderFailed => "encoder-failed",
+            Self::Reboot => "reboot",
+            Self::Operator => "operator",
+            Self::FormatChange => "format-change",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
 /// A chapter mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -144,6 +161,8 @@ pub enum DropReason {
     EncoderDropped,
     /// Its time went backwards.
     BadTime,
+    /// It was too old to be encoded: the box was too slow.
+    Overload,
     /// Something else.
     #[serde(other)]
     Other,

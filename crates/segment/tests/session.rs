@@ -62,6 +62,18 @@ fn a_rotation_without_loss_has_no_findings() {
 }
 
 #[test]
+fn a_closed_file_that_has_lost_its_end_is_damaged() {
+    let dir = scratch();
+    let one = record(dir.path(), identity(1), 0..10, 0);
+    let whole = std::fs::metadata(&one.path).unwrap().len();
+    for length in [whole - 3000, whole / 2, 0] {
+        std::fs::OpenOptions::new().write(true).open(&one.path).unwrap().set_len(length).unwrap();
+        let report = verify_session(dir.path()).unwrap();
+        assert!(!report.is_ok(), "{length} of {whole} bytes: {report}");
+    }
+}
+
+#[test]
 fn a_gap_between_files_needs_a_reason_on_record() {
     let dir = scratch();
     let one = record(dir.path(), identity(1), 0..10, 0);
@@ -75,7 +87,7 @@ fn a_gap_between_files_needs_a_reason_on_record() {
     second.gap_before = Some(gap.clone());
     second.file_id = FileId::random().unwrap();
     record(dir.path(), second.clone(), 10..15, 3 * SECOND_NS);
-    only(dir.path(), Severity::Note, "3000 ms are missing before it: CaptureDied");
+    only(dir.path(), Severity::Note, "3000 ms are missing before it: capture-died");
     let report = verify_session(dir.path()).unwrap();
     assert!(report.is_ok());
     assert_eq!((report.inputs[0].gap_ns, report.inputs[0].frames_lost), (3 * SECOND_NS, 75));
@@ -174,6 +186,6 @@ fn a_leap_in_time_inside_a_file_needs_a_reason_on_record() {
         assert_eq!(report.findings().filter(|finding| finding.what.contains("no gap is on record")).count(), 2);
         let report = step(true, inside_chunk);
         assert!(report.is_ok(), "{report}");
-        assert_eq!(report.findings().filter(|finding| finding.what.contains("SourceLost")).count(), 2);
+        assert_eq!(report.findings().filter(|finding| finding.what.contains("source-lost")).count(), 2);
     }
 }

@@ -18,11 +18,16 @@ pub enum Key {
 pub struct Keys(Receiver<Key>);
 
 impl Keys {
-    pub fn listen() -> anyhow::Result<Self> {
-        let terminal = Term::stderr();
+    /// Keys come from a terminal.
+    pub fn must_be_there() -> anyhow::Result<()> {
         if !console::user_attended() {
             bail!("--interactive takes a terminal");
         }
+        Ok(())
+    }
+
+    pub fn listen() -> anyhow::Result<Self> {
+        let terminal = Term::stderr();
         // When full, the thread waits: nobody presses that fast, and no key is lost.
         let (sender, receiver) = sync_channel(16);
         std::thread::Builder::new()

@@ -68,12 +68,17 @@ pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
 }
 
 fn play(args: &DemoArgs, interrupt: Interrupt) -> anyhow::Result<()> {
+    // What can't work is refused before minutes are spent on building.
+    if args.interactive {
+        Keys::must_be_there()?;
+    }
+    let user_sources = args.source.as_deref().map(Sources::of_user).transpose()?;
+    let directory = Directory::lasting(args.keep.as_deref())?;
     terminal::step("building");
     let packages = ["holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-simcam"];
     let programs = Programs::build(args.profile, &packages)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
-    let directory = Directory::lasting(args.keep.as_deref())?;
-    let done = runtime.block_on(Demo::run(args, &programs, &directory, interrupt));
+    let done = runtime.block_on(Demo::run(args, user_sources, &programs, &directory, interrupt));
     done.with_context(|| format!("the demo failed; footage and logs are in {}", directory.path().display()))
 }
 
@@ -91,13 +96,14 @@ struct Demo<'a> {
 impl<'a> Demo<'a> {
     async fn run(
         args: &'a DemoArgs,
+        user_sources: Option<Sources>,
         programs: &Programs,
         directory: &Directory,
         interrupt: Interrupt,
     ) -> anyhow::Result<()> {
         terminal::step("starting a private bus, the cameras and the recorder");
-        let sources = match &args.source {
-            Some(source) => Sources::of_user(source)?,
+        let sources = match user_sources {
+            Some(sources) => sources,
             None => Sources::simulated(programs)?,
         };
         let rig = Rig::start(programs, directory.path(), &sources.settings, &interrupt).await?;

@@ -68,7 +68,9 @@ impl Look<'_> {
     fn print(&self, session: &Session, rows: &[Row<'_>]) {
         let mut table = Table::new(["input", "files", "safe frames", "MB", "lost", "gap", "cause", "unaccounted"]);
         for Row { name, footage, account } in rows {
-            let mut causes: Vec<&str> = account.holes.iter().filter_map(|hole| hole.cause.as_deref()).collect();
+            let mut causes: Vec<&str> = footage.gaps.iter().map(|gap| gap.cause.as_str()).collect();
+            causes.extend(account.holes.iter().filter_map(|hole| hole.cause.as_deref()));
+            causes.sort_unstable();
             causes.dedup();
             table.row([
                 (*name).to_owned(),
@@ -82,6 +84,9 @@ impl Look<'_> {
             ]);
         }
         table.print();
+        eprintln!(
+            "  lost: pictures of the camera that are not in the files, those too that came while nobody was there to take them in"
+        );
         for Row { name, account, .. } in rows {
             for hole in account.holes.iter().filter(|hole| hole.cause.is_none()) {
                 let length = terminal::duration(Duration::from_nanos(hole.duration_ns));

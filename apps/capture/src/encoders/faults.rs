@@ -22,6 +22,8 @@ pub enum Fault {
     Error,
     /// What it gives is damaged.
     Garbage,
+    /// It takes its time: ten pictures a second and no more.
+    Slow,
 }
 
 /// One row for each [`Fault`]; else they are x264enc.
@@ -30,6 +32,7 @@ pub const FAULTY: &[Row] = &[
     Row { element: "sim-block", fault: Some(Fault::Block), ..X264 },
     Row { element: "sim-error", fault: Some(Fault::Error), ..X264 },
     Row { element: "sim-garbage", fault: Some(Fault::Garbage), ..X264 },
+    Row { element: "sim-slow", fault: Some(Fault::Slow), ..X264 },
 ];
 
 impl Fault {
@@ -46,6 +49,10 @@ impl Fault {
                 Self::Block => {
                     std::thread::sleep(Duration::from_secs(3600));
                     gst::PadProbeReturn::Drop
+                }
+                Self::Slow => {
+                    std::thread::sleep(Duration::from_millis(100));
+                    gst::PadProbeReturn::Ok
                 }
                 Self::Error => {
                     if let Some(encoder) = encoder.upgrade() {

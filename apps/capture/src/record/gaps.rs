@@ -71,6 +71,7 @@ pub fn cause_of(reason: DropReason) -> GapCause {
         DropReason::WriteFailed => GapCause::DiskFailed,
         DropReason::Encoder => GapCause::EncoderFailed,
         DropReason::NoKeyframe | DropReason::Corrupt => GapCause::SourceLost,
+        DropReason::Overload => GapCause::EncoderFailed,
     }
 }
 

@@ -46,5 +46,6 @@ pub fn segment_reason(reason: DropReason) -> holdfast_segment::DropReason {
         DropReason::Encoder => Segment::EncoderDropped,
         DropReason::NoKeyframe => Segment::NoKeyframe,
         DropReason::Corrupt => Segment::Malformed,
+        DropReason::Overload => Segment::Overload,
     }
 }

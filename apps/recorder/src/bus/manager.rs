@@ -207,6 +207,9 @@ impl Manager {
         carry_out(&self.facade, (ROOT, "Mark", Budget::Write), &header, options, |call| async {
             call.options.end()?;
             let text = super::options::text("text", text, MAX_TEXT_BYTES)?;
+            if text.trim().is_empty() {
+                return Err(invalid("the text of a mark is empty; say what the chapter is"));
+            }
             self.ask("Mark", |answer| Call::Mark { text, answer }).await
         })
         .await
@@ -236,6 +239,13 @@ impl Manager {
             let limit = options.number("limit", 1000)?.unwrap_or(100);
             let before = options.session("before")?;
             options.end()?;
+            if limit == 0 {
+                return Err(invalid("the option limit is 0; 1 to 1000 are allowed"));
+            }
+            // A page that begins nowhere would be the first page again, for ever.
+            if let Some(before) = before.as_deref().filter(|before| !crate::ids::is_session_id(before)) {
+                return Err(invalid(format!("the option before is {before:?}, which is no session's id")));
+            }
             let facade = Arc::clone(&self.facade);
             let listing = tokio::task::spawn_blocking(move || {
                 let ids = facade.catalog.list(usize::try_from(limit).unwrap_or(usize::MAX), before.as_deref());

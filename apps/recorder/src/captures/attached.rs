@@ -223,7 +223,9 @@ impl Supervisor {
         if want.hold {
             return Ok(());
         }
-        if attached.armed != Some(want.armed) {
+        // What is about to record is not switched off first: that would leave a hole behind its pre-roll.
+        let is_about_to_record = want.record.is_some() && status.session.is_none();
+        if attached.armed != Some(want.armed) && (want.armed || !is_about_to_record) {
             attached.armed = Some(want.armed);
             attached.link.send(&ToCapture::Arm(want.armed)).await?;
         }

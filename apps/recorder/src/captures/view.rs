@@ -154,5 +154,6 @@ pub fn drop_name(reason: DropReason) -> &'static str {
         DropReason::Encoder => "encoder",
         DropReason::NoKeyframe => "no-keyframe",
         DropReason::Corrupt => "corrupt",
+        DropReason::Overload => "overload",
     }
 }

@@ -132,7 +132,7 @@ fn time(
         let ms = (start_ns - end_ns) / 1_000_000;
         let gaps: Vec<_> = before.gaps.iter().chain(&after.gaps).cloned().collect();
         match cause(&gaps, end_ns, start_ns) {
-            Some(cause) => find(Severity::Note, format!("{ms} ms are missing before it: {cause:?}"), "nothing to do"),
+            Some(cause) => find(Severity::Note, format!("{ms} ms are missing before it: {cause}"), "nothing to do"),
             None => find(
                 Severity::Error,
                 format!("{ms} ms are missing before it and no gap is on record"),

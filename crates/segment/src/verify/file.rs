@@ -2,6 +2,7 @@
 
 use super::TOLERANCE_NS;
 use super::report::{FileReport, Finding, Severity};
+use crate::PART_SUFFIX;
 use crate::error::{Error, Result};
 use crate::identity::{Gap, GapCause};
 use crate::ledger::Ledger;
@@ -34,14 +35,16 @@ pub fn verify_file(path: &Path) -> FileReport {
         findings: Vec::new(),
     };
     if let Err(error) = look(path, &mut report) {
-        report.findings.push(Finding::from_error(severity(&error), path, &error));
+        report.findings.push(Finding::from_error(severity(path, &error), path, &error));
     }
     report
 }
 
-fn severity(error: &Error) -> Severity {
+fn severity(path: &Path, error: &Error) -> Severity {
+    let is_open = path.as_os_str().as_encoded_bytes().ends_with(PART_SUFFIX.as_bytes());
     match error {
-        Error::Empty { .. } | Error::Recycled { .. } => Severity::Warning,
+        // A crash may leave a file without footage, but never under its final name.
+        Error::Empty { .. } | Error::Recycled { .. } if is_open => Severity::Warning,
         _ => Severity::Error,
     }
 }
@@ -295,7 +298,18 @@ impl<'a> Walk<'a> {
             Some(found) => format!("not closed, and its last chunk {} is not whole", found.seal.sequence),
             None => "not closed".to_owned(),
         };
-        self.find(Severity::Warning, end, what, "if nothing is recording into it, recover it");
+        if self.source.path().as_os_str().as_encoded_bytes().ends_with(PART_SUFFIX.as_bytes()) {
+            self.find(Severity::Warning, end, what, "if nothing is recording into it, recover it");
+            return;
+        }
+        // Only a file that has been closed gets its final name, so this one was longer once.
+        let what = format!("{what}, though its name says that it was: its end is missing");
+        self.find(
+            Severity::Error,
+            end,
+            what,
+            "take it from another copy; what is left of it can be played and exported",
+        );
     }
 
     /// Turns the jumps that no gap on record covers into findings, the others into notes.
@@ -305,7 +319,7 @@ impl<'a> Walk<'a> {
             let ms = (jump.end_ns - jump.start_ns) / 1_000_000;
             match cause(gaps, jump.start_ns, jump.end_ns) {
                 Some(cause) => {
-                    let what = format!("track {track}: {ms} ms are missing: {cause:?}");
+                    let what = format!("track {track}: {ms} ms are missing: {cause}");
                     self.find(Severity::Note, jump.offset, what, "nothing to do: the reason is on record");
                 }
                 None => {
