@@ -103,7 +103,9 @@ pub fn decode(path: &Path, width: usize, height: usize, strict: bool) -> anyhow:
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-v", "error", "-threads", "1", "-i"]).arg(path);
     command.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "-1"]);
-    command.args(["-vf", &format!("crop={width}:{rows}:0:0"), "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
+    // Others' times may stand still or run backwards: that costs no picture.
+    let times = if strict { "" } else { ",setpts=N/30/TB" };
+    command.args(["-vf", &format!("crop={width}:{rows}:0:0{times}"), "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
     if strict {
         command.args(["-map", "0:a?", "-f", "null", "/dev/null"]);
     }
