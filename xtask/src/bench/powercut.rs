@@ -149,7 +149,7 @@ fn draw(rows: &[Row]) -> String {
     let _ = writeln!(
         svg,
         "<text x=\"24\" y=\"{:.1}\" font-size=\"12\" fill=\"#59636e\">One RTSP camera for all, 20 s files, ext4 with default options, \
-         nothing repaired before playing. cargo xtask bench powercut</text>\n</svg>",
+         nothing repaired before playing</text>\n</svg>",
         bottom + 44.0,
     );
     svg
