@@ -21,10 +21,11 @@ pub use proxies::{
     SessionStartedArgs, SessionStartedStream, SessionStopped, SessionStoppedArgs, SessionStoppedStream, StateChanged,
     StateChangedArgs, StateChangedStream,
 };
-pub use proxies::{AlertsProxy, InputProxy, PressureProxy, RecorderProxy, SessionProxy, StorageProxy};
+pub use proxies::{AlertsProxy, InputProxy, PressureProxy, RecorderProxy, RecoveryProxy, SessionProxy, StorageProxy};
 pub use types::{
-    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo,
-    SessionInfo, SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,
+    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, InterruptedInfo,
+    InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo, SetAsideInfo, StartOptions,
+    StopOptions, StorageInfo, Totals,
 };
 
 /// The contract: the interface XML that the service is held against.

@@ -11,8 +11,9 @@ use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 
 use crate::alert::AlertInfo;
 use crate::types::{
-    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, ListOptions, MarkInfo,
-    SessionInfo, SessionStartedInfo, StartOptions, StopOptions, StorageInfo, Totals,
+    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, InterruptedInfo,
+    InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo, SetAsideInfo, StartOptions,
+    StopOptions, StorageInfo, Totals,
 };
 
 /// The recorder.
@@ -147,6 +148,27 @@ pub trait Pressure {
     fn pressure_changed(&self, level: String, causes: Vec<String>, shed: Vec<String>) -> zbus::Result<()>;
 }
 
+/// What was interrupted, recovered and set aside.
+#[proxy(
+    interface = "org.holdfast.Recorder1.Recovery",
+    default_service = "org.holdfast.Recorder1",
+    default_path = "/org/holdfast/Recorder1"
+)]
+pub trait Recovery {
+    fn list_interrupted(&self, options: InterruptedOptions) -> zbus::Result<Vec<InterruptedInfo>>;
+    fn resume_session(&self, session: &str, options: HashMap<String, OwnedValue>) -> zbus::Result<OwnedObjectPath>;
+    fn dismiss_session(&self, session: &str, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
+    fn list_set_aside(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<Vec<SetAsideInfo>>;
+    fn discard(&self, what: &str, options: HashMap<String, OwnedValue>) -> zbus::Result<String>;
+    fn restore(&self, what: &str, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
+    fn purge(&self, what: &str, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
+
+    #[zbus(property)]
+    fn waiting(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn last_resume(&self) -> zbus::Result<LastResume>;
+}
+
 /// An input.
 #[proxy(
     interface = "org.holdfast.Recorder1.Input",
@@ -213,7 +235,7 @@ pub trait Session {
     fn inputs(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property(emits_changed_signal = "const"))]
     fn path(&self) -> zbus::Result<String>;
-    #[zbus(property(emits_changed_signal = "const"))]
+    #[zbus(property)]
     fn started_at(&self) -> zbus::Result<i64>;
     #[zbus(property)]
     fn state(&self) -> zbus::Result<String>;

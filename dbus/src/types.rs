@@ -251,3 +251,77 @@ pub struct GapSignalInfo {
     /// Frames that had come in and were lost.
     pub frames_lost: u64,
 }
+
+/// Options of `Recovery.ListInterrupted`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct InterruptedOptions {
+    /// At most this many; 100 when missing.
+    pub limit: Option<u32>,
+}
+
+/// A session that was interrupted: one row of `Recovery.ListInterrupted`.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct InterruptedInfo {
+    /// Its id.
+    pub id: String,
+    /// Text for people.
+    pub label: String,
+    /// Which inputs took part.
+    pub inputs: Vec<String>,
+    /// waiting, or as `Session.State`.
+    pub state: String,
+    /// Of the last interruption: panic, oom, watchdog, kernel-panic, power, operator, killed, crash or unknown.
+    pub reason: String,
+    /// How that is known, or why it is not.
+    pub evidence: String,
+    /// The box was started again in between.
+    pub rebooted: bool,
+    /// When the last footage before it was made safe, Unix time in microseconds as it was then; 0 if there was none.
+    pub safe_until: i64,
+    /// When it was found, Unix time in microseconds.
+    pub found_at: i64,
+    /// How long it had been then; missing where the clocks can't tell.
+    pub since_usec: Option<u64>,
+    /// Interruptions of this session, all together.
+    pub times: u32,
+    /// Guarded against deletion.
+    pub protected: bool,
+}
+
+/// Something that was set aside, or discarded: one row of `Recovery.ListSetAside`.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct SetAsideInfo {
+    /// Absolute; names it in `Discard` and `Purge`.
+    pub path: String,
+    /// session-journal, recorder-state, footage or discarded.
+    pub kind: String,
+    /// Of which session; empty if of none.
+    pub session: String,
+    /// Of which input; empty if of none.
+    pub input: String,
+    /// All of it.
+    pub bytes: u64,
+    /// When it was changed last, Unix time in microseconds.
+    pub modified: i64,
+}
+
+/// How the last session that had been interrupted went on. Empty until there is one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type, Value, OwnedValue)]
+#[zvariant(signature = "dict")]
+pub struct LastResume {
+    /// Its id.
+    pub id: Option<String>,
+    /// Why it had been interrupted.
+    pub reason: Option<String>,
+    /// The box was started again in between.
+    pub rebooted: Option<bool>,
+    /// From the start of the kernel (`CLOCK_BOOTTIME` 0) to its first safe footage.
+    pub boot_to_safe_usec: Option<u64>,
+    /// From the start of the recorder to its first safe footage.
+    pub recorder_to_safe_usec: Option<u64>,
+    /// When that was, Unix time in microseconds.
+    pub at: Option<i64>,
+}

@@ -123,6 +123,11 @@ pub enum Command {
         /// A .part file or a directory; the storage root if none is named.
         path: Option<PathBuf>,
     },
+    /// What was interrupted by a crash or a power cut, what was recovered and set aside, and what is to become of it.
+    Recovery {
+        #[command(subcommand)]
+        command: Option<RecoveryCommand>,
+    },
     /// Make one ordinary MP4 of an input's segments, without re-encoding. A run that was interrupted goes on where it stopped.
     Export(Export),
     /// List inputs and how they are.
@@ -160,6 +165,55 @@ pub enum Command {
         /// Write a page per command into this directory.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RecoveryCommand {
+    /// List interrupted sessions, recovered files, gaps, and what was set aside. The default.
+    List,
+    /// All about one interruption: reason and evidence, files, gaps, what was set aside.
+    Show {
+        /// A session id, the beginning of one, or "last".
+        session: String,
+    },
+    /// Let a session that waits go on (protection.resume = "ask").
+    Resume {
+        /// Its id; the one that waits if none is named.
+        session: Option<String>,
+    },
+    /// Close a session that waits. Its footage stays.
+    Dismiss {
+        /// Its id; the one that waits if none is named.
+        session: Option<String>,
+    },
+    /// Keep an interrupted session: guard it against automatic deletion.
+    Keep {
+        /// A session id, the beginning of one, or "last".
+        session: String,
+    },
+    /// Take an interrupted session, or what was set aside, out of the way. It is moved, not deleted.
+    Discard {
+        /// Whole session ids, or paths as they are listed.
+        #[arg(required = true, value_name = "SESSION|PATH")]
+        what: Vec<String>,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Bring a discarded session back.
+    Restore {
+        /// Its whole id.
+        session: String,
+    },
+    /// Delete what was discarded, for good.
+    Purge {
+        /// Paths as they are listed.
+        #[arg(required = true, value_name = "PATH")]
+        what: Vec<String>,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
     },
 }
 

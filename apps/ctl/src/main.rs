@@ -14,6 +14,7 @@ mod footage;
 mod generate;
 mod leases;
 mod output;
+mod recovery;
 mod resolve;
 mod sessions;
 mod snapshot;
@@ -71,6 +72,7 @@ fn run(cli: Cli, out: &Output) -> Outcome {
                     Command::Mark { text } => control::mark(&global, out, &text.join(" ")).await,
                     Command::Arm { inputs } => control::arm(&global, out, &inputs, true).await,
                     Command::Disarm { inputs } => control::arm(&global, out, &inputs, false).await,
+                    Command::Recovery { command } => recovery::run(&global, out, command).await,
                     Command::Sessions { limit } => sessions::list(&global, out, limit).await,
                     Command::Show { session } => sessions::show(&global, out, &session).await,
                     Command::Protect { session } => control::protect(&global, out, &session, true).await,

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alerts::Alerts;
 use crate::captures::InputView;
+use crate::engine::{Carried, RecoveryView};
 use crate::guard::{ballast, cleaner};
 use crate::lessor::Desk;
 use crate::metrics::Observed;
@@ -60,6 +61,25 @@ pub enum Call {
         /// The answer.
         answer: Noted,
     },
+    /// Take up a session that waits.
+    Resume {
+        /// Which.
+        session: String,
+        /// The answer.
+        answer: Noted,
+    },
+    /// Close a session that waits.
+    Dismiss {
+        /// Which.
+        session: String,
+        /// The answer.
+        answer: Noted,
+    },
+    /// The wall clock was set.
+    ClockStepped {
+        /// By so much.
+        by_ns: i64,
+    },
     /// Guard a session against deletion, or no longer.
     Protect {
         /// Which.
@@ -85,6 +105,8 @@ pub enum News {
         /// It had been interrupted.
         resumed: bool,
     },
+    /// A storage was looked through: there may be sessions that were not known.
+    Found,
     /// A session ended.
     Stopped {
         /// Which.
@@ -143,8 +165,25 @@ pub struct RecorderView {
     pub session: Option<String>,
     /// The present or last session: what its totals are about.
     pub about: Option<String>,
-    /// Start of the present session, monotonic.
+    /// Start of the present session, monotonic; or when it was taken up in this boot.
     pub since_mono_ns: u64,
+    /// What the present or last session has from before.
+    pub carried: Carried,
+}
+
+impl RecorderView {
+    /// How long the present session is, without breaks over a restart of the box.
+    pub fn duration_ns(&self) -> u64 {
+        let in_this_boot = crate::clock::mono_ns().saturating_sub(self.since_mono_ns);
+        self.carried.elapsed_ns.saturating_add(in_this_boot)
+    }
+
+    /// Adds what its inputs can't tell.
+    pub fn add_carried(&self, totals: &mut EndTotals) {
+        totals.safe_frames += self.carried.safe_frames;
+        totals.safe_bytes += self.carried.safe_bytes;
+        totals.lost_frames += self.carried.lost_frames;
+    }
 }
 
 /// An input and what is shown of it.
@@ -171,6 +210,8 @@ pub struct Facade {
     pub view: watch::Receiver<RecorderView>,
     /// The storage as last measured.
     pub storage: watch::Receiver<storage::Status>,
+    /// What was interrupted, and goes on or waits.
+    pub recovery: watch::Receiver<RecoveryView>,
     /// Bytes per second that are being made safe, over the last seconds.
     pub rate: watch::Receiver<u64>,
     /// What became of the space that is held back.
@@ -205,7 +246,10 @@ impl Facade {
         let mut totals = live_totals(self.inputs.iter().map(|input| &input.view), session);
         let view = self.view.borrow();
         if view.session.as_deref() == Some(session) {
-            totals.duration_ns = crate::clock::mono_ns().saturating_sub(view.since_mono_ns);
+            totals.duration_ns = view.duration_ns();
+        }
+        if view.about.as_deref() == Some(session) {
+            view.add_carried(&mut totals);
         }
         totals.files = self.catalog.known(session).map_or(0, |summary| summary.files);
         totals

@@ -20,6 +20,7 @@ mod lessor;
 mod meter;
 mod metrics;
 mod pressure;
+mod resume;
 mod retention;
 mod session;
 mod startup;
@@ -48,6 +49,9 @@ struct Arguments {
     /// The same.
     #[arg(long, default_value = "/sys", hide = true)]
     sys: PathBuf,
+    /// Note how systemd says that the recorder has ended, and do nothing else. For `ExecStopPost=`.
+    #[arg(long, hide = true)]
+    note_end: bool,
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,12 @@ fn main() -> ExitCode {
             return ExitCode::from(78); // EX_CONFIG of sysexits.h: systemd shows it as "config".
         }
     };
+    if arguments.note_end {
+        startup::evidence::note_end(&config.recorder.state_dir);
+        return ExitCode::SUCCESS;
+    }
+    let runtime_dir = config.recorder.runtime_dir.clone();
+    holdfast_log::end_on_panic(move |panic| startup::evidence::note_panic(&runtime_dir, panic));
     // One thread is plenty for control; what reads or writes a disk runs on threads of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

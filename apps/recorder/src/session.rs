@@ -25,14 +25,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine at rest that remembers the tokens `(token, session id)` of past sessions, oldest first.
-    #[must_use]
-    pub fn new(tokens: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut machine = Self::default();
+    /// Remembers the tokens `(token, session id)` of past sessions, oldest first.
+    pub fn learn(&mut self, tokens: impl IntoIterator<Item = (String, String)>) {
         for (token, id) in tokens {
-            machine.remember(token, id);
+            self.remember(token, id);
         }
-        machine
     }
 
     /// Where it stands.
@@ -110,8 +107,8 @@ impl Machine {
                 (after_failure(&error), starts.chain(stops).collect())
             }
 
-            // After a restart of the recorder.
-            (Idle, Event::Continue { session, recording }) => {
+            // After a restart of the recorder, or when somebody has decided.
+            (Idle | Failed { .. }, Event::Continue { session, recording }) => {
                 self.remember(session.token.clone(), session.id.clone());
                 let commands = vec![Begin(session.clone())];
                 (if recording { Recording { session } } else { Starting { session } }, commands)

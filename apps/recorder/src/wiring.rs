@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::stream::FuturesUnordered;
 use holdfast_config::{Bus, Config, Input, Source, Supervisor as Choice};
-use tokio::sync::{Semaphore, mpsc, watch};
+use holdfast_dbus::AlertCode;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::info;
 use zbus::Connection;
 
 use crate::alerts::Alerts;
 use crate::captures::{Launcher, Shared, Spawn, Supervisor, Systemd};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Carried, Engine, RecoveryView, Resumption};
 use crate::facade::{Facade, InputEntry, RecorderView};
 use crate::guard::{ballast, cleaner, cleaner::Cleaner, trouble::Trouble};
 use crate::health::LOOK_PATIENCE;
@@ -22,19 +24,23 @@ use crate::health::watcher::{self, Roots};
 use crate::leases::Strain;
 use crate::lessor::Lessor;
 use crate::metrics::{Metrics, Observed};
-use crate::session::{Event, Machine};
-use crate::store::{self, Catalog, Keeper};
+use crate::resume::Policy;
+use crate::session::Machine;
+use crate::startup::reason::{self, Evidence};
+use crate::startup::{Recovery, evidence};
+use crate::store::{self, Catalog, Job, Keeper, Run, StateRecord};
 use crate::tasks::Tasks;
 use crate::{bus, clock, gauge, guard, inhibit, meter, metrics, pressure, startup, storage};
 
-/// Sessions whose tokens are remembered over a restart.
-const REMEMBERED_TOKENS: usize = 256;
+/// How long the marker of an end in good order may take: systemd does not wait for ever.
+const MARKER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the recorder until it is told to end. Captures go on.
 ///
 /// # Errors
 /// The bus or the runtime directory is not there.
 pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> anyhow::Result<()> {
+    let started_boottime_ns = clock::uptime_ns();
     let connection = bus::connect(&config.recorder.bus).await?;
     let launcher = launcher(&config, config_path).await?;
 
@@ -45,8 +51,29 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
     let alerts = Alerts::default();
     let trouble = Trouble::new(alerts.clone());
     let catalog = Arc::new(Catalog::new(config.storage.root.clone()));
-    let (state_journal, state) = store::state::open(&config.recorder.state_dir);
-    let keeper = Keeper::start(config.storage.clone(), Arc::clone(&catalog), state_journal, trouble.clone())?;
+    let names: Vec<_> = config.inputs.iter().map(|input| input.name.clone()).collect();
+
+    // What the last recorder left, and why it ended.
+    let recorder = &config.recorder;
+    let store::state::Found { journal: state_journal, state, trouble: damage } =
+        store::state::open(&recorder.state_dir);
+    if let Some(damage) = damage {
+        alerts.raise(AlertCode::StateCorrupt, "recorder", format!("the recorder's own state: {damage}"));
+    }
+    let evidence = evidence::gather(&recorder.runtime_dir, &recorder.state_dir, &names, &state);
+    let own = reason::judge(&Evidence { captures: Vec::new(), ..evidence.clone() }, 0);
+    if own.is_crash {
+        alerts.raise(AlertCode::Crashed, "recorder", format!("the recorder ended: {} ({})", own.name, own.evidence));
+    }
+    let keeper = Keeper::start(
+        config.storage.clone(),
+        Arc::clone(&catalog),
+        state_journal,
+        trouble.clone(),
+        state.checkpoint.clone(),
+        alerts.clone(),
+    )?;
+    keeper.ask(Job::State(StateRecord::RunBegan(run_now()), None));
 
     // Supervisors look what runs, and hold still.
     // When full, supervisors wait for the engine; the captures they watch go on recording meanwhile.
@@ -75,17 +102,22 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
     let found = startup::find(inputs.len(), &mut reports).await;
 
     // What was left open is closed, what was interrupted is found.
-    let names: Vec<_> = config.inputs.iter().map(|input| input.name.clone()).collect();
-    let (catalog_too, keeper_too, storage_too) = (Arc::clone(&catalog), keeper.clone(), config.storage.clone());
-    let (continued, tokens, storage_now) = tokio::task::spawn_blocking(move || {
-        let remembered = state.session.as_deref();
-        // Closing files takes room, and the disk may be why they were not closed.
-        guard::make_room(&storage_too);
-        let continued = startup::recover(&catalog_too, &keeper_too, &storage_too, &pool, &names, &found, remembered);
-        (continued, tokens(&catalog_too), storage::measure(&storage_too))
-    })
-    .await
-    .context("recovery at start failed")?;
+    let recovery = Arc::new(Recovery {
+        catalog: Arc::clone(&catalog),
+        keeper: keeper.clone(),
+        alerts: alerts.clone(),
+        storage: config.storage.clone(),
+        pool,
+        names,
+        policy: Policy { resume: config.protection.resume, within: config.protection.resume_within },
+        state,
+        evidence,
+    });
+    let looking = Arc::clone(&recovery);
+    let (outcome, storage_now) =
+        tokio::task::spawn_blocking(move || (looking.run(&found), storage::measure(&looking.storage)))
+            .await
+            .context("recovery at start failed")?;
 
     let (storage_sender, storage_status) = watch::channel(storage_now);
     let (view_sender, view) = watch::channel(RecorderView {
@@ -94,7 +126,9 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
         session: None,
         about: None,
         since_mono_ns: clock::mono_ns(),
+        carried: Carried::default(),
     });
+    let (recovery_sender, recovery_view) = watch::channel(RecoveryView::default());
     // When full, the news is dropped with a warning: the engine never waits for the bus.
     let (news_sender, news) = mpsc::channel(256);
     // When full, the caller is told that the recorder is busy.
@@ -120,25 +154,26 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
     let mut engine = Engine {
         inputs,
         launcher,
-        keeper,
+        keeper: keeper.clone(),
         catalog: Arc::clone(&catalog),
         storage_status: storage_status.clone(),
         pressure: pressure.clone(),
         full: None,
         view: view_sender,
         news: news_sender,
-        machine: Machine::new(tokens),
+        machine: Machine::default(),
         before: HashMap::new(),
+        resumption: Resumption::new(recovery, recovery_sender, started_boottime_ns),
         later: FuturesUnordered::new(),
         waiting: HashMap::new(),
         requests: 0,
         trace: 0,
         ended: None,
     };
-    if let Some(continued) = continued {
-        engine.before = continued.before;
-        engine.reopen(&continued.session);
-        engine.feed(Event::Continue { session: continued.session, recording: continued.recording });
+    engine.recovered(outcome);
+    if storage_status.borrow().level != storage::Level::Unavailable {
+        // It came back in just this moment.
+        engine.storage_is_there();
     }
     engine.release();
 
@@ -151,6 +186,7 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
         view,
         storage: storage_status,
         rate,
+        recovery: recovery_view,
         ballast,
         cleaning,
         pressure,
@@ -178,7 +214,13 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
 
     let result = tokio::select! {
         ended = tasks.first_end() => Err(ended.into()),
-        () = terminated() => Ok(()),
+        () = terminated() => {
+            let (done, noted) = oneshot::channel();
+            keeper.ask(Job::State(StateRecord::RunEnded { wall_ns: clock::wall_ns() }, Some(done)));
+            // Without it the next recorder takes this for a crash, and says that it does not know.
+            let _ = tokio::time::timeout(MARKER_PATIENCE, noted).await;
+            Ok(())
+        }
         () = bus::lost(&connection) => Err(anyhow::anyhow!("the message bus is gone; captures go on, and the next recorder finds them")),
     };
     info!("ending; captures go on");
@@ -220,11 +262,14 @@ fn lock(runtime_dir: &Path) -> anyhow::Result<std::fs::File> {
     Ok(file)
 }
 
-/// Tokens of the newest sessions, oldest first.
-fn tokens(catalog: &Catalog) -> Vec<(String, String)> {
-    let ids = catalog.list(REMEMBERED_TOKENS, None).into_iter().rev();
-    let sessions = ids.filter_map(|id| catalog.get(&id)).filter(|session| !session.token.is_empty());
-    sessions.map(|session| (session.token.clone(), session.id.clone())).collect()
+/// This life of the recorder.
+fn run_now() -> Run {
+    Run {
+        boot_id: clock::boot_id().0,
+        wall_ns: clock::wall_ns(),
+        pid: std::process::id(),
+        oom_kills: evidence::oom_kills(),
+    }
 }
 
 async fn launcher(config: &Config, config_path: &Path) -> anyhow::Result<Arc<dyn Launcher>> {

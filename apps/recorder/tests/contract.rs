@@ -69,6 +69,7 @@ async fn the_service_keeps_its_contract() {
         ("org.holdfast.Recorder1.Lease", lease.to_string()),
         ("org.holdfast.Recorder1.Storage", ROOT_PATH.to_owned()),
         ("org.holdfast.Recorder1.Pressure", ROOT_PATH.to_owned()),
+        ("org.holdfast.Recorder1.Recovery", ROOT_PATH.to_owned()),
         ("org.holdfast.Recorder1.Input", input_path("cam0").to_string()),
         ("org.holdfast.Recorder1.Session", session.to_string()),
     ];

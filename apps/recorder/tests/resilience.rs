@@ -203,7 +203,8 @@ async fn a_file_left_open_is_recovered_before_anything_new_is_written() {
     let pid = holdfast.input("cam0").await.pid().await.unwrap();
     holdfast.kill_recorder();
     kill(pid);
-    // Another boot: the session can't go on.
+    // Nobody remembers it, and it is not to go on.
+    holdfast.edit_config("[storage]", "[protection]\nresume = \"never\"\n[storage]");
     let journal = holdfast.files("session.journal").remove(0);
     std::fs::remove_file(journal).unwrap();
     std::fs::remove_dir_all(holdfast.dir.path().join("state")).unwrap();
@@ -211,7 +212,7 @@ async fn a_file_left_open_is_recovered_before_anything_new_is_written() {
     assert!(holdfast.files(".part").is_empty());
     assert_eq!(holdfast.recorder().await.state().await.unwrap(), "idle");
     let session = holdfast.session(&path).await;
-    assert_eq!(session.state().await.unwrap(), "unknown");
+    assert_eq!(session.state().await.unwrap(), "interrupted");
     assert!(session.safe_frames().await.unwrap() >= 20);
     let file = session.list_files(FilesOptions::default()).await.unwrap().remove(0);
     assert!(Reader::open(&holdfast.root().join(file.path)).unwrap().ledger().is_some());

@@ -4,7 +4,8 @@ use crate::tokens::{self, Named};
 use crate::tree::TextFile;
 
 /// Pure cores by file or directory name.
-const CORES: [&str; 8] = ["session", "retention", "pressure", "failsafe", "buttons", "patterns", "rollout", "leases"];
+const CORES: [&str; 9] =
+    ["session", "resume", "retention", "pressure", "failsafe", "buttons", "patterns", "rollout", "leases"];
 
 /// What a pure core must not name: all that makes its answer depend on more than state and event.
 const IMPURE: [&[&str]; 15] = [

@@ -18,7 +18,7 @@ use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 use super::call::{Budget, carry_out};
 use super::options::{Dict, invalid, text};
 use crate::facade::{Call, Facade, totals_on_bus};
-use crate::{clock, storage};
+use crate::storage;
 
 /// Less than the 25 s after which D-Bus clients give up: they hear why.
 const PATIENCE: Duration = Duration::from_secs(22);
@@ -337,7 +337,7 @@ impl Manager {
     #[zbus(property(emits_changed_signal = "false"))]
     fn duration_usec(&self) -> u64 {
         let view = self.facade.view.borrow();
-        if view.session.is_some() { clock::mono_ns().saturating_sub(view.since_mono_ns) / 1000 } else { 0 }
+        if view.session.is_some() { view.duration_ns() / 1000 } else { 0 }
     }
 
     // Named unlike the change signal of the property State.

@@ -11,6 +11,7 @@ mod load;
 mod manager;
 mod publish;
 mod recording;
+mod recovery;
 mod storage;
 
 use std::sync::Arc;
@@ -65,6 +66,7 @@ pub async fn serve(
     server.at(ROOT_PATH, leases::Leases::new(Arc::clone(&facade), connection.clone())).await?;
     server.at(ROOT_PATH, storage::Storage::new(Arc::clone(&facade))).await?;
     server.at(ROOT_PATH, load::Pressure::new(Arc::clone(&facade))).await?;
+    server.at(ROOT_PATH, recovery::Recovery::new(Arc::clone(&facade))).await?;
     for (index, input) in facade.inputs.iter().enumerate() {
         server.at(input_path(&input.name), input::Input::new(Arc::clone(&facade), index)).await?;
     }

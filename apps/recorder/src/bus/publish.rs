@@ -14,7 +14,7 @@ use zbus::names::InterfaceName;
 use zbus::object_server::{Interface, SignalEmitter};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue, Value};
 
-use super::{alerts, input, leases, load, manager, recording, storage};
+use super::{alerts, input, leases, load, manager, recording, recovery, storage};
 use crate::alerts::Alert;
 use crate::facade::{Facade, News, totals_on_bus};
 
@@ -164,6 +164,7 @@ impl Publisher {
         let root = self.root();
         self.facade.observed.news(&news);
         let sent = match news {
+            News::Found => return self.export_sessions().await,
             News::Started { session, label, inputs, resumed } => {
                 self.export(&session).await;
                 let info = SessionStartedInfo { id: session.clone(), label, inputs, resumed };
@@ -204,6 +205,7 @@ impl Publisher {
         self.publish_one::<alerts::Alerts>(&root_path(), counters).await;
         self.publish_one::<storage::Storage>(&root_path(), counters).await;
         self.publish_one::<load::Pressure>(&root_path(), counters).await;
+        self.publish_one::<recovery::Recovery>(&root_path(), counters).await;
         let facade = Arc::clone(&self.facade);
         for input in &facade.inputs {
             self.publish_one::<input::Input>(&input_path(&input.name), counters).await;

@@ -87,9 +87,9 @@ impl Session {
         self.facade.catalog.dir(&self.exported.id).unwrap_or_default().display().to_string()
     }
 
-    #[zbus(property(emits_changed_signal = "const"))]
+    #[zbus(property)]
     fn started_at(&self) -> i64 {
-        self.exported.wall_ns / 1000
+        self.summary().wall_ns / 1000
     }
 
     #[zbus(property)]

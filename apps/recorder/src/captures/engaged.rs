@@ -102,10 +102,11 @@ impl Engaged {
             // A recorder that has restarted can't know whether a process died before.
             orphans: record.begun,
             orphan_safe: (0, 0),
-            safe_until_mono_ns: record.safe_until_mono_ns,
+            // Nothing of this boot's clock, if that of another boot is told.
+            safe_until_mono_ns: if record.cause == GapCause::Reboot { 0 } else { record.safe_until_mono_ns },
             frames_lost: 0,
             last: None,
-            cause: GapCause::CaptureDied,
+            cause: record.cause,
             leaves_for: None,
             record,
         }
@@ -178,13 +179,17 @@ impl Engaged {
         }
         self.orphans |= died;
         // A process that leaves says why first, then that it has stopped, and then it dies.
-        self.cause = match self.leaves_for {
+        let cause = match self.leaves_for {
             Some(cause) => cause,
             None if died => GapCause::CaptureDied,
             None => GapCause::Unknown,
         };
         if died {
             self.leaves_for = None;
+        }
+        // As long as nothing is safe in this boot, it is still the restart of the box that the gap comes from.
+        if self.cause != GapCause::Reboot || self.safe_until_mono_ns > 0 {
+            self.cause = cause;
         }
     }
 
@@ -216,7 +221,11 @@ impl Engaged {
         };
         Some(Resume {
             cause: self.cause,
-            safe_until_mono_ns: self.safe_until_mono_ns,
+            safe_until_mono_ns: if self.cause == GapCause::Reboot {
+                self.record.safe_until_mono_ns
+            } else {
+                self.safe_until_mono_ns
+            },
             frames_lost: std::mem::take(&mut self.frames_lost),
             previous_sequence,
             previous_file_id,
@@ -228,7 +237,7 @@ impl Engaged {
 mod tests {
     use super::{DIED, Engaged, Tally};
     use crate::captures::{Record, Recovered};
-    use holdfast_link::FileClosed;
+    use holdfast_link::{FileClosed, GapCause};
 
     fn engaged() -> Engaged {
         let record = Record {
@@ -238,6 +247,7 @@ mod tests {
             base: Tally::default(),
             begun: false,
             safe_until_mono_ns: 0,
+            cause: GapCause::CaptureDied,
         };
         Engaged::new(record)
     }
@@ -256,6 +266,22 @@ mod tests {
 
     fn recovered(frames: u64, bytes: u64) -> Recovered {
         Recovered { path: String::new(), sequence: 2, frames, bytes, duration_ms: 0, end_mono_ns: 0, by_recovery: true }
+    }
+
+    #[test]
+    fn the_clock_of_an_earlier_boot_is_told_once_and_never_mixed_with_this_one() {
+        let hour_ns = 3_600_000_000_000;
+        let record = Record { begun: true, safe_until_mono_ns: hour_ns, cause: GapCause::Reboot, ..engaged().record };
+        let mut part = Engaged::new(record);
+        let told = |part: &mut Engaged| part.resume((1, None)).map(|resume| (resume.cause, resume.safe_until_mono_ns));
+        assert_eq!(told(&mut part), Some((GapCause::Reboot, hour_ns)));
+        // Died before anything was safe: it is still the same gap.
+        part.ended(true);
+        assert_eq!(told(&mut part), Some((GapCause::Reboot, hour_ns)));
+        // From here on it is this boot's clock, which is far behind.
+        part.safe_until_mono_ns = 20_000_000_000;
+        part.ended(true);
+        assert_eq!(told(&mut part), Some((GapCause::CaptureDied, 20_000_000_000)));
     }
 
     #[test]

@@ -6,8 +6,6 @@ use std::path::Path;
 use holdfast_segment::{CloseReason, Error, PART_SUFFIX, Pool, Reader, recover};
 use tracing::{info, warn};
 
-use super::engaged::Tally;
-
 /// A file that recovery has closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
@@ -86,22 +84,6 @@ pub fn summary(path: &Path) -> Option<Recovered> {
         end_mono_ns,
         by_recovery: ledger.reason == CloseReason::Recovered,
     })
-}
-
-/// What the closed files of a directory amount to: the truth when nobody remembers. Also the end of the last safe frame.
-pub fn tally_on_disk(dir: &Path) -> (Tally, u64) {
-    let mut tally = Tally::default();
-    let mut end_mono_ns = 0;
-    for file in names(dir).iter().filter(|name| sequence_of(name).is_some()).filter_map(|name| summary(&dir.join(name)))
-    {
-        tally.safe += file.frames;
-        tally.safe_bytes += file.bytes;
-        end_mono_ns = end_mono_ns.max(file.end_mono_ns);
-    }
-    tally.source = tally.safe;
-    tally.encoded = tally.safe;
-    tally.muxed = tally.safe;
-    (tally, end_mono_ns)
 }
 
 #[cfg(test)]

@@ -17,13 +17,13 @@ mod systemd;
 mod view;
 
 pub use engaged::Tally;
-pub use files::{Recovered, recover_parts, sequence_of, summary, tally_on_disk};
+pub use files::{Recovered, recover_parts, sequence_of, summary};
 pub use launch::{Launcher, Spawn};
 pub use supervisor::{Handle, Shared, Supervisor};
 pub use systemd::Systemd;
-pub use view::{InputState, InputView, cause_name};
+pub use view::{InputState, InputView, cause_name, segment_cause_name};
 
-use holdfast_link::{FileClosed, FileOpened, GapReport};
+use holdfast_link::{FileClosed, FileOpened, GapCause, GapReport};
 
 #[cfg(test)]
 mod tests;
@@ -65,6 +65,8 @@ pub struct Record {
     pub begun: bool,
     /// If so: the end of its last safe frame, as far as is known.
     pub safe_until_mono_ns: u64,
+    /// If so: why. With [`GapCause::Reboot`] the time above is on the clock of an earlier boot.
+    pub cause: GapCause,
 }
 
 /// What a supervisor tells the engine.

@@ -146,6 +146,23 @@ pub fn cause_name(cause: GapCause) -> &'static str {
     }
 }
 
+/// The same, of a cause as files tell it.
+pub fn segment_cause_name(cause: holdfast_segment::GapCause) -> &'static str {
+    use holdfast_segment::GapCause as Cause;
+    match cause {
+        Cause::CaptureDied => "capture-died",
+        Cause::SourceLost => "source-lost",
+        Cause::DiskStall => "disk-stall",
+        Cause::DiskFailed => "disk-failed",
+        Cause::EncoderFailed => "encoder-failed",
+        Cause::Reboot => "reboot",
+        Cause::Operator => "operator",
+        Cause::FormatChange => "format-change",
+        // It may be of a newer version.
+        _ => "unknown",
+    }
+}
+
 /// As on D-Bus and in the journal.
 pub fn drop_name(reason: DropReason) -> &'static str {
     match reason {

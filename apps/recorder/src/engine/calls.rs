@@ -12,6 +12,7 @@ use crate::{clock, ids};
 
 impl Engine {
     pub(super) fn take(&mut self, call: Call) {
+        let Some(call) = self.held(call) else { return };
         match call {
             Call::Start { inputs, label, token, trace, answer } => {
                 self.trace = trace;
@@ -33,6 +34,9 @@ impl Engine {
                 self.feed(Event::Mark { request });
             }
             Call::Arm { inputs, armed, answer } => self.arm(inputs, armed, answer),
+            Call::Resume { session, answer } => self.resume(session, answer),
+            Call::Dismiss { session, answer } => self.dismiss(session, answer),
+            Call::ClockStepped { by_ns } => self.clock_stepped(by_ns),
             Call::Protect { session, protected, answer } => {
                 self.keeper.ask(Job::Note(session, store::Record::Protected(protected), Some(answer)));
             }

@@ -5,6 +5,7 @@
 
 mod calls;
 mod reports;
+mod resumption;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,12 +14,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use holdfast_dbus::{Error, ErrorCode};
+use holdfast_link::GapCause;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::captures::{Handle, Launcher, Record, Report, Tally, Want};
 use crate::facade::{Call, News, RecorderView, StartAnswer, StopAnswer, live_totals};
 use crate::session::{Command, Event, Machine, Request, Session, State, session_in};
+use crate::startup::{Continued, Outcome};
 use crate::store::{Catalog, Closing, EndTotals, Job, Keeper, Noted};
 use crate::{clock, ids, pressure, storage};
 
@@ -35,12 +38,31 @@ pub struct Input {
 }
 
 /// What an input made of a session before this recorder started.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Before {
     /// What ended processes made.
     pub base: Tally,
-    /// End of its last safe frame.
+    /// End of its last safe frame; of an earlier boot, if the cause says so.
     pub safe_until_mono_ns: u64,
+    /// The same as a label; 0 if there is none.
+    pub safe_until_wall_ns: i64,
+    /// Why it was interrupted.
+    pub cause: GapCause,
+}
+
+/// What a session has from before, beyond what its inputs can tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// When it began or was taken up in this boot, if that was before this recorder.
+    pub since_mono_ns: Option<u64>,
+    /// How long it had been in earlier boots.
+    pub elapsed_ns: u64,
+    /// Frames of inputs that are not configured any more.
+    pub safe_frames: u64,
+    /// Their bytes.
+    pub safe_bytes: u64,
+    /// Their losses.
+    pub lost_frames: u64,
 }
 
 /// All that the engine works with.
@@ -67,6 +89,8 @@ pub struct Engine {
     pub machine: Machine,
     /// Of the session that goes on from before this recorder started.
     pub before: HashMap<String, Before>,
+    /// Takes up what was interrupted.
+    pub resumption: Resumption,
     /// What was begun and ends later.
     pub later: FuturesUnordered<BoxFuture<'static, Later>>,
     /// Who waits for which answer.
@@ -85,6 +109,12 @@ pub enum Later {
     Event(Event),
     /// A session's end is written down.
     Closed(String, EndTotals),
+    /// A storage that had come back was looked through.
+    Recovered(std::boxed::Box<Outcome>),
+    /// A session that waited was looked at once more.
+    Resumed(Option<std::boxed::Box<Continued>>, Noted),
+    /// A session that waited is closed.
+    Dismissed(String, Option<Noted>),
 }
 
 /// Who waits for an answer.
@@ -96,6 +126,8 @@ pub enum Waiting {
     /// To a Mark, with its text.
     Mark(String, Noted),
 }
+
+pub use resumption::{RecoveryView, Resumption};
 
 impl Engine {
     /// Runs until nobody can call any more.
@@ -114,6 +146,9 @@ impl Engine {
                 Some(later) = self.later.next() => match later {
                     Later::Event(event) => self.feed(event),
                     Later::Closed(id, totals) => self.closed(id, totals),
+                    Later::Recovered(outcome) => self.recovered(*outcome),
+                    Later::Resumed(continued, answer) => self.resumed(continued.map(|continued| *continued), answer),
+                    Later::Dismissed(id, answer) => self.dismissed(&id, answer),
                 },
             }
         }
@@ -127,6 +162,9 @@ impl Engine {
         };
         if level <= storage::Level::Warn {
             self.feed(Event::StorageFine);
+        }
+        if level != storage::Level::Unavailable {
+            self.storage_is_there();
         }
         let running = session_in(self.machine.state()).map(|session| session.id.clone());
         if let (true, Some(id)) =
@@ -150,14 +188,6 @@ impl Engine {
             if changed {
                 info!(input = input.name, percent, "bit rate");
             }
-        }
-    }
-
-    /// At start: takes up the journal of a session that goes on.
-    pub fn reopen(&self, session: &Session) {
-        let (done, _) = oneshot::channel();
-        if let Err(error) = self.keeper.hand(Job::Reopen(session.clone(), done)) {
-            warn!(session = session.id, "its journal is not taken up: {error}");
         }
     }
 
@@ -191,14 +221,20 @@ impl Engine {
         let state = self.machine.state();
         let session =
             session_in(state).filter(|_| !matches!(state, State::Creating { .. })).map(|session| session.id.clone());
-        let since = session.as_ref().and_then(|id| self.catalog.known(id)).map(|summary| summary.mono_ns);
+        // What its journal says, once it does; until then, what was found at start.
+        let known = session.as_ref().and_then(|id| self.catalog.known(id));
+        let boot_id = clock::boot_id().0;
+        let since = known.filter(|summary| summary.mono_ns > 0 && summary.boot_id == boot_id);
+        let since = since.map(|summary| summary.mono_ns).or(self.resumption.carried.since_mono_ns);
         self.view.send_if_modified(|view| {
+            let same = view.session == session;
             let since_mono_ns = match since {
-                Some(since) if since > 0 => since,
-                _ if view.session == session => view.since_mono_ns,
+                Some(since) => since,
+                _ if same => view.since_mono_ns,
                 _ => clock::mono_ns(),
             };
             let new = RecorderView {
+                carried: if session.is_some() { self.resumption.carried.clone() } else { view.carried.clone() },
                 state: state_name(state),
                 message: if let State::Error { error } = state { error.message.clone() } else { String::new() },
                 about: session.clone().or_else(|| view.about.clone()),
@@ -214,6 +250,7 @@ impl Engine {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Create(session) => {
+                self.begins_anew();
                 let id = session.id.clone();
                 self.job(
                     |done| Job::Create(session, done),
@@ -225,6 +262,10 @@ impl Engine {
             }
             Command::Begin(session) => self.begin(&session),
             Command::End(session) => {
+                // Written down in two places at once, beside the captures' work: from here on it never goes on again.
+                if let Err(error) = self.keeper.hand(Job::StopAsked(session.id.clone())) {
+                    warn!(session = session.id, "that it was to be stopped is not written down: {error}");
+                }
                 let storage_full = self.full.as_deref() == Some(session.id.as_str());
                 self.tell(&session.inputs, |want| {
                     want.record = None;
@@ -285,6 +326,7 @@ impl Engine {
                 trace,
                 begun: earlier.is_some(),
                 safe_until_mono_ns: earlier.as_ref().map_or(0, |earlier| earlier.safe_until_mono_ns),
+                cause: earlier.as_ref().map_or(GapCause::CaptureDied, |earlier| earlier.cause),
                 base: earlier.map(|earlier| earlier.base).unwrap_or_default(),
             };
             input.handle.want.send_modify(|want| {
@@ -301,7 +343,10 @@ impl Engine {
     fn close(&mut self, session: &Session, incomplete: Vec<String>) {
         let views = self.inputs.iter().map(|input| &input.handle.view);
         let mut totals = live_totals(views, &session.id);
-        totals.duration_ns = clock::mono_ns().saturating_sub(self.view.borrow().since_mono_ns);
+        let view = self.view.borrow();
+        totals.duration_ns = view.duration_ns();
+        view.add_carried(&mut totals);
+        drop(view);
         totals.incomplete = incomplete;
         let (done, wait) = oneshot::channel();
         let (id, fallback) = (session.id.clone(), totals.clone());

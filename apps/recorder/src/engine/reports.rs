@@ -1,6 +1,7 @@
 //! What supervisors report: noted in the session's journal, told to whoever listens, fed to the machine.
 
 use holdfast_dbus::{FileClosedInfo, GapSignalInfo};
+use holdfast_link::GapCause;
 use tracing::warn;
 
 use super::Engine;
@@ -17,7 +18,10 @@ impl Engine {
         match report {
             // Only asked at start.
             Report::Found { .. } => (),
-            Report::Safe { session } => self.feed(Event::Safe { id: session }),
+            Report::Safe { session } => {
+                self.safe_again(&session);
+                self.feed(Event::Safe { id: session });
+            }
             Report::Ended { session } => self.feed(Event::InputEnded { id: session, input }),
             Report::Base { session, base } => self.keeper.note(&session, store::Record::Base { input, base }),
             Report::FileOpened { session, file } => {
@@ -49,8 +53,11 @@ impl Engine {
                 };
                 self.file_closed(session, input, &file.path, info);
             }
-            Report::Gap { session, gap } => {
+            Report::Gap { session, mut gap } => {
                 let cause = cause_name(gap.cause);
+                if gap.cause == GapCause::Reboot && gap.duration_ms == 0 {
+                    gap.duration_ms = self.gap_over_reboot_ms(&session, &input);
+                }
                 warn!(session, input, cause, duration_ms = gap.duration_ms, frames_lost = gap.frames_lost, "gap");
                 let record = store::Record::Gap {
                     input: input.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use holdfast_dbus::AlertCode;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep};
 
 use super::process::{self, Sample};
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::alerts::Alerts;
 use crate::clock;
-use crate::facade::Facade;
+use crate::facade::{Call, Facade};
 
 /// Where the kernel tells. Tests have directories of their own.
 #[derive(Debug, Clone)]
@@ -41,7 +42,11 @@ pub async fn run(facade: Arc<Facade>, telemetry: Telemetry, roots: Roots) {
     let protection = &facade.config.protection;
     let limits = Limits { memory_mib: protection.memory_alert_mib, cpu_percent: protection.cpu_alert_percent };
     let inputs = (0..facade.inputs.len()).map(|index| watch_process(&facade, index, &telemetry, &roots, limits));
-    tokio::join!(join_all(inputs), watch_clocks(&facade.alerts), watch_heat(&facade.alerts, &telemetry, &roots));
+    tokio::join!(
+        join_all(inputs),
+        watch_clocks(&facade.alerts, &facade.calls),
+        watch_heat(&facade.alerts, &telemetry, &roots)
+    );
 }
 
 async fn watch_process(facade: &Facade, index: usize, telemetry: &Telemetry, roots: &Roots, limits: Limits) {
@@ -140,7 +145,8 @@ impl Watched {
     }
 }
 
-async fn watch_clocks(alerts: &Alerts) {
+/// `calls` full: the session's journal does not tell of the step, the alert does.
+async fn watch_clocks(alerts: &Alerts, calls: &mpsc::Sender<Call>) {
     const SOURCE: &str = "clock";
     let mut ticks = tokio::time::interval(CLOCK_LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,6 +157,7 @@ async fn watch_clocks(alerts: &Alerts) {
         let now_ns = clock::wall_ns();
         if let Some(step_ns) = steps.look(now_ns, clock::boottime_ns()) {
             alerts.raise(AlertCode::ClockStepped, SOURCE, wall::text(step_ns));
+            let _ = calls.try_send(Call::ClockStepped { by_ns: step_ns });
             stepped = Some(Instant::now());
         }
         if stepped.take_if(|since| since.elapsed() >= CLOCK_STEP_TOLD).is_some() {

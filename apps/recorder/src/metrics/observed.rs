@@ -137,7 +137,7 @@ impl Observed {
                 self.files.get_or_create(&Input { input: input.clone() }).inc();
             }
             // Retention counts what it gives up itself.
-            News::FileDeleted { .. } | News::SessionDeleted { .. } => (),
+            News::FileDeleted { .. } | News::SessionDeleted { .. } | News::Found => (),
             News::Gap { input, cause, info, .. } => {
                 let labels = Cause { input: input.clone(), cause };
                 self.gaps.get_or_create(&labels).inc();

@@ -280,7 +280,8 @@ fn refusals_name_their_reason() {
 
 #[test]
 fn a_token_still_names_its_session_after_the_end_and_after_a_restart() {
-    let mut machine = Machine::new([("t".to_owned(), "a".to_owned())]);
+    let mut machine = Machine::default();
+    machine.learn([("t".to_owned(), "a".to_owned())]);
     let commands = machine.handle(Event::Start { request: 1, session: session("b", "t") });
     assert_eq!(commands, [Command::Answer(1, Answer::Started(Started::Same { id: "a".into() }))]);
     assert_eq!(machine.state(), &State::Idle);

@@ -1,26 +1,42 @@
 //! From a cold start to a recorder that serves: what is running is found, what was left open is closed, what was interrupted
-//! goes on. Nothing new is written before that.
+//! goes on. Nothing new is written before that. The same is done once more when a storage that was missing comes back.
+
+mod disk;
+pub mod evidence;
+pub mod reason;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_config::Storage;
+use holdfast_dbus::AlertCode;
+use holdfast_link::GapCause;
+use holdfast_segment::CloseReason;
 use holdfast_segment::recover::scan_tree;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::captures::{Recovered, Report, recover_parts, tally_on_disk};
-use crate::engine::Before;
+use crate::alerts::Alerts;
+use crate::captures::{Recovered, Report, Tally, recover_parts};
+use crate::engine::{Before, Carried};
+use crate::resume::{Facts, Fate, Policy, Why, Witness, fate, since_earlier_boot};
 use crate::session::Session;
-use crate::store::{Catalog, Closing, End, EndTotals, Job, Keeper, Record, Summary};
-use crate::{clock, storage};
+use crate::store::state::State;
+use crate::store::{Catalog, Closing, End, EndTotals, Interruption, Job, Keeper, Record, Summary};
+use crate::{clock, guard, storage};
+use disk::Survey;
+use reason::Evidence;
 
 /// Captures that run answer within this time; later ones are found when they do.
 const FIND_PATIENCE: Duration = Duration::from_secs(3);
 /// How far back interrupted sessions are looked for.
 const LOOK_BACK: usize = 50;
+
+/// Sessions whose tokens are remembered over a restart.
+const REMEMBERED_TOKENS: usize = 256;
 
 /// What runs, by input.
 pub type Found = HashMap<usize, (Option<String>, bool)>;
@@ -50,107 +66,355 @@ pub struct Continued {
     pub session: Session,
     /// What its inputs made of it before.
     pub before: HashMap<String, Before>,
+    /// What it has beyond what its inputs can tell.
+    pub carried: Carried,
     /// Captures are recording it right now.
     pub recording: bool,
+    /// It was to be stopped: that is done now.
+    pub stop: bool,
+    /// It had been interrupted.
+    pub interruption: Option<Interruption>,
 }
 
-/// Closes what a crash left open, and finds the session that goes on. Blocks on the disk.
-pub fn recover(
-    catalog: &Catalog,
-    keeper: &Keeper,
-    storage: &holdfast_config::Storage,
-    pool: &Path,
-    names: &[String],
-    found: &Found,
-    remembered: Option<&str>,
-) -> Option<Continued> {
-    let status = storage::measure(storage);
-    if status.level == storage::Level::Unavailable {
-        error!("the storage is not available, nothing is recovered now: {}", status.message);
-        return None;
-    }
-    let recovered = recover_files(catalog.root(), pool);
-    for (session, input, file) in &recovered {
-        if catalog.get(session).is_some() {
-            keeper.note(session, note_of(input, file));
+/// What a look at the storage has led to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The session that goes on.
+    pub continued: Option<Continued>,
+    /// The session that waits for a person.
+    pub waiting: Option<String>,
+    /// The storage was not there: to be done again when it is.
+    pub postponed: bool,
+    /// Tokens of the newest sessions, oldest first.
+    pub tokens: Vec<(String, String)>,
+}
+
+/// All that recovery needs to know. What it does blocks on the disk.
+pub struct Recovery {
+    /// Knows the sessions.
+    pub catalog: Arc<Catalog>,
+    /// Writes.
+    pub keeper: Keeper,
+    /// Told what was found.
+    pub alerts: Alerts,
+    /// Where footage is.
+    pub storage: Storage,
+    /// Where blocks that were never written go back to.
+    pub pool: PathBuf,
+    /// The configured inputs.
+    pub names: Vec<String>,
+    /// What the configuration wants.
+    pub policy: Policy,
+    /// What the last recorder left.
+    pub state: State,
+    /// What is known of its end.
+    pub evidence: Evidence,
+}
+
+/// A session that may go on, and what its files say.
+struct Candidate {
+    summary: Arc<Summary>,
+    surveys: BTreeMap<String, Survey>,
+}
+
+impl Recovery {
+    /// Closes what a crash left open, and decides what becomes of the sessions that were interrupted.
+    pub fn run(&self, found: &Found) -> Outcome {
+        let status = storage::measure(&self.storage);
+        if status.level == storage::Level::Unavailable {
+            error!("the storage is not available, nothing is recovered before it is: {}", status.message);
+            return Outcome { postponed: true, ..Outcome::default() };
         }
-    }
-    let running: BTreeSet<&str> = found.values().filter_map(|(session, _)| session.as_deref()).collect();
-    let open: Vec<Arc<Summary>> = catalog
-        .list(LOOK_BACK, None)
-        .iter()
-        .filter_map(|id| catalog.get(id))
-        .filter(|session| session.end == End::Open)
-        .collect();
-    // What captures record goes first, whatever else is remembered; ids sort by time.
-    let candidate = running.last().copied().or(remembered).and_then(|id| catalog.get(id));
-    let mut continued = None;
-    for summary in open.into_iter().chain(candidate.clone().filter(|summary| summary.end != End::Open)) {
-        let chosen = candidate.as_ref().is_some_and(|candidate| candidate.id == summary.id);
-        let is_running = running.contains(summary.id.as_str());
-        match if chosen { goes_on(&summary, is_running) } else { Err("another session was being recorded") } {
-            Ok(()) => continued = continue_session(catalog, keeper, &summary, names, found),
-            // It ended properly, or nobody knows how: nothing to add.
-            Err(_) if summary.end != End::Open => (),
-            Err(why) => interrupt(catalog, keeper, &summary, why),
+        // Closing files takes room, and the disk may be why they were not closed.
+        guard::make_room(&self.storage);
+        let recovered = recover_files(self.catalog.root(), &self.pool);
+        let candidates: Vec<Candidate> = self
+            .catalog
+            .list(LOOK_BACK, None)
+            .iter()
+            .filter_map(|id| self.catalog.get(id))
+            .filter_map(|summary| self.mended(summary))
+            .map(|summary| self.candidate(summary))
+            .collect();
+        for (session, input, file) in &recovered {
+            if self.catalog.get(session).is_some() {
+                self.keeper.note(session, note_of(input, file));
+            }
         }
+        let running: BTreeSet<&str> = found.values().filter_map(|(session, _)| session.as_deref()).collect();
+        let last = self.last(&candidates, &running);
+        let mut outcome = Outcome { tokens: self.tokens(), ..Outcome::default() };
+        for candidate in &candidates {
+            let id = candidate.summary.id.as_str();
+            let facts = self.facts(candidate, last.as_deref() == Some(id), running.contains(id));
+            let fate = fate(&facts, &self.policy);
+            if fate != Fate::Rests {
+                info!(session = id, ?fate, age_s = facts.age_ns.map(|age| age / 1_000_000_000), "found without an end");
+            }
+            match fate {
+                Fate::Rests => (),
+                // Of several that are being recorded, the newest goes on; the others' captures are told to close them.
+                Fate::GoesOn | Fate::IsStopped if last.as_deref() != Some(id) => {
+                    self.close(candidate, Some(Why::Another))
+                }
+                Fate::GoesOn => outcome.continued = self.take_up(candidate, found, None, false),
+                Fate::IsStopped => outcome.continued = self.take_up(candidate, found, None, true),
+                Fate::Resumes => {
+                    let interruption = self.interruption(candidate, &facts, "it goes on");
+                    outcome.continued = self.take_up(candidate, found, Some(interruption), false);
+                }
+                Fate::Waits => {
+                    self.interruption(candidate, &facts, "it waits for somebody to decide");
+                    let text = format!("session {id} was interrupted and waits: resume or dismiss it");
+                    self.alerts.raise(AlertCode::ResumeWaiting, id, text);
+                    outcome.waiting = Some(id.to_owned());
+                }
+                Fate::EndsAsStopped(witness) => {
+                    info!(session = id, ?witness, "it was stopped before it could be written down");
+                    self.close(candidate, None);
+                }
+                Fate::Closes(why) => {
+                    self.interruption(candidate, &facts, why.text());
+                    self.close(candidate, Some(why));
+                }
+            }
+        }
+        outcome
     }
-    continued
-}
 
-/// Whether an interrupted session is taken up again: if its captures still record it, or if the box has not been restarted since.
-/// (After a restart of the box it is closed as interrupted; `resume = always | ask | never` will decide here.)
-fn goes_on(summary: &Summary, is_running: bool) -> Result<(), &'static str> {
-    if is_running {
-        return Ok(());
+    fn tokens(&self) -> Vec<(String, String)> {
+        let ids = self.catalog.list(REMEMBERED_TOKENS, None).into_iter().rev();
+        let sessions = ids.filter_map(|id| self.catalog.get(&id)).filter(|session| !session.token.is_empty());
+        sessions.map(|session| (session.token.clone(), session.id.clone())).collect()
     }
-    match summary.end {
-        End::Open if summary.boot_id == clock::boot_id().0 => Ok(()),
-        End::Open => Err("the box was restarted"),
-        End::Stopped | End::Interrupted | End::Unknown => Err("it has ended"),
-    }
-}
 
-fn continue_session(
-    catalog: &Catalog,
-    keeper: &Keeper,
-    summary: &Summary,
-    names: &[String],
-    found: &Found,
-) -> Option<Continued> {
-    let dir = catalog.dir(&summary.id)?;
-    let inputs: Vec<_> = names.iter().filter(|name| summary.inputs.contains(name)).cloned().collect();
-    // A session without a journal is known by its files alone; what records it belongs to it.
-    let recorded_now =
-        |index: usize| found.get(&index).is_some_and(|(session, _)| session.as_deref() == Some(&summary.id));
-    let inputs: Vec<_> = names
-        .iter()
-        .enumerate()
-        .filter(|(index, name)| inputs.contains(name) || recorded_now(*index))
-        .map(|(_, name)| name.clone())
-        .collect();
-    if inputs.is_empty() {
-        interrupt(catalog, keeper, summary, "none of its inputs is configured any more");
-        return None;
+    /// A session that waits is taken up after all. `None` if it is not there any more.
+    pub fn resume(&self, id: &str) -> Option<Continued> {
+        let candidate = self.candidate(self.catalog.get(id)?);
+        let interruption = candidate.summary.interruptions.last().cloned();
+        self.take_up(&candidate, &Found::new(), Some(interruption.unwrap_or_default()), false)
     }
-    let mut before = HashMap::new();
-    let mut recording = false;
-    for (index, name) in names.iter().enumerate().filter(|(_, name)| inputs.contains(name)) {
-        let is_recorded = recorded_now(index);
-        recording |= is_recorded && found.get(&index).is_some_and(|(_, recording)| *recording);
-        note_unheard_files(keeper, summary, name, &dir.join(name));
-        let earlier = if is_recorded {
-            Before { base: summary.bases.get(name).cloned().unwrap_or_default(), safe_until_mono_ns: 0 }
-        } else {
-            let (base, safe_until_mono_ns) = tally_on_disk(&dir.join(name));
-            Before { base, safe_until_mono_ns }
+
+    /// A session that waits is closed.
+    pub fn dismiss(&self, id: &str, why: Why) {
+        if let Some(summary) = self.catalog.get(id) {
+            self.close(&self.candidate(summary), Some(why));
+        }
+        self.alerts.clear(AlertCode::ResumeWaiting, id);
+    }
+
+    /// A damaged journal is mended before anything is decided by it.
+    fn mended(&self, summary: Arc<Summary>) -> Option<Arc<Summary>> {
+        let Some(damage) = &summary.damage else { return Some(summary) };
+        warn!(session = summary.id, "{damage}");
+        let (done, mended) = tokio::sync::oneshot::channel();
+        match self.keeper.hand(Job::Mend(summary.id.clone(), done)) {
+            Ok(()) => drop(mended.blocking_recv()),
+            Err(error) => warn!(session = summary.id, "not mended now: {error}"),
+        }
+        self.catalog.get(&summary.id)
+    }
+
+    fn candidate(&self, summary: Arc<Summary>) -> Candidate {
+        let ended = matches!(summary.end, End::Stopped | End::Interrupted);
+        let dir = self.catalog.dir(&summary.id).unwrap_or_default();
+        // Of sessions that have ended, nobody asks.
+        let inputs = if ended { Vec::new() } else { crate::store::directories(&dir) };
+        let surveys = inputs.into_iter().map(|input| (input.clone(), disk::survey(&dir.join(input)))).collect();
+        Candidate { summary, surveys }
+    }
+
+    /// Which session was being recorded last.
+    fn last(&self, candidates: &[Candidate], running: &BTreeSet<&str>) -> Option<String> {
+        // What captures record goes first, whatever else is remembered; ids sort by time.
+        if let Some(id) = running.last() {
+            return Some((*id).to_owned());
+        }
+        let mut open = candidates.iter().filter(|candidate| candidate.is_cut_off()).map(|found| &found.summary.id);
+        let remembered = self.state.session.as_ref();
+        open.clone().find(|id| Some(*id) == remembered).or_else(|| open.next()).cloned()
+    }
+
+    fn facts(&self, candidate: &Candidate, is_last: bool, recorded_now: bool) -> Facts {
+        let summary = &candidate.summary;
+        let stopped_file = |survey: &Survey| survey.last.as_ref().is_some_and(|last| last.reason == CloseReason::Stop);
+        let stop = match () {
+            () if summary.stop_asked || summary.end == End::Stopped => Some(Witness::Journal),
+            () if self.state.ended.contains(&summary.id) => Some(Witness::State),
+            () if candidate.surveys.values().any(stopped_file) => Some(Witness::Files),
+            () => None,
         };
-        before.insert(name.clone(), earlier);
+        let names = candidate.surveys.keys().chain(&summary.inputs);
+        Facts {
+            recorded_now,
+            stop,
+            has_ended: matches!(summary.end, End::Stopped | End::Interrupted),
+            was_cut_off: candidate.is_cut_off(),
+            is_last,
+            has_inputs: names.clone().any(|name| self.names.contains(name)),
+            age_ns: candidate.age_ns(),
+        }
     }
-    info!(session = summary.id, recording, inputs = inputs.join(" "), "the session goes on");
-    let session =
-        Session { id: summary.id.clone(), label: summary.label.clone(), token: summary.token.clone(), inputs };
-    Some(Continued { session, before, recording })
+
+    /// Writes down that a session was interrupted, and tells whoever should know.
+    fn interruption(&self, candidate: &Candidate, facts: &Facts, what: &str) -> Interruption {
+        let summary = &candidate.summary;
+        let safe_until_wall_ns = candidate.last().map_or(0, |last| last.end_wall_ns);
+        let reason = reason::judge(&self.evidence, safe_until_wall_ns);
+        let boot_id = candidate.last().map_or(summary.boot_id, |last| last.boot_id);
+        let interruption = Interruption {
+            reason: reason.name.to_owned(),
+            evidence: reason.evidence.clone(),
+            rebooted: boot_id != clock::boot_id().0,
+            safe_until_wall_ns,
+            found_wall_ns: clock::wall_ns(),
+            since_ns: facts.age_ns,
+        };
+        // One that waits is found at each start; it was interrupted once.
+        let known = summary.interruptions.last();
+        if known.is_none_or(|known| known.safe_until_wall_ns != safe_until_wall_ns) {
+            let (done, noted) = tokio::sync::oneshot::channel();
+            let record = Record::Interruption(interruption.clone());
+            match self.keeper.hand(Job::Note(summary.id.clone(), record, Some(done))) {
+                // Whoever asks first must find it.
+                Ok(()) => drop(noted.blocking_recv()),
+                Err(error) => warn!(session = summary.id, "not noted: {error}"),
+            }
+        }
+        let since = match facts.age_ns {
+            Some(age_ns) => format!("{} s ago", age_ns / 1_000_000_000),
+            None => "nobody knows how long ago".to_owned(),
+        };
+        let text = format!(
+            "session {} was interrupted {since}; reason: {} ({}); {what}",
+            summary.id, reason.name, reason.evidence
+        );
+        self.alerts.raise(AlertCode::SessionInterrupted, &summary.id, text);
+        interruption
+    }
+
+    fn take_up(
+        &self,
+        candidate: &Candidate,
+        found: &Found,
+        interruption: Option<Interruption>,
+        stop: bool,
+    ) -> Option<Continued> {
+        let summary = &candidate.summary;
+        let dir = self.catalog.dir(&summary.id)?;
+        let boot_id = clock::boot_id().0;
+        // A session without a journal is known by its files alone; what records it belongs to it.
+        let recorded_now =
+            |index: usize| found.get(&index).is_some_and(|(session, _)| session.as_deref() == Some(&summary.id));
+        let takes_part = |name: &String| summary.inputs.contains(name) || candidate.surveys.contains_key(name);
+        let (mut inputs, mut before, mut recording) = (Vec::new(), HashMap::new(), false);
+        for (index, name) in
+            self.names.iter().enumerate().filter(|(index, name)| takes_part(name) || recorded_now(*index))
+        {
+            let is_recorded = recorded_now(index);
+            recording |= is_recorded && found.get(&index).is_some_and(|(_, recording)| *recording);
+            note_unheard_files(&self.keeper, summary, name, &dir.join(name));
+            let survey = candidate.surveys.get(name);
+            let last = survey.and_then(|survey| survey.last.as_ref());
+            let base = match survey {
+                _ if is_recorded => summary.bases.get(name).cloned().unwrap_or_default(),
+                Some(survey) => survey.tally.clone(),
+                None => Tally::default(),
+            };
+            let earlier = Before {
+                base,
+                safe_until_mono_ns: last.filter(|_| !is_recorded).map_or(0, |last| last.end_mono_ns),
+                cause: match last {
+                    Some(last) if last.boot_id != boot_id && !is_recorded => GapCause::Reboot,
+                    _ => GapCause::CaptureDied,
+                },
+                safe_until_wall_ns: last.map_or(0, |last| last.end_wall_ns),
+            };
+            before.insert(name.clone(), earlier);
+            inputs.push(name.clone());
+        }
+        if inputs.is_empty() {
+            self.close(candidate, Some(Why::NoInputs));
+            return None;
+        }
+        let gone: Vec<_> = candidate.surveys.iter().filter(|(name, _)| !inputs.contains(name)).collect();
+        if !gone.is_empty() {
+            let names: Vec<_> = gone.iter().map(|(name, _)| name.as_str()).collect();
+            warn!(session = summary.id, inputs = names.join(" "), "not configured any more; it goes on without");
+        }
+        let carried = Carried {
+            since_mono_ns: (summary.boot_id == boot_id && summary.mono_ns > 0).then_some(summary.mono_ns),
+            elapsed_ns: if summary.boot_id == boot_id { summary.elapsed_ns } else { candidate.elapsed_ns() },
+            safe_frames: gone.iter().map(|(_, survey)| survey.tally.safe).sum(),
+            safe_bytes: gone.iter().map(|(_, survey)| survey.tally.safe_bytes).sum(),
+            lost_frames: gone.iter().filter_map(|(name, _)| summary.bases.get(*name)).map(Tally::lost).sum(),
+        };
+        info!(session = summary.id, recording, inputs = inputs.join(" "), "the session goes on");
+        let session =
+            Session { id: summary.id.clone(), label: summary.label.clone(), token: summary.token.clone(), inputs };
+        Some(Continued { session, before, carried, recording, stop, interruption })
+    }
+
+    /// Ends a session that does not go on: as interrupted, or, without a why, as stopped.
+    fn close(&self, candidate: &Candidate, why: Option<Why>) {
+        let summary = &candidate.summary;
+        if let Some(why) = why {
+            warn!(session = summary.id, "the session was interrupted and is closed: {}", why.text());
+        }
+        let tallies = || candidate.surveys.values().map(|survey| &survey.tally);
+        let totals = EndTotals {
+            safe_frames: tallies().map(|tally| tally.safe).sum(),
+            safe_bytes: tallies().map(|tally| tally.safe_bytes).sum(),
+            duration_ns: candidate.elapsed_ns(),
+            lost_frames: summary.bases.values().map(Tally::lost).sum(),
+            ..EndTotals::default()
+        };
+        let (done, kept) = tokio::sync::oneshot::channel();
+        let interrupted = why.map(|why| why.text().to_owned());
+        let closing = Closing { id: summary.id.clone(), interrupted, totals, done };
+        match self.keeper.hand(Job::Close(closing)) {
+            // Whoever asks first must not find the session without what was recovered.
+            Ok(()) => drop(kept.blocking_recv()),
+            Err(error) => warn!(session = summary.id, "not noted: {error}"),
+        }
+    }
+}
+
+impl Candidate {
+    /// Its journal has no end, or can't be read and the session was not ended by a stop.
+    fn is_cut_off(&self) -> bool {
+        matches!(self.summary.end, End::Open | End::Unknown)
+    }
+
+    /// The newest file of all inputs.
+    fn last(&self) -> Option<&disk::Last> {
+        self.surveys.values().filter_map(|survey| survey.last.as_ref()).max_by_key(|last| last.end_wall_ns)
+    }
+
+    /// How long ago its last footage was made safe.
+    fn age_ns(&self) -> Option<u64> {
+        let last = self.last();
+        let boot_id = last.map_or(self.summary.boot_id, |last| last.boot_id);
+        if boot_id == clock::boot_id().0 {
+            let then = last.map_or(self.summary.mono_ns, |last| last.end_mono_ns);
+            return Some(clock::mono_ns().saturating_sub(then));
+        }
+        let then = last.map_or(self.summary.wall_ns, |last| last.end_wall_ns);
+        since_earlier_boot(then, clock::wall_ns(), clock::uptime_ns())
+    }
+
+    /// How long it was, over all boots, without the breaks between them.
+    fn elapsed_ns(&self) -> u64 {
+        let mut boots: Vec<([u8; 16], u64, u64)> = Vec::new();
+        for (boot_id, start, end) in self.surveys.values().flat_map(|survey| &survey.boots) {
+            match boots.iter_mut().find(|(known, ..)| known == boot_id) {
+                Some((_, from, to)) => (*from, *to) = ((*from).min(*start), (*to).max(*end)),
+                None => boots.push((*boot_id, *start, *end)),
+            }
+        }
+        let spans = boots.iter().map(|(_, start, end)| end.saturating_sub(*start));
+        spans.fold(0, u64::saturating_add)
+    }
 }
 
 /// Files that were closed while no recorder listened.
@@ -187,44 +451,16 @@ fn recover_files(root: &Path, pool: &Path) -> Vec<(String, String, Recovered)> {
             return Vec::new();
         }
     };
+    // What was discarded is left as it is.
+    let ours = root.join(crate::store::OURS);
     // By directory: recovery goes through one at a time.
-    let mut dirs = BTreeMap::new();
-    for part in parts {
-        if let Some(dir) = part.parent() {
-            dirs.insert(dir.to_owned(), ());
-        }
-    }
+    let dirs: BTreeSet<_> =
+        parts.iter().filter(|part| !part.starts_with(&ours)).filter_map(|part| part.parent()).collect();
     let mut all = Vec::new();
-    for dir in dirs.into_keys() {
+    for dir in dirs {
         let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let (input, session) = (name(&dir), dir.parent().map(name).unwrap_or_default());
-        all.extend(recover_parts(&dir, pool).into_iter().map(|file| (session.clone(), input.clone(), file)));
+        let (input, session) = (name(dir), dir.parent().map(name).unwrap_or_default());
+        all.extend(recover_parts(dir, pool).into_iter().map(|file| (session.clone(), input.clone(), file)));
     }
     all
-}
-
-/// Ends a session that does not go on.
-fn interrupt(catalog: &Catalog, keeper: &Keeper, summary: &Summary, why: &str) {
-    warn!(session = summary.id, "the session was interrupted and is closed: {why}");
-    let Some(dir) = catalog.dir(&summary.id) else { return };
-    let mut totals = EndTotals::default();
-    for input in &summary.inputs {
-        let (tally, _) = tally_on_disk(&dir.join(input));
-        totals.safe_frames += tally.safe;
-        totals.safe_bytes += tally.safe_bytes;
-        let longest = crate::store::file_names(&dir.join(input))
-            .iter()
-            .filter_map(|name| crate::captures::summary(&dir.join(input).join(name)))
-            .map(|file| file.duration_ms * 1_000_000)
-            .sum();
-        totals.duration_ns = totals.duration_ns.max(longest);
-    }
-    totals.lost_frames = summary.bases.values().map(crate::captures::Tally::lost).sum();
-    let (done, kept) = tokio::sync::oneshot::channel();
-    let closing = Closing { id: summary.id.clone(), interrupted: Some(why.to_owned()), totals, done };
-    match keeper.hand(Job::Close(closing)) {
-        // Whoever asks first must not find the session without what was recovered.
-        Ok(()) => drop(kept.blocking_recv()),
-        Err(error) => warn!(session = summary.id, "not noted: {error}"),
-    }
 }

@@ -5,21 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdfast_config::Storage;
-use holdfast_dbus::{Error, ErrorCode};
-use holdfast_journal::{Journal, Opened};
+use holdfast_dbus::{AlertCode, Error, ErrorCode};
+use holdfast_journal::Journal;
 use holdfast_segment::durable;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::catalog::{Catalog, count_closed};
-use super::records::{EndTotals, Record, SESSION_JOURNAL, SESSION_SCHEMA, STATE_JOURNAL, STATE_SCHEMA, StateRecord};
+use super::records::{Checkpoint, EndTotals, Record, StateRecord};
+use super::session_journal::{self, Opened};
+use super::state_journal::StateJournal;
 use super::summary::Summary;
+use crate::alerts::Alerts;
 use crate::guard::trouble::{self, Trouble};
 use crate::session::Session;
 use crate::{clock, storage};
-
-/// A state journal longer than this is compacted.
-const STATE_LIMIT_RECORDS: u64 = 1000;
 
 /// Told when a job is done.
 pub type Noted = oneshot::Sender<Result<(), Error>>;
@@ -29,8 +29,12 @@ pub type Noted = oneshot::Sender<Result<(), Error>>;
 pub enum Job {
     /// Make a session's directory: durable, and nobody's before. `done` hears of the directory; the journal follows after.
     Create(Session, Noted),
-    /// Take up the journal of a session that goes on.
-    Reopen(Session, Noted),
+    /// Take up the journal of a session that goes on; how long it had been before this boot, if it is of an earlier one.
+    Reopen(Session, Option<u64>, Noted),
+    /// Mend a session's journal: set aside what is damaged, add what the files know.
+    Mend(String, oneshot::Sender<()>),
+    /// Somebody asked for the end of this session: written down in two places before anything else.
+    StopAsked(String),
     /// Write down what happened.
     Note(String, Record, Option<Noted>),
     /// The end of a session: adds the number of files to its totals, writes them down and tells them.
@@ -68,11 +72,14 @@ impl Keeper {
         catalog: Arc<Catalog>,
         state: Option<Journal<StateRecord>>,
         trouble: Trouble,
+        checkpoint: Option<Checkpoint>,
+        alerts: Alerts,
     ) -> io::Result<Self> {
         // Full (1024) when the disk has stalled for long while much happens: then news about gaps and files is left out of the
         // journal (the files' own ledgers have it), and whoever waits for an answer is told to come back.
         let (jobs, mut receiver) = mpsc::channel(1024);
-        let mut thread = Thread { storage, catalog, state, trouble, open: None };
+        let state = StateJournal::new(state);
+        let mut thread = Thread { storage, catalog, state, trouble, checkpoint, alerts, open: None };
         std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             while let Some(job) = receiver.blocking_recv() {
                 thread.run(job);
@@ -93,10 +100,10 @@ impl Keeper {
     pub fn ask(&self, job: Job) {
         let Err(error) = self.jobs.try_send(job) else { return };
         match error.into_inner() {
-            Job::Create(_, done) | Job::Reopen(_, done) | Job::Note(.., Some(done)) | Job::State(_, Some(done)) => {
+            Job::Create(_, done) | Job::Reopen(.., done) | Job::Note(.., Some(done)) | Job::State(_, Some(done)) => {
                 let _ = done.send(Err(Self::busy()));
             }
-            Job::Note(.., None) | Job::State(_, None) | Job::Close(_) => (),
+            Job::Note(.., None) | Job::State(_, None) | Job::Close(_) | Job::Mend(..) | Job::StopAsked(_) => (),
         }
     }
 
@@ -116,7 +123,10 @@ impl Keeper {
 struct Thread {
     storage: Storage,
     catalog: Arc<Catalog>,
-    state: Option<Journal<StateRecord>>,
+    state: StateJournal,
+    /// The recorder's copy of what the session it recorded last is.
+    checkpoint: Option<Checkpoint>,
+    alerts: Alerts,
     /// Told what the disk refuses.
     trouble: Trouble,
     /// The journal of the session being recorded, and what is in it.
@@ -135,10 +145,23 @@ impl Thread {
                     self.begin(&session);
                 }
             }
-            Job::Reopen(session, done) => {
+            Job::Reopen(session, elapsed_ns, done) => {
                 self.begin(&session);
-                let record = Record::Resumed { wall_ns: clock::wall_ns(), boot_id: clock::boot_id().0 };
+                let record = Record::ResumedAt {
+                    wall_ns: clock::wall_ns(),
+                    boot_id: clock::boot_id().0,
+                    mono_ns: clock::mono_ns(),
+                    elapsed_ns: elapsed_ns.unwrap_or_default(),
+                };
                 let _ = done.send(self.note(&session.id, record));
+            }
+            Job::Mend(id, done) => {
+                log_failure(&id, self.mend(&id));
+                let _ = done.send(());
+            }
+            Job::StopAsked(id) => {
+                log_failure(&id, self.note(&id, Record::StopAsked { wall_ns: clock::wall_ns() }));
+                let _ = self.state.note(&StateRecord::Ended(id));
             }
             Job::Note(id, record, done) => {
                 let noted = self.note(&id, record);
@@ -149,7 +172,7 @@ impl Thread {
             }
             Job::Close(closing) => self.close(closing),
             Job::State(record, done) => {
-                let noted = self.note_state(&record);
+                let noted = self.state.note(&record);
                 if let Some(done) = done {
                     let _ = done.send(noted);
                 }
@@ -170,7 +193,7 @@ impl Thread {
         };
         log_failure(&id, self.note(&id, record));
         self.open.take_if(|(_, summary)| summary.id == id);
-        let _ = self.note_state(&StateRecord::Session(None));
+        let _ = self.state.note(&StateRecord::Ended(id));
         let _ = done.send(totals);
     }
 
@@ -197,108 +220,94 @@ impl Thread {
 
     /// Opens or makes a session's journal, and remembers the session as the current one.
     fn begin(&mut self, session: &Session) {
-        let opened = self.dir(&session.id).and_then(|dir| {
-            Journal::<Record>::open(dir, SESSION_JOURNAL, SESSION_SCHEMA)
-                .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
+        let known = self.checkpoint.take().filter(|known| known.id == session.id);
+        let checkpoint = known.unwrap_or_else(|| Checkpoint {
+            id: session.id.clone(),
+            label: session.label.clone(),
+            token: session.token.clone(),
+            inputs: session.inputs.clone(),
+            wall_ns: clock::wall_ns(),
+            mono_ns: clock::mono_ns(),
+            boot_id: clock::boot_id().0,
         });
-        let (mut journal, records) = match opened {
-            Ok(Opened { journal, records, report }) => {
-                if !report.is_clean() {
-                    warn!(session = session.id, "{report}");
-                }
-                (Some(journal), records)
+        let opened = self.dir(&session.id).and_then(|dir| session_journal::open(&dir, &session.id, Some(&checkpoint)));
+        let (journal, mut summary) = match opened {
+            Ok(opened) => {
+                self.tell(&session.id, &opened);
+                (Some(opened.journal), Summary::of(&opened.records))
             }
             Err(error) => {
                 error!(session = session.id, "no journal; the session is recorded without: {error}");
-                (None, Vec::new())
+                let text = format!("session {} is recorded without a journal: {error}", session.id);
+                self.alerts.raise(AlertCode::StateCorrupt, &session.id, text);
+                (None, Summary::of(&[checkpoint.created()]))
             }
         };
-        let mut summary = Summary::of(&records);
-        if !matches!(records.first(), Some(Record::Created { .. })) {
-            let created = Record::Created {
-                id: session.id.clone(),
-                label: session.label.clone(),
-                token: session.token.clone(),
-                inputs: session.inputs.clone(),
-                wall_ns: clock::wall_ns(),
-                mono_ns: clock::mono_ns(),
-                boot_id: clock::boot_id().0,
-            };
-            summary.note(&created);
-            if let Some(journal) = &mut journal {
-                log_failure(&session.id, self.trouble.append(journal, &created));
-            }
-        }
+        summary.id.clone_from(&session.id);
         self.catalog.put(Arc::new(summary.clone()));
+        // What is in the one place is in the other, too.
+        let checkpoint = Checkpoint {
+            label: summary.label.clone(),
+            token: summary.token.clone(),
+            inputs: summary.inputs.clone(),
+            ..checkpoint
+        };
         self.open = Some((journal, summary));
-        let _ = self.note_state(&StateRecord::Session(Some(session.id.clone())));
+        self.checkpoint = Some(checkpoint.clone());
+        let _ = self.state.note(&StateRecord::Current(checkpoint));
+    }
+
+    /// Somebody should know of what was damaged.
+    fn tell(&self, id: &str, opened: &Opened) {
+        if let Some(trouble) = &opened.trouble {
+            self.alerts.raise(AlertCode::StateCorrupt, id, format!("the journal of session {id}: {trouble}"));
+        }
     }
 
     /// Appends a record to a session's journal, open or not.
     fn note(&mut self, id: &str, record: Record) -> Result<(), Error> {
-        if let Some((journal, summary)) = self.open.as_mut().filter(|(_, summary)| summary.id == id) {
+        if let Some((slot, summary)) = self.open.as_mut().filter(|(_, summary)| summary.id == id) {
             summary.note(&record);
             self.catalog.put(Arc::new(summary.clone()));
-            let Some(journal) = journal else { return Ok(()) };
-            let noted = self.trouble.append(journal, &record);
-            if noted.is_err()
-                && let Ok(Opened { journal: again, .. }) = reopen(&self.catalog, id)
+            let dir = self.catalog.dir(id).unwrap_or_default();
+            if let Some(journal) = slot
+                && self.trouble.append(journal, &record).is_ok()
             {
-                // What is on disk was uncertain; opening again has settled it.
-                *journal = again;
-                return self.trouble.append(journal, &record);
+                session_journal::keep_a_copy(journal, &dir, &record);
+                return Ok(());
             }
-            return noted;
+            // What is on disk is uncertain; opening again settles it, and for that the lock must be let go.
+            *slot = None;
+            let journal = slot.insert(session_journal::open(&dir, id, self.checkpoint.as_ref())?.journal);
+            return self.trouble.append(journal, &record);
         }
         let Some(known) = self.catalog.get(id) else {
             return Err(Error::new(ErrorCode::UnknownSession, format!("there is no session {id} on this storage")));
         };
-        let Opened { mut journal, records, .. } =
-            reopen(&self.catalog, id).map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
-        let mut summary = (*known).clone();
-        if records.is_empty() {
-            // A session whose journal was lost gets a new one, from what its files say.
-            let created = Record::Created {
-                id: id.to_owned(),
-                label: String::new(),
-                token: String::new(),
-                inputs: summary.inputs.clone(),
-                wall_ns: summary.wall_ns,
-                mono_ns: 0,
-                boot_id: summary.boot_id,
-            };
-            self.trouble.append(&mut journal, &created)?;
-        }
-        self.trouble.append(&mut journal, &record)?;
+        let dir = self.dir(id)?;
+        // A session whose journal was lost gets a new one, from what its files say.
+        let mut opened = session_journal::open(&dir, id, self.checkpoint.as_ref())?;
+        self.tell(id, &opened);
+        self.trouble.append(&mut opened.journal, &record)?;
+        session_journal::keep_a_copy(&mut opened.journal, &dir, &record);
+        let mut summary = if opened.rebuilt { Summary::of(&opened.records) } else { (*known).clone() };
         summary.note(&record);
         self.catalog.put(Arc::new(summary));
         Ok(())
     }
 
-    fn note_state(&mut self, record: &StateRecord) -> Result<(), Error> {
-        let Some(journal) = &mut self.state else {
-            return Err(Error::new(ErrorCode::Internal, "the state directory can't be written to; see the log"));
-        };
-        let noted = journal.append(record).map_err(|error| {
-            error!("{error}");
-            Error::new(ErrorCode::Internal, error.to_string())
-        });
-        if journal.records() > STATE_LIMIT_RECORDS
-            && let Ok(read) = holdfast_journal::read(journal_dir(journal), STATE_JOURNAL, STATE_SCHEMA)
-            && let Err(error) = journal.compact(super::state::distilled(&read.records))
-        {
-            warn!("{error}");
+    /// Sets aside what is damaged of a session's journal and adds what its files know.
+    fn mend(&mut self, id: &str) -> Result<(), Error> {
+        if self.open.as_ref().is_some_and(|(_, summary)| summary.id == id) {
+            return Ok(());
         }
-        noted
+        let opened = session_journal::open(&self.dir(id)?, id, self.checkpoint.as_ref())?;
+        self.tell(id, &opened);
+        if opened.rebuilt {
+            self.catalog.put(Arc::new(Summary::of(&opened.records)));
+        }
+        Ok(())
     }
-}
-
-fn journal_dir(journal: &Journal<StateRecord>) -> PathBuf {
-    journal.path().parent().map(PathBuf::from).unwrap_or_default()
-}
-
-fn reopen(catalog: &Catalog, id: &str) -> holdfast_journal::Result<Opened<Record>> {
-    Journal::open(catalog.dir(id).unwrap_or_default(), SESSION_JOURNAL, SESSION_SCHEMA)
 }
 
 impl Trouble {

@@ -5,11 +5,18 @@
 
 mod catalog;
 mod keeper;
+mod rebuild;
 mod records;
+mod session_journal;
 pub mod state;
+mod state_journal;
 mod summary;
+pub mod trash;
 
 pub use catalog::{Catalog, file_names, list_files};
 pub use keeper::{Closing, Job, Keeper, Noted};
-pub use records::{EndTotals, Record, SESSION_JOURNAL, StateRecord};
-pub use summary::{End, Summary};
+pub use records::{EndTotals, Interruption, Record, Run, SESSION_JOURNAL, StateRecord};
+pub use summary::{End, Summary, directories};
+
+/// Below the storage root: what is Holdfast's own and no session's.
+pub const OURS: &str = ".holdfast";

@@ -7,11 +7,11 @@ use crate::captures::Tally;
 /// Name of a session's journal in its directory: `session.journal`.
 pub const SESSION_JOURNAL: &str = "session";
 /// Schema of [`Record`].
-pub const SESSION_SCHEMA: u32 = 1;
+pub const SESSION_SCHEMA: u32 = 2;
 /// Name of the recorder's own state: `recorder.journal` in the state directory.
 pub const STATE_JOURNAL: &str = "recorder";
 /// Schema of [`StateRecord`].
-pub const STATE_SCHEMA: u32 = 1;
+pub const STATE_SCHEMA: u32 = 2;
 
 /// What happened in a session. The files hold all footage and its accounts; this is the story around them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,70 @@ pub enum Record {
         /// Unix time.
         wall_ns: i64,
     },
+    /// Somebody asked for the end; `Stopped` follows when the files are closed. From here on it never goes on again.
+    StopAsked {
+        /// Unix time.
+        wall_ns: i64,
+    },
+    /// The recorder found the session interrupted. What becomes of it follows.
+    Interruption(Interruption),
+    /// The session goes on after an interruption. (Before, `Resumed` said so.)
+    ResumedAt {
+        /// Unix time.
+        wall_ns: i64,
+        /// Of this boot.
+        boot_id: [u8; 16],
+        /// Monotonic time of this boot.
+        mono_ns: u64,
+        /// How long the session had been when it was interrupted, over all boots before this one.
+        elapsed_ns: u64,
+    },
+    /// The first footage after an interruption is safe.
+    SafeAgain {
+        /// Unix time.
+        wall_ns: i64,
+        /// Since the kernel was started (`CLOCK_BOOTTIME`).
+        boottime_ns: u64,
+        /// Since the recorder was started.
+        recorder_ns: u64,
+    },
+    /// The wall clock was set: labels of this boot from before are wrong by so much.
+    ClockStepped {
+        /// Unix time after it.
+        wall_ns: i64,
+        /// Monotonic time.
+        mono_ns: u64,
+        /// Of this boot.
+        boot_id: [u8; 16],
+        /// Forward, or backward if negative.
+        by_ns: i64,
+    },
+    /// The journal was damaged. What it had lost and the files still knew was added to it before this.
+    Rebuilt {
+        /// Unix time.
+        wall_ns: i64,
+        /// What was found.
+        why: String,
+        /// Where the damaged files are.
+        set_aside: Vec<String>,
+    },
+}
+
+/// That a session was interrupted, and as far as it is known, why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interruption {
+    /// panic, oom, watchdog, kernel-panic, power, operator, killed, crash, storage or unknown.
+    pub reason: String,
+    /// How that is known, or why it is not, for people.
+    pub evidence: String,
+    /// The box has been started again since.
+    pub rebooted: bool,
+    /// When the last footage before it was safe, Unix time as it was then; 0 if there was none.
+    pub safe_until_wall_ns: i64,
+    /// When it was found, Unix time.
+    pub found_wall_ns: i64,
+    /// How long it had been then; `None` where the clocks can't tell.
+    pub since_ns: Option<u64>,
 }
 
 /// What a session amounted to.
@@ -165,4 +229,62 @@ pub enum StateRecord {
     },
     /// The session being recorded.
     Session(Option<String>),
+    /// The session being recorded, with all that its own journal's first record says: the one is the other's copy.
+    Current(Checkpoint),
+    /// This session was stopped, or closed, and never goes on by itself.
+    Ended(String),
+    /// A recorder was started.
+    RunBegan(Run),
+    /// The last recorder ended in good order.
+    RunEnded {
+        /// Unix time.
+        wall_ns: i64,
+    },
+}
+
+/// What a session is: enough to go on with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Its id.
+    pub id: String,
+    /// Text for people.
+    pub label: String,
+    /// Idempotency token or empty.
+    pub token: String,
+    /// Which inputs.
+    pub inputs: Vec<String>,
+    /// Unix time of its start.
+    pub wall_ns: i64,
+    /// Monotonic time of its start.
+    pub mono_ns: u64,
+    /// Boot of its start.
+    pub boot_id: [u8; 16],
+}
+
+impl Checkpoint {
+    /// The first record of a session's journal.
+    pub fn created(&self) -> Record {
+        Record::Created {
+            id: self.id.clone(),
+            label: self.label.clone(),
+            token: self.token.clone(),
+            inputs: self.inputs.clone(),
+            wall_ns: self.wall_ns,
+            mono_ns: self.mono_ns,
+            boot_id: self.boot_id,
+        }
+    }
+}
+
+/// One life of the recorder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// During this boot.
+    pub boot_id: [u8; 16],
+    /// When it began, Unix time.
+    pub wall_ns: i64,
+    /// Its process.
+    pub pid: u32,
+    /// Processes that the kernel had killed for want of memory by then, since the boot.
+    pub oom_kills: Option<u64>,
 }

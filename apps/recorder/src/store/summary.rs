@@ -7,7 +7,7 @@ use holdfast_dbus::{GapInfo, MarkInfo, SessionInfo};
 use holdfast_segment::{PART_SUFFIX, Reader};
 use tracing::warn;
 
-use super::records::{EndTotals, Record, SESSION_JOURNAL, SESSION_SCHEMA};
+use super::records::{EndTotals, Interruption, Record, SESSION_JOURNAL, SESSION_SCHEMA};
 use crate::captures::Tally;
 use crate::ids;
 
@@ -25,12 +25,22 @@ pub struct Summary {
     pub token: String,
     /// Which inputs.
     pub inputs: Vec<String>,
-    /// Unix time.
+    /// Unix time of its start; corrected if the clock was set since, in the same boot.
     pub wall_ns: i64,
-    /// Monotonic time of its boot.
+    /// Monotonic time of `boot_id` at which it began, or was resumed in that boot.
     pub mono_ns: u64,
     /// Its boot, or the one it was resumed in.
     pub boot_id: [u8; 16],
+    /// How long it had been before it was resumed in this boot; breaks over a restart of the box are not counted.
+    pub elapsed_ns: u64,
+    /// Somebody asked for its end.
+    pub stop_asked: bool,
+    /// The newest interruptions.
+    pub interruptions: Vec<Interruption>,
+    /// All interruptions.
+    pub interruption_count: u32,
+    /// What is wrong with its journal, until that is mended.
+    pub damage: Option<String>,
     /// How it ended, if it did.
     pub end: End,
     /// Closed files.
@@ -53,6 +63,10 @@ pub struct Summary {
     pub closed: BTreeMap<String, Vec<u64>>,
     /// Per input: what retention has given up.
     pub deleted: BTreeMap<String, Deleted>,
+    /// It was begun in the boot it is in now.
+    is_of_this_boot: bool,
+    /// Gaps and marks that were noted in the boot it is in now: their labels move when the clock is set.
+    noted_this_boot: (usize, usize),
 }
 
 /// What retention has given up of an input: its oldest files.
@@ -87,14 +101,21 @@ pub enum End {
 impl Summary {
     /// Reads a session's directory.
     pub fn read(dir: &Path, id: &str) -> Self {
-        match holdfast_journal::read::<Record>(dir, SESSION_JOURNAL, SESSION_SCHEMA) {
-            Ok(read) if matches!(read.records.first(), Some(Record::Created { .. })) => Self::of(&read.records),
-            Ok(_) => Self::from_files(dir, id),
+        match read_journal(dir) {
+            Ok(read) => {
+                let damage = read.report.is_damaged().then(|| read.report.to_string());
+                let summary = match read.records.first() {
+                    Some(Record::Created { .. }) => Self::of(&read.records),
+                    _ => Self::from_files(dir, id),
+                };
+                Self { damage, ..summary }
+            }
             Err(error) => {
-                if !matches!(error, holdfast_journal::Error::NotFound { .. }) {
+                let missing = matches!(error, holdfast_journal::Error::NotFound { .. });
+                if !missing {
                     warn!(session = id, "{error}");
                 }
-                Self::from_files(dir, id)
+                Self { damage: Some(error.to_string()), ..Self::from_files(dir, id) }
             }
         }
     }
@@ -115,6 +136,7 @@ impl Summary {
                 (self.id, self.label, self.token) = (id.clone(), label.clone(), token.clone());
                 self.inputs.clone_from(inputs);
                 (self.wall_ns, self.mono_ns, self.boot_id) = (*wall_ns, *mono_ns, *boot_id);
+                self.is_of_this_boot = true;
             }
             Record::FileOpened { .. } => (),
             Record::FileClosed { input, sequence, frames, bytes, .. } => {
@@ -129,11 +151,12 @@ impl Summary {
             }
             Record::Gap { input, cause, start_mono_ns, duration_ms, frames_lost, wall_ns } => {
                 self.gap_count += 1;
+                self.noted_this_boot.0 += 1;
                 let gap = GapInfo {
                     input: input.clone(),
                     cause: cause.clone(),
                     start_usec: start_mono_ns / 1000,
-                    duration_usec: duration_ms * 1000,
+                    duration_usec: duration_ms.saturating_mul(1000),
                     frames_lost: *frames_lost,
                     at: wall_ns / 1000,
                 };
@@ -141,7 +164,8 @@ impl Summary {
             }
             Record::Mark { text, wall_ns, mono_ns } => {
                 self.mark_count += 1;
-                let offset_usec = mono_ns.saturating_sub(self.mono_ns) / 1000;
+                self.noted_this_boot.1 += 1;
+                let offset_usec = self.elapsed_ns.saturating_add(mono_ns.saturating_sub(self.mono_ns)) / 1000;
                 push_bounded(&mut self.marks, MarkInfo { text: text.clone(), at: wall_ns / 1000, offset_usec });
             }
             Record::Deleted { input, sequence, frames, bytes, wall_ns, .. } => {
@@ -158,6 +182,23 @@ impl Summary {
             Record::Protected(protected) => self.protected = *protected,
             Record::Base { input, base } => drop(self.bases.insert(input.clone(), base.clone())),
             Record::Resumed { boot_id, .. } => (self.boot_id, self.end) = (*boot_id, End::Open),
+            Record::ResumedAt { boot_id, mono_ns, elapsed_ns, .. } => {
+                self.end = End::Open;
+                if *boot_id != self.boot_id {
+                    (self.boot_id, self.mono_ns, self.elapsed_ns) = (*boot_id, *mono_ns, *elapsed_ns);
+                    self.is_of_this_boot = false;
+                    self.noted_this_boot = (0, 0);
+                }
+            }
+            Record::StopAsked { .. } => self.stop_asked = true,
+            Record::Interruption(interruption) => {
+                self.interruption_count += 1;
+                push_bounded(&mut self.interruptions, interruption.clone());
+            }
+            Record::SafeAgain { .. } => (),
+            Record::ClockStepped { boot_id, by_ns, .. } if *boot_id == self.boot_id => self.correct_labels(*by_ns),
+            Record::ClockStepped { .. } => (),
+            Record::Rebuilt { .. } => self.damage = None,
             Record::Interrupted { totals, .. } => {
                 (self.end, self.totals) = (End::Interrupted, totals.clone());
                 self.files = totals.files;
@@ -177,6 +218,19 @@ impl Summary {
     /// How much that was.
     pub fn deleted_bytes(&self) -> u64 {
         self.deleted.values().map(|deleted| deleted.bytes).sum()
+    }
+
+    /// The clock was set: what it said in this boot was wrong by so much. Durations and order are not touched.
+    fn correct_labels(&mut self, by_ns: i64) {
+        if self.is_of_this_boot {
+            self.wall_ns = self.wall_ns.saturating_add(by_ns);
+        }
+        let by_usec = by_ns / 1000;
+        let (gaps, marks) = self.noted_this_boot;
+        let skip = self.gaps.len().saturating_sub(gaps);
+        self.gaps.iter_mut().skip(skip).for_each(|gap| gap.at = gap.at.saturating_add(by_usec));
+        let skip = self.marks.len().saturating_sub(marks);
+        self.marks.iter_mut().skip(skip).for_each(|mark| mark.at = mark.at.saturating_add(by_usec));
     }
 
     /// What the files of a session without a readable journal say of themselves.
@@ -242,6 +296,16 @@ impl End {
     }
 }
 
+/// Reads a session's journal where it is one: a pipe in its place would be waited for, for ever.
+fn read_journal(dir: &Path) -> holdfast_journal::Result<holdfast_journal::ReadOnly<Record>> {
+    let path = dir.join(format!("{SESSION_JOURNAL}.journal"));
+    if std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+        let source = std::io::Error::other("it is not a file");
+        return Err(holdfast_journal::Error::Io { path, action: "read", source });
+    }
+    holdfast_journal::read(dir, SESSION_JOURNAL, SESSION_SCHEMA)
+}
+
 fn push_bounded<T>(list: &mut Vec<T>, item: T) {
     if list.len() == SHOWN {
         list.remove(0);
@@ -249,10 +313,13 @@ fn push_bounded<T>(list: &mut Vec<T>, item: T) {
     list.push(item);
 }
 
-fn directories(dir: &Path) -> Vec<String> {
+pub fn directories(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let mut names: Vec<_> = dirs.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
 }
+
+#[cfg(test)]
+mod tests;

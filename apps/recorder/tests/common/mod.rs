@@ -89,6 +89,8 @@ pub struct Box {
     pub bus: Bus,
     pub client: Connection,
     recorder: Option<Child>,
+    /// What is started as the recorder.
+    pub recorder_program: PathBuf,
     environment: Vec<(String, String)>,
     /// More arguments for recorders started from now on.
     pub arguments: Vec<String>,
@@ -125,7 +127,8 @@ impl Box {
         );
         fs::write(dir.path().join("holdfast.toml"), config).unwrap();
         let client = bus.connect().await;
-        Self { dir, bus, client, recorder: None, environment: Vec::new(), arguments: Vec::new() }
+        let recorder_program = PathBuf::from(env!("CARGO_BIN_EXE_holdfast-recorder"));
+        Self { dir, bus, client, recorder: None, recorder_program, environment: Vec::new(), arguments: Vec::new() }
     }
 
     pub fn config_path(&self) -> PathBuf {
@@ -162,7 +165,7 @@ impl Box {
 
     pub fn spawn_recorder(&mut self) -> &mut Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("recorder.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_holdfast-recorder"))
+        let child = Command::new(&self.recorder_program)
             .arg("--config")
             .arg(self.config_path())
             .args(&self.arguments)

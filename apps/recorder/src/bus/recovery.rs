@@ -1,0 +1,207 @@
+//! `org.holdfast.Recorder1.Recovery`, on the recorder's main object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_dbus::{Error, ErrorCode, InterruptedInfo, LastResume, SetAsideInfo, session_id_of, session_path};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::info;
+use zbus::interface;
+use zbus::message::Header;
+use zbus::zvariant::OwnedObjectPath;
+
+use super::options::{Dict, Options};
+use crate::facade::{Call, Facade};
+use crate::ids;
+use crate::store::{Noted, trash};
+
+/// Less than the 25 s after which D-Bus clients give up: they hear why.
+const PATIENCE: Duration = Duration::from_secs(22);
+
+/// What was interrupted, recovered and set aside.
+pub struct Recovery {
+    facade: Arc<Facade>,
+}
+
+impl Recovery {
+    pub fn new(facade: Arc<Facade>) -> Self {
+        Self { facade }
+    }
+
+    async fn ask(&self, call: impl FnOnce(Noted) -> Call) -> Result<(), Error> {
+        let (answer, wait) = oneshot::channel();
+        self.facade.call(call(answer))?;
+        match timeout(PATIENCE, wait).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::new(ErrorCode::Internal, "the engine dropped the call; see the log")),
+            Err(_) => Err(Error::new(ErrorCode::Timeout, "it is not done yet and goes on; the disk may have stalled")),
+        }
+    }
+
+    /// Works on the disk, on a thread of its own.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Facade) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let facade = Arc::clone(&self.facade);
+        timeout(PATIENCE, tokio::task::spawn_blocking(move || work(&facade)))
+            .await
+            .map_err(|_| Error::new(ErrorCode::Timeout, "the disk does not answer"))?
+            .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?
+    }
+}
+
+fn session_id(path_or_id: &str) -> Option<String> {
+    session_id_of(path_or_id).filter(|id| ids::is_session_id(id))
+}
+
+fn known(path_or_id: &str) -> Result<String, Error> {
+    session_id(path_or_id).ok_or_else(|| Error::new(ErrorCode::UnknownSession, format!("{path_or_id:?} is no session")))
+}
+
+fn caller(header: &Header<'_>) -> String {
+    header.sender().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What speaks against moving a session out of the way.
+fn may_discard(facade: &Facade, id: &str) -> Result<(), Error> {
+    let summary = facade.catalog.get(id);
+    let summary = summary
+        .ok_or_else(|| Error::new(ErrorCode::UnknownSession, format!("there is no session {id} on this storage")))?;
+    if facade.live(id).is_some() {
+        return Err(Error::new(ErrorCode::Busy, format!("session {id} is being recorded; stop it first")));
+    }
+    if facade.recovery.borrow().waiting.as_deref() == Some(id) {
+        return Err(Error::new(ErrorCode::Busy, format!("session {id} waits to be resumed; dismiss it first")));
+    }
+    if summary.protected {
+        let text = format!("session {id} is protected; take that guard away first (holdfast unprotect)");
+        return Err(Error::new(ErrorCode::Protected, text));
+    }
+    if summary.interruption_count == 0 {
+        let text = format!("session {id} was never interrupted; this is no way to delete recordings");
+        return Err(Error::new(ErrorCode::InvalidArgument, text));
+    }
+    Ok(())
+}
+
+#[interface(name = "org.holdfast.Recorder1.Recovery", introspection_docs = false)]
+impl Recovery {
+    #[zbus(out_args("sessions"))]
+    async fn list_interrupted(&self, options: Dict) -> Result<Vec<InterruptedInfo>, Error> {
+        let mut options = Options::new("ListInterrupted", options);
+        let limit = options.number("limit", 1000)?.unwrap_or(100);
+        options.end()?;
+        self.on_disk(move |facade| {
+            let waiting = facade.recovery.borrow().waiting.clone();
+            let describe = |id: &String| {
+                let summary = facade.catalog.get(id)?;
+                let last = summary.interruptions.last()?;
+                let state = match facade.live(id) {
+                    Some((state, _)) => state,
+                    None if waiting.as_ref() == Some(id) => "waiting",
+                    None => summary.end.name(),
+                };
+                Some(InterruptedInfo {
+                    id: id.clone(),
+                    label: summary.label.clone(),
+                    inputs: summary.inputs.clone(),
+                    state: state.to_owned(),
+                    reason: last.reason.clone(),
+                    evidence: last.evidence.clone(),
+                    rebooted: last.rebooted,
+                    safe_until: last.safe_until_wall_ns / 1000,
+                    found_at: last.found_wall_ns / 1000,
+                    since_usec: last.since_ns.map(|since| since / 1000),
+                    times: summary.interruption_count,
+                    protected: summary.protected,
+                })
+            };
+            let ids = facade.catalog.list(usize::MAX, None);
+            Ok(ids.iter().filter_map(describe).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+        })
+        .await
+    }
+
+    #[zbus(out_args("object"))]
+    async fn resume_session(
+        &self,
+        session: &str,
+        options: Dict,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath, Error> {
+        Options::new("ResumeSession", options).end()?;
+        let session = known(session)?;
+        info!(caller = caller(&header), session, "ResumeSession");
+        let id = session.clone();
+        self.ask(|answer| Call::Resume { session, answer }).await?;
+        Ok(session_path(&id))
+    }
+
+    async fn dismiss_session(
+        &self,
+        session: &str,
+        options: Dict,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        Options::new("DismissSession", options).end()?;
+        let session = known(session)?;
+        info!(caller = caller(&header), session, "DismissSession");
+        self.ask(|answer| Call::Dismiss { session, answer }).await
+    }
+
+    #[zbus(out_args("things"))]
+    async fn list_set_aside(&self, options: Dict) -> Result<Vec<SetAsideInfo>, Error> {
+        Options::new("ListSetAside", options).end()?;
+        self.on_disk(|facade| Ok(trash::list(&facade.catalog, &facade.config.recorder.state_dir))).await
+    }
+
+    #[zbus(out_args("moved"))]
+    async fn discard(&self, what: String, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        Options::new("Discard", options).end()?;
+        info!(caller = caller(&header), what, "Discard");
+        self.on_disk(move |facade| {
+            let moved = match session_id(&what) {
+                Some(id) => {
+                    may_discard(facade, &id)?;
+                    trash::discard_session(&facade.catalog, &id)?
+                }
+                None => trash::discard_set_aside(&facade.catalog, &facade.config.recorder.state_dir, &what)?,
+            };
+            Ok(moved.display().to_string())
+        })
+        .await
+    }
+
+    async fn restore(&self, what: String, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        Options::new("Restore", options).end()?;
+        info!(caller = caller(&header), what, "Restore");
+        let id = known(&what)?;
+        self.on_disk(move |facade| trash::restore(&facade.catalog, &id)).await
+    }
+
+    async fn purge(&self, what: String, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        Options::new("Purge", options).end()?;
+        info!(caller = caller(&header), what, "Purge");
+        self.on_disk(move |facade| trash::purge(&facade.catalog, &facade.config.recorder.state_dir, &what)).await
+    }
+
+    #[zbus(property)]
+    fn waiting(&self) -> String {
+        self.facade.recovery.borrow().waiting.clone().unwrap_or_default()
+    }
+
+    #[zbus(property)]
+    fn last_resume(&self) -> LastResume {
+        let view = self.facade.recovery.borrow();
+        view.last.as_ref().map_or_else(LastResume::default, |last| LastResume {
+            id: Some(last.session.clone()),
+            reason: Some(last.interruption.reason.clone()),
+            rebooted: Some(last.interruption.rebooted),
+            boot_to_safe_usec: Some(last.boot_to_safe_ns / 1000),
+            recorder_to_safe_usec: Some(last.recorder_to_safe_ns / 1000),
+            at: Some(last.wall_ns / 1000),
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! What an input's files say of a session: sums, and where and how the newest one ended.
+
+use std::path::Path;
+
+use holdfast_segment::{CloseReason, PART_SUFFIX, Reader};
+
+use crate::captures::Tally;
+use crate::store::file_names;
+
+/// The files of one input.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Of all closed files.
+    pub tally: Tally,
+    /// The newest closed file.
+    pub last: Option<Last>,
+    /// Per boot, oldest first: when its first file began and its last one ended, monotonic.
+    pub boots: Vec<([u8; 16], u64, u64)>,
+    /// Closed files that recovery had to close.
+    pub recovered: u64,
+}
+
+/// The newest closed file of an input.
+#[derive(Debug, Clone)]
+pub struct Last {
+    /// Its boot.
+    pub boot_id: [u8; 16],
+    /// End of its last video frame on that boot's clock.
+    pub end_mono_ns: u64,
+    /// The same as a label.
+    pub end_wall_ns: i64,
+    /// Why it was closed.
+    pub reason: CloseReason,
+    sequence: u64,
+}
+
+/// Looks at all files of an input's directory.
+pub fn survey(dir: &Path) -> Survey {
+    let mut survey = Survey::default();
+    for name in file_names(dir).iter().filter(|name| !name.ends_with(PART_SUFFIX)) {
+        let Ok(reader) = Reader::open(&dir.join(name)) else { continue };
+        let Some(ledger) = reader.ledger() else { continue };
+        let identity = reader.identity();
+        let video = reader.tracks().iter().position(|track| track.codec.is_video()).unwrap_or(0);
+        let (frames, end_mono_ns) = ledger.tracks.get(video).map_or((0, 0), |track| (track.frames, track.end_mono_ns));
+        survey.tally.safe += frames;
+        survey.tally.safe_bytes += reader.file_bytes();
+        survey.recovered += u64::from(ledger.reason == CloseReason::Recovered);
+        let boot_id = identity.boot_id.0;
+        match survey.boots.iter_mut().find(|(boot, ..)| *boot == boot_id) {
+            Some((_, start, end)) => {
+                (*start, *end) = ((*start).min(identity.start_mono_ns), (*end).max(end_mono_ns));
+            }
+            None => survey.boots.push((boot_id, identity.start_mono_ns, end_mono_ns)),
+        }
+        let lasted = i64::try_from(end_mono_ns.saturating_sub(identity.start_mono_ns)).unwrap_or(i64::MAX);
+        if survey.last.as_ref().is_none_or(|last| last.sequence < identity.sequence) {
+            survey.last = Some(Last {
+                boot_id,
+                end_mono_ns,
+                end_wall_ns: identity.start_wall_ns.saturating_add(lasted),
+                reason: ledger.reason,
+                sequence: identity.sequence,
+            });
+        }
+    }
+    (survey.tally.source, survey.tally.encoded, survey.tally.muxed) =
+        (survey.tally.safe, survey.tally.safe, survey.tally.safe);
+    survey
+}
