@@ -11,7 +11,8 @@ use zbus::interface;
 use zbus::message::Header;
 use zbus::zvariant::OwnedObjectPath;
 
-use super::options::{Dict, Options};
+use super::call::{Budget, carry_out};
+use super::options::Dict;
 use crate::facade::{Call, Facade};
 use crate::ids;
 use crate::store::{Noted, trash};
@@ -60,10 +61,6 @@ fn known(path_or_id: &str) -> Result<String, Error> {
     session_id(path_or_id).ok_or_else(|| Error::new(ErrorCode::UnknownSession, format!("{path_or_id:?} is no session")))
 }
 
-fn caller(header: &Header<'_>) -> String {
-    header.sender().map(ToString::to_string).unwrap_or_default()
-}
-
 /// What speaks against moving a session out of the way.
 fn may_discard(facade: &Facade, id: &str) -> Result<(), Error> {
     let summary = facade.catalog.get(id);
@@ -86,40 +83,60 @@ fn may_discard(facade: &Facade, id: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Sessions that were interrupted, newest first.
+fn interrupted(facade: &Facade, limit: usize) -> Vec<InterruptedInfo> {
+    let waiting = facade.recovery.borrow().waiting.clone();
+    let describe = |id: &String| {
+        let summary = facade.catalog.get(id)?;
+        let last = summary.interruptions.last()?;
+        let state = match facade.live(id) {
+            Some((state, _)) => state,
+            None if waiting.as_ref() == Some(id) => "waiting",
+            None => summary.end.name(),
+        };
+        Some(InterruptedInfo {
+            id: id.clone(),
+            label: summary.label.clone(),
+            inputs: summary.inputs.clone(),
+            state: state.to_owned(),
+            reason: last.reason.clone(),
+            evidence: last.evidence.clone(),
+            rebooted: last.rebooted,
+            safe_until: last.safe_until_wall_ns / 1000,
+            found_at: last.found_wall_ns / 1000,
+            since_usec: last.since_ns.map(|since| since / 1000),
+            times: summary.interruption_count,
+            protected: summary.protected,
+        })
+    };
+    facade.catalog.list(usize::MAX, None).iter().filter_map(describe).take(limit).collect()
+}
+
+fn discard(facade: &Facade, what: &str) -> Result<String, Error> {
+    let moved = match session_id(what) {
+        Some(id) => {
+            may_discard(facade, &id)?;
+            trash::discard_session(&facade.catalog, &id)?
+        }
+        None => trash::discard_set_aside(&facade.catalog, &facade.config.recorder.state_dir, what)?,
+    };
+    Ok(moved.display().to_string())
+}
+
 #[interface(name = "org.holdfast.Recorder1.Recovery", introspection_docs = false)]
 impl Recovery {
     #[zbus(out_args("sessions"))]
-    async fn list_interrupted(&self, options: Dict) -> Result<Vec<InterruptedInfo>, Error> {
-        let mut options = Options::new("ListInterrupted", options);
-        let limit = options.number("limit", 1000)?.unwrap_or(100);
-        options.end()?;
-        self.on_disk(move |facade| {
-            let waiting = facade.recovery.borrow().waiting.clone();
-            let describe = |id: &String| {
-                let summary = facade.catalog.get(id)?;
-                let last = summary.interruptions.last()?;
-                let state = match facade.live(id) {
-                    Some((state, _)) => state,
-                    None if waiting.as_ref() == Some(id) => "waiting",
-                    None => summary.end.name(),
-                };
-                Some(InterruptedInfo {
-                    id: id.clone(),
-                    label: summary.label.clone(),
-                    inputs: summary.inputs.clone(),
-                    state: state.to_owned(),
-                    reason: last.reason.clone(),
-                    evidence: last.evidence.clone(),
-                    rebooted: last.rebooted,
-                    safe_until: last.safe_until_wall_ns / 1000,
-                    found_at: last.found_wall_ns / 1000,
-                    since_usec: last.since_ns.map(|since| since / 1000),
-                    times: summary.interruption_count,
-                    protected: summary.protected,
-                })
-            };
-            let ids = facade.catalog.list(usize::MAX, None);
-            Ok(ids.iter().filter_map(describe).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+    async fn list_interrupted(
+        &self,
+        options: Dict,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<InterruptedInfo>, Error> {
+        let what = ("Recovery", "ListInterrupted", Budget::Read);
+        carry_out(&self.facade, what, &header, options, async |mut call| {
+            let limit = call.options.number("limit", 1000)?.unwrap_or(100);
+            call.end()?;
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            self.on_disk(move |facade| Ok(interrupted(facade, limit))).await
         })
         .await
     }
@@ -131,12 +148,14 @@ impl Recovery {
         options: Dict,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
-        Options::new("ResumeSession", options).end()?;
-        let session = known(session)?;
-        info!(caller = caller(&header), session, "ResumeSession");
-        let id = session.clone();
-        self.ask(|answer| Call::Resume { session, answer }).await?;
-        Ok(session_path(&id))
+        let what = ("Recovery", "ResumeSession", Budget::Close);
+        carry_out(&self.facade, what, &header, options, async |call| {
+            call.end()?;
+            let id = known(session)?;
+            self.ask(|answer| Call::Resume { session: id.clone(), answer }).await?;
+            Ok(session_path(&id))
+        })
+        .await
     }
 
     async fn dismiss_session(
@@ -145,46 +164,59 @@ impl Recovery {
         options: Dict,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(), Error> {
-        Options::new("DismissSession", options).end()?;
-        let session = known(session)?;
-        info!(caller = caller(&header), session, "DismissSession");
-        self.ask(|answer| Call::Dismiss { session, answer }).await
-    }
-
-    #[zbus(out_args("things"))]
-    async fn list_set_aside(&self, options: Dict) -> Result<Vec<SetAsideInfo>, Error> {
-        Options::new("ListSetAside", options).end()?;
-        self.on_disk(|facade| Ok(trash::list(&facade.catalog, &facade.config.recorder.state_dir))).await
-    }
-
-    #[zbus(out_args("moved"))]
-    async fn discard(&self, what: String, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
-        Options::new("Discard", options).end()?;
-        info!(caller = caller(&header), what, "Discard");
-        self.on_disk(move |facade| {
-            let moved = match session_id(&what) {
-                Some(id) => {
-                    may_discard(facade, &id)?;
-                    trash::discard_session(&facade.catalog, &id)?
-                }
-                None => trash::discard_set_aside(&facade.catalog, &facade.config.recorder.state_dir, &what)?,
-            };
-            Ok(moved.display().to_string())
+        let what = ("Recovery", "DismissSession", Budget::Close);
+        carry_out(&self.facade, what, &header, options, async |call| {
+            call.end()?;
+            let session = known(session)?;
+            self.ask(|answer| Call::Dismiss { session, answer }).await
         })
         .await
     }
 
-    async fn restore(&self, what: String, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
-        Options::new("Restore", options).end()?;
-        info!(caller = caller(&header), what, "Restore");
-        let id = known(&what)?;
-        self.on_disk(move |facade| trash::restore(&facade.catalog, &id)).await
+    #[zbus(out_args("things"))]
+    async fn list_set_aside(
+        &self,
+        options: Dict,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<SetAsideInfo>, Error> {
+        let what = ("Recovery", "ListSetAside", Budget::Read);
+        carry_out(&self.facade, what, &header, options, async |call| {
+            call.end()?;
+            self.on_disk(|facade| Ok(trash::list(&facade.catalog, &facade.config.recorder.state_dir))).await
+        })
+        .await
     }
 
-    async fn purge(&self, what: String, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
-        Options::new("Purge", options).end()?;
-        info!(caller = caller(&header), what, "Purge");
-        self.on_disk(move |facade| trash::purge(&facade.catalog, &facade.config.recorder.state_dir, &what)).await
+    #[zbus(out_args("moved"))]
+    async fn discard(&self, what: &str, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let named = ("Recovery", "Discard", Budget::Write);
+        carry_out(&self.facade, named, &header, options, async |call| {
+            call.end()?;
+            info!(what, "to be discarded");
+            let what = what.to_owned();
+            self.on_disk(move |facade| discard(facade, &what)).await
+        })
+        .await
+    }
+
+    async fn restore(&self, what: &str, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        carry_out(&self.facade, ("Recovery", "Restore", Budget::Write), &header, options, async |call| {
+            call.end()?;
+            let id = known(what)?;
+            info!(session = id, "to be restored");
+            self.on_disk(move |facade| trash::restore(&facade.catalog, &id)).await
+        })
+        .await
+    }
+
+    async fn purge(&self, what: &str, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        carry_out(&self.facade, ("Recovery", "Purge", Budget::Close), &header, options, async |call| {
+            call.end()?;
+            info!(what, "to be deleted for good");
+            let what = what.to_owned();
+            self.on_disk(move |facade| trash::purge(&facade.catalog, &facade.config.recorder.state_dir, &what)).await
+        })
+        .await
     }
 
     #[zbus(property)]

@@ -1,12 +1,14 @@
 //! From a cold start to a recorder that serves: what is running is found, what was left open is closed, what was interrupted
 //! goes on. Nothing new is written before that. The same is done once more when a storage that was missing comes back.
 
+mod candidate;
 mod disk;
 pub mod evidence;
+mod files;
 pub mod reason;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,20 +16,21 @@ use holdfast_config::Storage;
 use holdfast_dbus::AlertCode;
 use holdfast_link::GapCause;
 use holdfast_segment::CloseReason;
-use holdfast_segment::recover::scan_tree;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::alerts::Alerts;
-use crate::captures::{Recovered, Report, Tally, recover_parts};
+use crate::captures::{Report, Tally};
 use crate::engine::{Before, Carried};
-use crate::resume::{Facts, Fate, Policy, Why, Witness, fate, since_earlier_boot};
+use crate::resume::{Facts, Fate, Policy, Why, Witness, fate};
 use crate::session::Session;
 use crate::store::state::State;
 use crate::store::{Catalog, Closing, End, EndTotals, Interruption, Job, Keeper, Record, Summary};
 use crate::{clock, guard, storage};
+use candidate::Candidate;
 use disk::Survey;
+use files::{note_of, note_unheard_files, recover_files};
 use reason::Evidence;
 
 /// Captures that run answer within this time; later ones are found when they do.
@@ -109,12 +112,6 @@ pub struct Recovery {
     pub state: State,
     /// What is known of its end.
     pub evidence: Evidence,
-}
-
-/// A session that may go on, and what its files say.
-struct Candidate {
-    summary: Arc<Summary>,
-    surveys: BTreeMap<String, Survey>,
 }
 
 impl Recovery {
@@ -378,89 +375,4 @@ impl Recovery {
             Err(error) => warn!(session = summary.id, "not noted: {error}"),
         }
     }
-}
-
-impl Candidate {
-    /// Its journal has no end, or can't be read and the session was not ended by a stop.
-    fn is_cut_off(&self) -> bool {
-        matches!(self.summary.end, End::Open | End::Unknown)
-    }
-
-    /// The newest file of all inputs.
-    fn last(&self) -> Option<&disk::Last> {
-        self.surveys.values().filter_map(|survey| survey.last.as_ref()).max_by_key(|last| last.end_wall_ns)
-    }
-
-    /// How long ago its last footage was made safe.
-    fn age_ns(&self) -> Option<u64> {
-        let last = self.last();
-        let boot_id = last.map_or(self.summary.boot_id, |last| last.boot_id);
-        if boot_id == clock::boot_id().0 {
-            let then = last.map_or(self.summary.mono_ns, |last| last.end_mono_ns);
-            return Some(clock::mono_ns().saturating_sub(then));
-        }
-        let then = last.map_or(self.summary.wall_ns, |last| last.end_wall_ns);
-        since_earlier_boot(then, clock::wall_ns(), clock::uptime_ns())
-    }
-
-    /// How long it was, over all boots, without the breaks between them.
-    fn elapsed_ns(&self) -> u64 {
-        let mut boots: Vec<([u8; 16], u64, u64)> = Vec::new();
-        for (boot_id, start, end) in self.surveys.values().flat_map(|survey| &survey.boots) {
-            match boots.iter_mut().find(|(known, ..)| known == boot_id) {
-                Some((_, from, to)) => (*from, *to) = ((*from).min(*start), (*to).max(*end)),
-                None => boots.push((*boot_id, *start, *end)),
-            }
-        }
-        let spans = boots.iter().map(|(_, start, end)| end.saturating_sub(*start));
-        spans.fold(0, u64::saturating_add)
-    }
-}
-
-/// Files that were closed while no recorder listened.
-fn note_unheard_files(keeper: &Keeper, summary: &Summary, input: &str, dir: &Path) {
-    let known = summary.closed.get(input);
-    for name in crate::store::file_names(dir).iter().filter(|name| !name.ends_with(holdfast_segment::PART_SUFFIX)) {
-        let Some(file) = crate::captures::summary(&dir.join(name)) else {
-            continue;
-        };
-        if known.is_none_or(|known| !known.contains(&file.sequence)) {
-            keeper.note(&summary.id, note_of(input, &file));
-        }
-    }
-}
-
-fn note_of(input: &str, file: &Recovered) -> Record {
-    Record::FileClosed {
-        input: input.to_owned(),
-        sequence: file.sequence,
-        file: file.path.clone(),
-        frames: file.frames,
-        bytes: file.bytes,
-        duration_ms: file.duration_ms,
-        recovered: file.by_recovery,
-    }
-}
-
-/// Closes all files below the root that nobody is writing.
-fn recover_files(root: &Path, pool: &Path) -> Vec<(String, String, Recovered)> {
-    let parts = match scan_tree(root) {
-        Ok(parts) => parts,
-        Err(error) => {
-            error!("cannot look for files to recover: {error}");
-            return Vec::new();
-        }
-    };
-    // What was discarded is left as it is.
-    let ours = root.join(crate::store::OURS);
-    // By directory: recovery goes through one at a time.
-    let dirs: BTreeSet<_> =
-        parts.iter().filter(|part| !part.starts_with(&ours)).filter_map(|part| part.parent()).collect();
-    let mut all = Vec::new();
-    for dir in dirs {
-        let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let (input, session) = (name(dir), dir.parent().map(name).unwrap_or_default());
-        all.extend(recover_parts(dir, pool).into_iter().map(|file| (session.clone(), input.clone(), file)));
-    }
-    all
 }
