@@ -12,7 +12,7 @@ mod doctor;
 mod failure;
 mod footage;
 mod generate;
-mod leases;
+mod lease;
 mod output;
 mod recovery;
 mod resolve;
@@ -77,8 +77,8 @@ fn run(cli: Cli, out: &Output) -> Outcome {
                     Command::Show { session } => sessions::show(&global, out, &session).await,
                     Command::Protect { session } => control::protect(&global, out, &session, true).await,
                     Command::Unprotect { session } => control::protect(&global, out, &session, false).await,
-                    Command::Leases { command } => leases::run(&global, out, command).await,
-                    Command::Lease(wanted) => leases::command(&global, out, &wanted).await,
+                    Command::Leases { command } => lease::run(&global, out, command).await,
+                    Command::Lease(wanted) => lease::command(&global, out, &wanted).await,
                     _ => doctor::run(&global, out).await,
                 }
             })
