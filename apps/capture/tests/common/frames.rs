@@ -18,7 +18,8 @@ pub fn numbers(file: &Path) -> Vec<u32> {
     let sink = pipeline.by_name("sink").unwrap().downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let mut numbers = Vec::new();
-    while let Ok(sample) = sink.pull_sample() {
+    // A file that is none leaves an error on the bus and no end of the stream.
+    while let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_seconds(60)) {
         let info = gst_video::VideoInfo::from_caps(sample.caps().unwrap()).unwrap();
         let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer().unwrap(), &info).unwrap();
         let stride = usize::try_from(frame.plane_stride()[0]).unwrap();

@@ -105,6 +105,8 @@ impl Box_ {
         let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
             .map(|all| all.map(|entry| entry.unwrap().path()).collect())
             .unwrap_or_default();
+        // What recovery found nothing in is set aside under another name.
+        files.retain(|file| !file.extension().is_some_and(|extension| extension == "empty"));
         files.sort();
         files
     }
