@@ -504,3 +504,65 @@ async fn the_reason_is_what_is_known_and_no_more() {
     assert!(!holds(&alerts(&holdfast).await, "crashed"));
     holdfast.stop().await;
 }
+
+/// libfaketime, where it is installed.
+fn faketime() -> Option<PathBuf> {
+    let dirs = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("faketime"));
+    let found = dirs.map(|dir| dir.join("libfaketimeMT.so.1")).find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("SKIPPED: no libfaketime here (Debian: faketime): nothing is tested with a clock that is set");
+    }
+    found
+}
+
+/// The wall clock of the recorder is set by hours, back and forth, and to 1970, while it records; its captures' is not.
+#[tokio::test]
+async fn a_clock_that_is_set_restarts_nothing_and_corrects_the_labels() {
+    let Some(library) = faketime() else { return };
+    let mut holdfast = Box::without_recorder("", &test_input("cam0", true)).await;
+    let offset = holdfast.dir.path().join("offset");
+    let set = |by: &str| {
+        fs::write(offset.with_extension("new"), format!("{by}\n")).unwrap();
+        fs::rename(offset.with_extension("new"), &offset).unwrap();
+    };
+    set("+0");
+    holdfast.set_environment("LD_PRELOAD", library.to_str().unwrap());
+    holdfast.set_environment("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap());
+    holdfast.set_environment("FAKETIME_NO_CACHE", "1");
+    holdfast.set_environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    holdfast.start_recorder().await;
+    let path = holdfast.start("").await;
+    let (session, recorder) = (holdfast.session(&path).await, holdfast.recorder().await);
+    let pid = holdfast.input("cam0").await.pid().await.unwrap();
+    let began = session.started_at().await.unwrap();
+    recorder.mark("first", none()).await.unwrap();
+    let hour = 3_600_000_000_i64;
+    let mut last = 0;
+    for (by, expected) in [("+3h", 3 * hour), ("-5h", -5 * hour), ("-400000h", -400_000 * hour), ("+0", 0)] {
+        set(by);
+        let near = |at: i64| (at - began - expected).abs() < 30_000_000;
+        holdfast
+            .until("the session's start to be corrected", || async { session.started_at().await.is_ok_and(near) })
+            .await;
+        let length = recorder.duration_usec().await.unwrap();
+        assert!(length >= last && length < 120_000_000, "{by}: {last} then {length}");
+        last = length;
+        assert!((session.marks().await.unwrap()[0].at - began - expected).abs() < 60_000_000, "{by}");
+        assert!(session.marks().await.unwrap()[0].offset_usec < 60_000_000, "{by}");
+    }
+    // Restarted in 1970, it finds its session all the same; one that is started then has a name of its own.
+    set("-400000h");
+    holdfast.kill_recorder();
+    holdfast.start_recorder().await;
+    assert_eq!(recorder.current_session().await.unwrap(), path, "{}", holdfast.log());
+    assert_eq!(holdfast.input("cam0").await.pid().await.unwrap(), pid);
+    let totals = holdfast.stop().await;
+    assert_eq!((totals.gaps, totals.files), (0, 1), "{}", holdfast.log());
+    assert!(totals.duration_usec < 180_000_000, "{totals:?}");
+    let second = holdfast.start("in another age").await;
+    assert!(second != path);
+    holdfast.until_safe_frames("cam0", 20).await;
+    let totals = holdfast.stop().await;
+    assert!(totals.id.starts_with("19"), "{}", totals.id);
+    causes(&session_dir(&holdfast, &totals.id));
+}
