@@ -30,6 +30,8 @@ const LATE_NS: u64 = 500 * NS_PER_MS;
 /// A raw picture that is older than this when it reaches the encoder is not encoded any more: the box is too slow for it, and
 /// what waits longer only makes the next ones later still. Well above what encoders and drivers hold back by themselves.
 const TOO_OLD_NS: u64 = 3 * NS_PER_S;
+/// So old may be the first picture that is encoded again: one hole now and then, not one for every picture.
+const YOUNG_AGAIN_NS: u64 = NS_PER_S;
 /// Assumed for a frame whose length nothing tells.
 const DEFAULT_FRAME_NS: u64 = NS_PER_S / 30;
 /// The same for sound: Opus packets of cameras, AAC frames of 1024 samples at 48 kHz.
@@ -58,6 +60,8 @@ pub struct Feed {
     /// The pictures that are in the encoder.
     encoding: Mutex<Encoding>,
     encodes: AtomicBool,
+    /// Pictures reach the encoder too old, and are dropped until it has caught up.
+    overloaded: AtomicBool,
     /// Since when only damaged pictures come out of the encoder; 0: they are fine.
     damaged_since_ns: AtomicU64,
     closed: AtomicBool,
@@ -87,6 +91,7 @@ impl Feed {
             newest_running_ns: AtomicU64::new(0),
             encoding: Mutex::new(Encoding::default()),
             encodes: AtomicBool::new(false),
+            overloaded: AtomicBool::new(false),
             damaged_since_ns: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             first_picture: Mutex::new(None),
@@ -174,7 +179,10 @@ impl Feed {
             if let Some(running_ns) = info.buffer().and_then(|buffer| running_time(pad, buffer.pts())) {
                 let now_ns = clock::mono_ns();
                 feed.saw_source(now_ns, info.buffer().and_then(|buffer| buffer.duration()));
-                if now_ns.saturating_sub(feed.base_ns + running_ns) > TOO_OLD_NS {
+                let old_ns = now_ns.saturating_sub(feed.base_ns + running_ns);
+                let limit_ns = if feed.overloaded.load(Ordering::Relaxed) { YOUNG_AGAIN_NS } else { TOO_OLD_NS };
+                feed.overloaded.store(old_ns > limit_ns, Ordering::Relaxed);
+                if old_ns > limit_ns {
                     feed.intake.shared.source_frames.fetch_add(1, Ordering::Relaxed);
                     feed.lose(DropReason::Overload, 1, feed.base_ns + running_ns);
                     return gst::PadProbeReturn::Drop;

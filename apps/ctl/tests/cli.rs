@@ -64,7 +64,7 @@ fn whole_footage_verifies_and_damaged_footage_does_not() {
     let session = shelf.session();
     let run = holdfast(&["verify", session.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
-    assert!(run.out.contains("all footage is whole"), "{}", run.out);
+    assert!(run.out.contains("what is there is whole"), "{}", run.out);
     // By the session's id, its beginning, or "last".
     for word in [SESSION, "20261121T0715", "last"] {
         let run = holdfast(&["--config", &shelf.config(""), "verify", word, "--json"]);

@@ -86,6 +86,7 @@ fn every_variable_overrides_its_key_and_is_named_when_wrong() {
     std::fs::write(&file, "[storage]\nroot = \"/srv/rec\"\n").unwrap();
     let good = |key: &str| match key {
         "storage.root" | "recorder.runtime_dir" | "recorder.state_dir" => "/elsewhere",
+        "recorder.metrics_file" | "recorder.metrics_socket" => "/elsewhere/metrics",
         "storage.filesystem" => "any",
         "storage.warn_percent" => "70",
         "storage.block_percent" => "95",

@@ -72,7 +72,10 @@ impl Shelf {
     /// A configuration for this root.
     pub fn config(&self, more: &str) -> String {
         let root = self.root();
-        self.write("holdfast.toml", &format!("[storage]\nroot = \"{}\"\nfilesystem = \"any\"\n{more}", root.display()))
+        // However full the disk is that the tests run on.
+        let room = "warn_percent = 98\nblock_percent = 99\nwarn_floor_mib = 0\nstart_floor_mib = 0\nstop_floor_mib = 0\n";
+        let storage = format!("[storage]\nroot = \"{}\"\nfilesystem = \"any\"\n{room}", root.display());
+        self.write("holdfast.toml", &format!("{storage}{more}"))
     }
 
     pub fn writer(&self, input: &str, sequence: u64) -> Writer {
