@@ -30,6 +30,8 @@ pub struct Line {
     /// The latest frame so far; no later line may lie before it.
     latest_ns: i64,
     restarts: u32,
+    /// Monotonic time of the stream's time 0, as the first frames of a new line tell together; see [`Line::begin_with`].
+    begins_ns: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,9 +76,10 @@ impl Line {
             self.restart();
         }
         let latest_ns = self.latest_ns;
+        let begins_ns = self.begins_ns.take();
         let anchor = self.anchor.get_or_insert_with(|| {
             // Never before what has been placed already.
-            let offset_ns = candidate_ns.max(latest_ns + 1 - media_ns);
+            let offset_ns = begins_ns.unwrap_or(candidate_ns).max(latest_ns + 1 - media_ns);
             Anchor {
                 offset_ns,
                 target_ns: offset_ns,
@@ -99,6 +102,21 @@ impl Line {
         let at_ns = (media_ns + anchor.offset_ns).max(0);
         self.latest_ns = self.latest_ns.max(at_ns);
         at_ns.cast_unsigned()
+    }
+
+    /// These frames (their ticks and arrivals) are the first of a new line: it begins where the one that the network and the
+    /// camera's stores have delayed least says.
+    pub fn begin_with(&mut self, first: impl Iterator<Item = (i64, u64)>) {
+        let candidate = |(ticks, arrival_ns): (i64, u64)| {
+            i64::try_from(arrival_ns).unwrap_or(i64::MAX / 2).saturating_sub(self.media_ns(ticks))
+        };
+        self.begins_ns = first.map(candidate).min();
+    }
+
+    /// How much time the stream's clock says lies between these.
+    #[must_use]
+    pub fn distance_ns(&self, from_ticks: i64, to_ticks: i64) -> i64 {
+        self.media_ns(to_ticks.saturating_sub(from_ticks))
     }
 
     /// The camera counts anew: what comes next is placed by its arrival.
@@ -191,6 +209,17 @@ mod tests {
             last = at;
         }
         assert!(last.abs_diff(arrival(2999, 0)) < MS, "it lies where the least delay says");
+    }
+
+    #[test]
+    fn the_first_frames_together_say_where_a_line_begins() {
+        // 30 frames that the camera had in store come at once, then those that are sampled now.
+        let first: Vec<_> = (0..32).map(|n| (n * FRAME_TICKS, arrival(n.max(30), 0))).collect();
+        let mut line = Line::new(90_000);
+        line.begin_with(first.iter().copied());
+        for (n, (ticks, came)) in (0..).zip(first) {
+            assert!(line.place(ticks, came).abs_diff(arrival(n, 0)) < MS, "{n}");
+        }
     }
 
     #[test]

@@ -34,7 +34,14 @@ pub struct Track {
     line: Line,
     report: Option<(SenderReport, u64)>,
     foreign_packets: u64,
+    /// The first of a connection, until they come at the pace of their clock; `None` from then on.
+    first: Option<Vec<Piece>>,
 }
+
+/// Cameras begin with a burst of what they have in store; longer than this nobody waits for its end.
+const BURST_NS: u64 = 500_000_000;
+/// Nor for more than this many.
+const BURST_UNITS: usize = 256;
 
 impl Track {
     /// For a stream; `None` if its packets are unknown.
@@ -49,6 +56,7 @@ impl Track {
             line: Line::new(stream.clock_rate_hz),
             report: None,
             foreign_packets: 0,
+            first: Some(Vec::new()),
         })
     }
 
@@ -75,24 +83,25 @@ impl Track {
             }
             Order::Old => return,
             Order::Restart => {
-                let line = &mut self.line;
-                self.depay.reset(&mut |piece| out(placed(line, piece)));
+                self.finish(out);
                 self.unwrap = Unwrap::default();
                 self.report = None;
                 self.line.restart();
+                self.first = Some(Vec::new());
                 false
             }
         };
         let ticks = self.unwrap.take(packet.timestamp);
-        let line = &mut self.line;
+        let (line, first) = (&mut self.line, &mut self.first);
         let when = When { ticks, lost, now_ns };
-        self.depay.take(&packet, when, &mut |piece| out(placed(line, piece)));
+        self.depay.take(&packet, when, &mut |piece| hand_on(line, first, piece, out));
     }
 
     /// Nothing comes any more: hands on what has come whole.
     pub fn finish(&mut self, out: &mut dyn FnMut(Placed)) {
-        let line = &mut self.line;
-        self.depay.reset(&mut |piece| out(placed(line, piece)));
+        let (line, first) = (&mut self.line, &mut self.first);
+        self.depay.reset(&mut |piece| hand_on(line, first, piece, out));
+        let_go(&mut self.line, &mut self.first, out);
     }
 
     /// Takes an RTCP packet that arrived at `now_ns`.
@@ -132,6 +141,37 @@ impl Track {
     pub fn packets(&self) -> (u64, u64) {
         (self.sequence.received(), self.sequence.lost())
     }
+}
+
+fn clocks(piece: &Piece) -> (i64, u64) {
+    match piece {
+        Piece::Unit(unit) => (unit.ticks, unit.came_ns),
+        Piece::Broken { ticks, came_ns } => (*ticks, *came_ns),
+    }
+}
+
+/// The first of a connection wait for each other: the oldest of a burst came late by all that the camera had in store, and a
+/// line that began with it would lie in the future.
+fn hand_on(line: &mut Line, first: &mut Option<Vec<Piece>>, piece: Piece, out: &mut dyn FnMut(Placed)) {
+    let Some(held) = first else {
+        return out(placed(line, piece));
+    };
+    let (ticks, came_ns) = clocks(&piece);
+    let in_pace = held.last().map(clocks).is_some_and(|(last_ticks, last_came_ns)| {
+        let (passed_ns, sampled_ns) = (came_ns.saturating_sub(last_came_ns), line.distance_ns(last_ticks, ticks));
+        i64::try_from(passed_ns).unwrap_or(i64::MAX) >= sampled_ns / 2
+    });
+    let waited = held.first().map(clocks).is_some_and(|(_, begun_ns)| came_ns.saturating_sub(begun_ns) > BURST_NS);
+    held.push(piece);
+    if in_pace || waited || held.len() >= BURST_UNITS {
+        let_go(line, first, out);
+    }
+}
+
+fn let_go(line: &mut Line, first: &mut Option<Vec<Piece>>, out: &mut dyn FnMut(Placed)) {
+    let held = first.take().unwrap_or_default();
+    line.begin_with(held.iter().map(clocks));
+    held.into_iter().for_each(|piece| out(placed(line, piece)));
 }
 
 fn placed(line: &mut Line, piece: Piece) -> Placed {

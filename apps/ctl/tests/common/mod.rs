@@ -73,7 +73,8 @@ impl Shelf {
     pub fn config(&self, more: &str) -> String {
         let root = self.root();
         // However full the disk is that the tests run on.
-        let room = "warn_percent = 98\nblock_percent = 99\nwarn_floor_mib = 0\nstart_floor_mib = 0\nstop_floor_mib = 0\n";
+        let room =
+            "warn_percent = 98\nblock_percent = 99\nwarn_floor_mib = 0\nstart_floor_mib = 0\nstop_floor_mib = 0\n";
         let storage = format!("[storage]\nroot = \"{}\"\nfilesystem = \"any\"\n{room}", root.display());
         self.write("holdfast.toml", &format!("{storage}{more}"))
     }
