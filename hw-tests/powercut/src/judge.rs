@@ -113,7 +113,12 @@ fn inventory(data: &Path) -> anyhow::Result<BTreeMap<u64, PathBuf>> {
             if kind.is_dir() {
                 directories.push(entry.path());
             } else if kind.is_file() {
-                found.insert(entry.metadata().with_context(cannot)?.ino(), entry.path());
+                // A journal that is being compacted has a moment with two names; the shortest is the one it is opened by.
+                let shorter = |known: &PathBuf| known.as_os_str().len() <= entry.path().as_os_str().len();
+                let inode = entry.metadata().with_context(cannot)?.ino();
+                if !found.get(&inode).is_some_and(shorter) {
+                    found.insert(inode, entry.path());
+                }
             }
         }
     }
