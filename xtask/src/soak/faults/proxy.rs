@@ -120,7 +120,8 @@ fn pump(mut from: TcpStream, mut to: TcpStream, spoil: bool, manner: &AtomicU8, 
             }
             Err(_) => break,
         };
-        if now == Manner::Garbage {
+        // As it is now: it may have changed while nothing came.
+        if spoil && Manner::now(manner) == Manner::Garbage {
             for byte in &mut buffer[..length] {
                 noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 *byte ^= noise.to_be_bytes()[0] | 1;
