@@ -76,7 +76,7 @@ fn player(program: &str, arguments: &[&str], part: &Path, fine: &[i32]) {
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.code().is_some_and(|code| fine.contains(&code)), "{program}: {said}");
         }
-        Err(error) => println!("SKIPPED: {program} does not start: {error}"),
+        Err(error) => holdfast_aloud::skip(format_args!("{program} does not start: {error}")),
     }
 }
 

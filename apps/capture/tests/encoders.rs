@@ -88,7 +88,7 @@ fn script(directory: &Path, line: &str) -> std::path::PathBuf {
 #[test]
 fn a_probe_that_hangs_or_crashes_is_no_evidence() {
     let Some(row) = installed().first().copied() else {
-        eprintln!("SKIPPED: no encoder is installed");
+        holdfast_aloud::skip("no encoder is installed");
         return;
     };
     for (line, expected) in
@@ -139,7 +139,7 @@ fn every_installed_encoder_records() {
 fn a_named_encoder_that_is_missing_says_where_to_get_it() {
     gstreamer::init().unwrap();
     let Some(missing) = encoders::TABLE.iter().find(|row| !row.is_installed()) else {
-        eprintln!("SKIPPED: every encoder of the table is installed");
+        holdfast_aloud::skip("every encoder of the table is installed");
         return;
     };
     for (name, expected) in [(missing.element, "not installed. Install"), ("h264magic", "there is no encoder")] {

@@ -21,7 +21,7 @@ fn has_x264() -> bool {
     gstreamer::init().unwrap();
     let has = gstreamer::ElementFactory::find("x264enc").is_some();
     if !has {
-        eprintln!("SKIPPED: x264enc is not installed");
+        holdfast_aloud::skip("x264enc is not installed");
     }
     has
 }

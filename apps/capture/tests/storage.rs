@@ -38,7 +38,7 @@ impl Mount {
 
     fn told(mounted: bool, directory: &Path, what: &str) -> Option<Self> {
         if !mounted {
-            eprintln!("SKIPPED: this user cannot {what}");
+            holdfast_aloud::skip(format_args!("this user cannot {what}"));
         }
         mounted.then(|| Self(directory.to_owned()))
     }
@@ -159,7 +159,7 @@ fn a_root_that_becomes_read_only_is_told_and_tried_slowly() {
     let read_only =
         Mount::run("mount", &["--bind", root, root]) && Mount::run("mount", &["-o", "remount,bind,ro", root]);
     if !read_only {
-        eprintln!("SKIPPED: this user cannot mount read-only");
+        holdfast_aloud::skip("this user cannot mount read-only");
         return;
     }
     let told = client.try_until(PATIENCE, |client| !alerts(client).is_empty());
@@ -186,7 +186,7 @@ fn with_errors(inject: &str, station: &Box_) -> Option<common::Capture> {
     let able =
         Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
     if !able {
-        eprintln!("SKIPPED: strace, which puts in the errors, does not run here");
+        holdfast_aloud::skip("strace, which puts in the errors, does not run here");
         return None;
     }
     let child = Command::new("strace")
@@ -267,7 +267,7 @@ fn a_stall_that_the_queue_can_hold_loses_nothing() {
     client.started();
     client.until_safe(15);
     if !mount.freeze(true) {
-        eprintln!("SKIPPED: this user cannot freeze a filesystem");
+        holdfast_aloud::skip("this user cannot freeze a filesystem");
         return;
     }
     let frozen = Instant::now();
@@ -294,7 +294,7 @@ fn a_stall_that_is_longer_than_the_queue_drops_gops_and_says_so() {
     client.started();
     client.until_safe(5);
     if !mount.freeze(true) {
-        eprintln!("SKIPPED: this user cannot freeze a filesystem");
+        holdfast_aloud::skip("this user cannot freeze a filesystem");
         return;
     }
     let dropped = |client: &common::Client| {

@@ -148,7 +148,7 @@ const CAP_SYS_RESOURCE: u32 = 24;
 #[test]
 fn a_capture_goes_first_with_all_its_threads() {
     if !holds(CAP_SYS_NICE) {
-        eprintln!("SKIPPED: this user may not raise priorities");
+        holdfast_aloud::skip("this user may not raise priorities");
         return;
     }
     let station = Box_::new("sync_interval_ms = 100", SMALL);
@@ -169,7 +169,7 @@ fn a_capture_goes_first_with_all_its_threads() {
     }
     match Command::new("ionice").args(["-p", &pid.to_string()]).output() {
         Ok(said) => assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "best-effort: prio 0"),
-        Err(_) => eprintln!("SKIPPED: no ionice to see the I/O priority with"),
+        Err(_) => holdfast_aloud::skip("no ionice to see the I/O priority with"),
     }
     let oom = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
     match (holds(CAP_SYS_RESOURCE), denied) {
@@ -187,7 +187,7 @@ fn without_privileges_it_records_and_says_so_once() {
     let dropped = ["--bounding-set", "-sys_nice,-sys_resource", "--inh-caps", "-sys_nice,-sys_resource"];
     let able = Command::new("setpriv").args(dropped).arg("true").status().is_ok_and(|status| status.success());
     if !able {
-        eprintln!("SKIPPED: setpriv cannot take capabilities away here");
+        holdfast_aloud::skip("setpriv cannot take capabilities away here");
         return;
     }
     let child = Command::new("setpriv")

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,11 +13,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(30);
-
-fn skip(what: &str) {
-    // Past the test harness, which swallows the output of tests that pass.
-    drop(writeln!(std::io::stderr(), "SKIPPED: {what}"));
-}
 
 /// A process that ends with the test.
 struct Process(Child);
@@ -47,7 +42,7 @@ impl Bus {
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut daemon) = daemon else {
-            skip("dbus-daemon is not installed");
+            holdfast_aloud::skip("dbus-daemon is not installed");
             return None;
         };
         // It says its address once it listens.
@@ -162,7 +157,9 @@ fn a_recorder_that_is_not_there_is_told() {
 fn a_recording_from_start_to_export() {
     let Some(bus) = Bus::start() else { return };
     if !beside("holdfast-recorder").exists() || !beside("holdfast-capture").exists() {
-        return skip("holdfast-recorder and holdfast-capture are not built; build the workspace to run this test");
+        return holdfast_aloud::skip(
+            "holdfast-recorder and holdfast-capture are not built; build the workspace to run this test",
+        );
     }
     let recorder = Command::new(beside("holdfast-recorder"))
         .args(["--config", &bus.config()])
@@ -234,7 +231,9 @@ fn alerts_are_shown_with_their_remedies_as_they_come_and_go() {
 
     let Some(bus) = Bus::start() else { return };
     if !beside("holdfast-recorder").exists() || !beside("holdfast-capture").exists() {
-        return skip("holdfast-recorder and holdfast-capture are not built; build the workspace to run this test");
+        return holdfast_aloud::skip(
+            "holdfast-recorder and holdfast-capture are not built; build the workspace to run this test",
+        );
     }
     // No capture makes do with so little.
     bus.protect("memory_alert_mib = 16");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ fn beside(program: &str) -> PathBuf {
 impl Rig {
     fn start() -> Option<Self> {
         if !beside("holdfast-recorder").exists() || !beside("holdfast-capture").exists() {
-            drop(writeln!(std::io::stderr(), "SKIPPED: holdfast-recorder and holdfast-capture are not built"));
+            holdfast_aloud::skip("holdfast-recorder and holdfast-capture are not built");
             return None;
         }
         let shelf = Shelf::new();
@@ -40,7 +40,7 @@ impl Rig {
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut daemon) = daemon else {
-            drop(writeln!(std::io::stderr(), "SKIPPED: dbus-daemon is not installed"));
+            holdfast_aloud::skip("dbus-daemon is not installed");
             return None;
         };
         let mut line = String::new();

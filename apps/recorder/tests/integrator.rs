@@ -33,7 +33,10 @@ async fn has(program: &str, arguments: &[&str]) -> bool {
     let found = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
     let there = found.is_ok_and(|status| status.success());
     if !there {
-        eprintln!("SKIPPED: `{program} {}` does not work here, so its examples are not tested", arguments.join(" "));
+        holdfast_aloud::skip(format_args!(
+            "`{program} {}` does not work here, so its examples are not tested",
+            arguments.join(" ")
+        ));
     }
     there
 }

@@ -177,7 +177,7 @@ async fn a_lease_ends_with_its_owner_however_that_ends() {
         Err(_) => None,
     };
     let Some(mut owner) = owner else {
-        eprintln!("SKIPPED: no python3 with GLib, so no other process can hold a lease here");
+        holdfast_aloud::skip("no python3 with GLib, so no other process can hold a lease here");
         return;
     };
     let listed = list(&client).await;

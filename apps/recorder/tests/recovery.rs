@@ -64,7 +64,7 @@ fn other_boots() -> bool {
                  mount --bind /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id";
     let works = Command::new("sh").args(["-c", probe]).output().is_ok_and(|output| output.status.success());
     if !works {
-        eprintln!("SKIPPED: no time and mount namespaces here (root is needed): nothing is tested over a boot");
+        holdfast_aloud::skip("no time and mount namespaces here (root is needed): nothing is tested over a boot");
     }
     works
 }
@@ -512,7 +512,7 @@ fn faketime() -> Option<PathBuf> {
     let dirs = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path().join("faketime"));
     let found = dirs.map(|dir| dir.join("libfaketimeMT.so.1")).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("SKIPPED: no libfaketime here (Debian: faketime): nothing is tested with a clock that is set");
+        holdfast_aloud::skip("no libfaketime here (Debian: faketime): nothing is tested with a clock that is set");
     }
     found
 }

@@ -32,7 +32,7 @@ impl Disk {
     /// Of so many MiB, not mounted yet. `None` is told.
     fn new(mib: u64) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIPPED: mounting takes root");
+            holdfast_aloud::skip("mounting takes root");
             return None;
         }
         let dir = tempfile::Builder::new().prefix("holdfast-disk-").tempdir().unwrap();
@@ -55,7 +55,7 @@ impl Disk {
             None => Self::run("mount", &["-t", "tmpfs", "-o", &format!("size={mib}m"), "none", place]),
         };
         if !mounted {
-            eprintln!("SKIPPED: this user may not mount here");
+            holdfast_aloud::skip("this user may not mount here");
             self.place = PathBuf::new();
         }
         mounted
@@ -274,7 +274,7 @@ async fn a_mount_that_is_missing_at_start_is_waited_for() {
     let mut holdfast = Box::without_recorder("", &test_input("cam0", false)).await;
     let other = fs::metadata(holdfast.root()).unwrap().dev() != fs::metadata("/").unwrap().dev();
     if other {
-        eprintln!("SKIPPED: the temporary directory is a mount of its own, so none is missing");
+        holdfast_aloud::skip("the temporary directory is a mount of its own, so none is missing");
         return;
     }
     holdfast.edit_config("filesystem = \"any\"", "filesystem = \"mounted\"");

@@ -339,7 +339,7 @@ mod tests {
             std::os::unix::fs::symlink(&mount.source, disks.join("by-uuid/right")).unwrap();
             check_at(&storage(directory.path(), Filesystem::Uuid("right".to_owned())), system, &disks).unwrap();
         } else {
-            eprintln!("SKIPPED: the temporary directory is not on a block device, the right disk can't be shown");
+            holdfast_aloud::skip("the temporary directory is not on a block device, the right disk can't be shown");
         }
     }
 

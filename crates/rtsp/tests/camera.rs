@@ -22,7 +22,7 @@ impl Camera {
         let test = std::env::current_exe().unwrap();
         let program: PathBuf = test.ancestors().nth(2).unwrap().with_file_name("debug/holdfast-simcam");
         if !built.is_ok_and(|status| status.success()) || !program.exists() {
-            eprintln!("SKIPPED: {} cannot be built", program.display());
+            holdfast_aloud::skip(format_args!("{} cannot be built", program.display()));
             return None;
         }
         let mut child = Command::new(program)

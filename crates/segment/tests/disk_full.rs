@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{chunk, identity, media::skip, tracks};
+use common::{chunk, identity, tracks};
 use holdfast_segment::{CloseReason, Error, Reader, WriteOptions, Writer, recover, verify};
 use std::path::Path;
 use std::process::Command;
@@ -85,7 +85,7 @@ fn a_full_disk() {
     }
     let mount = format!("mount -t tmpfs -o size=1m none \"${DIR}\"");
     if !in_shell("unshare", &["-rm"], &mount, "a_full_disk") {
-        skip("a full disk: no user namespaces here");
+        holdfast_aloud::skip("a full disk: no user namespaces here");
     }
 }
 
@@ -98,6 +98,6 @@ fn a_file_that_may_not_grow() {
     }
     // The limit counts blocks of 512 bytes in some shells and of 1024 in others.
     if !in_shell("env", &[], "trap '' XFSZ && ulimit -f 300", "a_file_that_may_not_grow") {
-        skip("a file that may not grow: no limits in this shell");
+        holdfast_aloud::skip("a file that may not grow: no limits in this shell");
     }
 }

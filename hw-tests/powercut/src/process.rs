@@ -102,10 +102,3 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> anyhow::Result<Option<T>>)
         std::thread::sleep(POLL);
     }
 }
-
-/// Says something where the test harness can't swallow it.
-pub fn say(text: &str) {
-    use std::io::Write as _;
-    // Nobody to say it to: fine.
-    drop(writeln!(std::io::stderr(), "{text}"));
-}

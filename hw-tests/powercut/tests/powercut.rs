@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use holdfast_powercut::process::say;
 use serde_json::Value;
 
 /// Each rig uses all cores.
@@ -24,7 +23,7 @@ fn run(arguments: &[&str]) -> Option<Value> {
     assert!(output.status.success(), "{arguments:?}: {}", output.status);
     let found: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     if let Some(why) = found["skipped"].as_str() {
-        say(&format!("SKIPPED: no power was cut: {why}"));
+        holdfast_aloud::skip(format_args!("no power was cut: {why}"));
         return None;
     }
     Some(found)

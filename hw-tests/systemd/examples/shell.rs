@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use holdfast_systemd_tests::{Rig, install, possible, say};
+use holdfast_systemd_tests::{Rig, install, possible};
 
 fn main() -> ExitCode {
     if !possible() {
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&error.to_string());
+            holdfast_aloud::say(error);
             ExitCode::FAILURE
         }
     }

@@ -46,7 +46,7 @@ impl Drop for Cgroup {
         while let Err(error) = remove(&self.path) {
             if Instant::now() >= deadline {
                 // Nothing depends on it, and the next rig tries again.
-                crate::say(&format!("{} is left behind: {error}", self.path.display()));
+                holdfast_aloud::say(format_args!("{} is left behind: {error}", self.path.display()));
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -11,20 +11,12 @@ mod rig;
 pub use installed::{InstallError, install};
 pub use rig::{Output, Rig, RigError};
 
-use std::io::Write as _;
-
-/// Says something where the test harness can't swallow it.
-pub fn say(text: &str) {
-    // Nobody to say it to: fine.
-    drop(writeln!(std::io::stderr(), "{text}"));
-}
-
 /// Whether a rig can run here. Says aloud why not.
 pub fn possible() -> bool {
     match rig::missing() {
         None => true,
         Some(why) => {
-            say(&format!("SKIPPED: nothing of systemd is tested here: {why}"));
+            holdfast_aloud::skip(format_args!("nothing of systemd is tested here: {why}"));
             false
         }
     }

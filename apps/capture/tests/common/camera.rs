@@ -71,7 +71,7 @@ fn program() -> Option<PathBuf> {
             if built.is_ok_and(|status| status.success()) || program.exists() {
                 return Some(program);
             }
-            eprintln!("SKIPPED: holdfast-simcam cannot be built");
+            holdfast_aloud::skip("holdfast-simcam cannot be built");
             None
         })
         .clone()

@@ -106,7 +106,7 @@ impl Box_ {
             .map(|all| all.map(|entry| entry.unwrap().path()).collect())
             .unwrap_or_default();
         // What recovery found nothing in is set aside under another name.
-        files.retain(|file| !file.extension().is_some_and(|extension| extension == "empty"));
+        files.retain(|file| file.extension().is_none_or(|extension| extension != "empty"));
         files.sort();
         files
     }

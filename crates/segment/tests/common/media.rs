@@ -3,7 +3,6 @@
 #![allow(clippy::panic, reason = "tests")]
 
 use holdfast_segment::{Codec, Frame, Media, Track};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,15 +28,10 @@ impl Footage {
     }
 }
 
-/// Says aloud (past the test harness, which swallows output of passing tests) that something was not tested.
-pub fn skip(what: &str) {
-    drop(writeln!(std::io::stderr(), "SKIPPED: {what}"));
-}
-
 pub fn have(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
-        skip(&format!("{program} is not installed"));
+        holdfast_aloud::skip(format_args!("{program} is not installed"));
     }
     found
 }

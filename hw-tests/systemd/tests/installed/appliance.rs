@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use holdfast_systemd_tests::{Output, Rig, install, possible, say};
+use holdfast_systemd_tests::{Output, Rig, install, possible};
 use serde_json::Value;
 
 pub(crate) const NAME: &str = "org.holdfast.Recorder1";
@@ -164,7 +164,7 @@ fn installed() -> &'static Path {
 pub(crate) fn has_polkit(appliance: &Appliance) -> bool {
     let there = appliance.rig.run(&["systemctl", "cat", "polkit.service"]).ok();
     if !there {
-        say("SKIPPED: polkit is not installed, so the recorder can't start captures as units here");
+        holdfast_aloud::skip("polkit is not installed, so the recorder can't start captures as units here");
     }
     there
 }

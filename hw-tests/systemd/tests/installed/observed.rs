@@ -1,6 +1,5 @@
 //! A call can be followed through the journal, and a box that records is not shut down by mistake.
 
-use holdfast_systemd_tests::say;
 use serde_json::Value;
 
 use crate::appliance::{Appliance, CAPTURE, Disk, OPERATOR, RECORDER, SOON, has_polkit, json};
@@ -20,7 +19,10 @@ fn a_call_can_be_followed_and_the_box_is_kept_awake() {
     let started = rig.run(&["systemctl", "start", "systemd-logind.service"]);
     let has_logind = started.ok();
     if !has_logind {
-        say(&format!("SKIPPED: systemd-logind does not start in this rig, so no inhibitor is tested: {}", started.err));
+        holdfast_aloud::skip(format_args!(
+            "systemd-logind does not start in this rig, so no inhibitor is tested: {}",
+            started.err
+        ));
     }
 
     let start = ["a{sv}", "2", "wait_ms", "u", "20000", "trace", "s", "c0ffee01"];

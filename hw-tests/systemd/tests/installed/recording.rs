@@ -1,6 +1,6 @@
 //! Recording goes on whatever happens to the recorder, and goes on again when a capture dies.
 
-use holdfast_systemd_tests::say;
+use holdfast_aloud::say;
 use serde_json::Value;
 
 use crate::appliance::{Appliance, CAPTURE, Disk, FRAMERATE, RECORDER, SOON, has_polkit};
@@ -92,7 +92,7 @@ fn a_capture_that_is_killed_is_started_again_and_its_gap_is_told() {
     let (start, duration) = (number(&gap["start_mono_ns"]), number(&gap["duration_ns"]));
     assert!(start.abs_diff(number(&before["end_mono_ns"])) <= FRAME_NS, "{input:#}");
     assert!((start + duration).abs_diff(number(&after["start_mono_ns"])) <= FRAME_NS, "{input:#}");
-    say(&format!(
+    say(format_args!(
         "a killed capture: {} ms of gap, {} frames known to be lost, {} safe",
         duration / 1_000_000,
         totals.number("lost_frames"),
@@ -119,7 +119,7 @@ fn what_is_busy_in_the_background_costs_no_frame() {
     if rig.controllers().iter().any(|there| there == "cpu") {
         assert_eq!(rig.run(&["cat", &format!("/sys/fs/cgroup{BACKGROUND}/cpu.idle")]).out, "1");
     } else {
-        say("SKIPPED: this machine has no cpu controller in cgroup2: the hogs are held back by niceness alone");
+        holdfast_aloud::skip("this machine has no cpu controller in cgroup2: the hogs are held back by niceness alone");
     }
     let before = appliance.input("SafeFrames").as_u64().unwrap();
     let safe = appliance.safe_frames_more(6 * FRAMERATE);
@@ -130,7 +130,7 @@ fn what_is_busy_in_the_background_costs_no_frame() {
     let report = appliance.verify();
     let video = Video::of(&report["report"]["inputs"][0]);
     assert_eq!(video.frames, video.frames_in_span(), "{report:#}");
-    say(&format!("{} frames while the background was busy, none lost", safe - before));
+    say(format_args!("{} frames while the background was busy, none lost", safe - before));
 }
 
 /// Who verifies or exports as root does it where the recording does not notice.
@@ -170,7 +170,7 @@ fn runs_as_its_unit_says(appliance: &Appliance, pid: &str) {
     if rig.run(&["choom", "--adjust", "-900", "--", "true"]).ok() {
         assert_eq!(rig.run(&["cat", &format!("/proc/{pid}/oom_score_adj")]).out, "-900");
     } else {
-        say("SKIPPED: not even root may lower oom_score_adj on this machine");
+        holdfast_aloud::skip("not even root may lower oom_score_adj on this machine");
         assert_eq!(rig.property(CAPTURE, "OOMScoreAdjust"), "-900");
     }
     let status = rig.run(&["cat", &format!("/proc/{pid}/status")]).out;
@@ -195,7 +195,9 @@ fn runs_as_its_unit_says(appliance: &Appliance, pid: &str) {
         ("memory", "/holdfast.slice".to_owned(), "memory.min", "536870912"),
     ] {
         if !rig.controllers().iter().any(|there| there == controller) {
-            say(&format!("SKIPPED: this machine has no {controller} controller in cgroup2, {file} is not tested"));
+            holdfast_aloud::skip(format_args!(
+                "this machine has no {controller} controller in cgroup2, {file} is not tested"
+            ));
             continue;
         }
         let path = format!("/sys/fs/cgroup{group}/{file}");

@@ -1,6 +1,6 @@
 //! The files that are installed are right, and no more is allowed than needed.
 
-use holdfast_systemd_tests::say;
+use holdfast_aloud::say;
 
 use crate::appliance::{Appliance, CAPTURE, Disk, RECORDER, ROOT};
 

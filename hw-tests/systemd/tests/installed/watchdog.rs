@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use holdfast_systemd_tests::say;
-
 use crate::appliance::{Appliance, CAPTURE, Disk, FRAMERATE, SOON, has_polkit};
 
 /// The unit's own is longer than a test wants to wait.
@@ -32,7 +30,7 @@ impl Loop {
         let mounted = run("mkfs.ext4", &["-q", "-F", image.to_str()?])
             && run("mount", &["-o", "loop", image.to_str()?, point.to_str()?]);
         if !mounted {
-            say("SKIPPED: this user cannot mount an ext4 image");
+            holdfast_aloud::skip("this user cannot mount an ext4 image");
         }
         mounted.then_some(Self(directory))
     }
@@ -105,7 +103,7 @@ fn a_disk_that_stalls_does_not_get_the_capture_killed() {
     appliance.safe_frames_more(FRAMERATE);
     let pid = rig.property(CAPTURE, "MainPID");
     if !disk.freeze(true) {
-        say("SKIPPED: this user cannot freeze a filesystem");
+        holdfast_aloud::skip("this user cannot freeze a filesystem");
         return;
     }
     wait(&appliance, BITES * 2);
