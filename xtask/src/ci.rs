@@ -132,7 +132,8 @@ fn command(command: &mut Command) -> anyhow::Result<String> {
 /// Runs the tests and sums up their closing lines.
 fn run_tests(rest: &[String]) -> anyhow::Result<String> {
     let mut child = cargo()
-        .args(["test", "--workspace"])
+        // One run shows all that fails.
+        .args(["test", "--workspace", "--no-fail-fast"])
         .args(rest)
         .stdout(Stdio::piped())
         .spawn()

@@ -1,11 +1,10 @@
-//! `verify`, `recover` and `export`: work on files, with or without a recorder.
+//! `recover` and `export`: work on files, with or without a recorder.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use holdfast_segment::export::{Export, Gaps, Options, Summary, find_segments};
 use holdfast_segment::recover::{self, Outcome as Became};
-use holdfast_segment::verify::{self, SessionReport, Severity};
 use holdfast_segment::{Error, PART_SUFFIX, Pool};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -17,7 +16,7 @@ use crate::output::{self, Output};
 use crate::resolve;
 
 /// A path that is there, or a session below the storage root.
-fn locate(global: &Global, out: &Output, word: &str) -> Result<PathBuf, Failure> {
+pub fn locate(global: &Global, out: &Output, word: &str) -> Result<PathBuf, Failure> {
     let path = PathBuf::from(word);
     if path.exists() {
         return Ok(path);
@@ -39,102 +38,6 @@ fn locate(global: &Global, out: &Output, word: &str) -> Result<PathBuf, Failure>
         }
     };
     resolve::on_disk(&root, word)
-}
-
-pub fn verify(global: &Global, out: &Output, what: &[String], strict: bool) -> Outcome {
-    let mut paths = Vec::new();
-    for word in what {
-        let path = locate(global, out, word)?;
-        if path.is_dir() { segments_below(&path, &mut paths)? } else { paths.push(path) }
-    }
-    paths.sort();
-    paths.dedup();
-    if paths.is_empty() {
-        return Err(Failure::failed(
-            "there are no segments to verify",
-            "name segment files, or a directory that holds some",
-        ));
-    }
-    let report = verify_with_progress(&paths, out);
-    let worst = report.findings().map(|finding| finding.severity).max();
-    let ok = report.is_ok() && !(strict && worst >= Some(Severity::Warning));
-    let findings: Vec<_> = report.findings().collect();
-    out.result(&json!({ "ok": ok, "findings": findings, "report": report }), || {
-        let mut text = String::new();
-        for input in &report.inputs {
-            text.push_str(&format!(
-                "{} {}: {}, {} of all tracks, {}, {} of gaps on record ({} lost)\n",
-                input.session,
-                input.input,
-                output::count(input.files.len() as u64, "file"),
-                output::count(input.frames, "frame"),
-                output::duration(input.duration_ns / 1000),
-                output::short(input.gap_ns / 1000),
-                output::count(input.frames_lost, "frame"),
-            ));
-        }
-        for finding in &findings {
-            let word = match finding.severity {
-                Severity::Note => "note",
-                Severity::Warning => "warning",
-                Severity::Error => "error",
-            };
-            text.push_str(&format!(
-                "{}: {}, byte {}: {}\n",
-                out.state(word),
-                finding.path.display(),
-                finding.offset,
-                finding.what
-            ));
-            if finding.severity > Severity::Note && !finding.remedy.is_empty() {
-                text.push_str(&format!("  help: {}\n", finding.remedy));
-            }
-        }
-        text.push_str(&match ok {
-            true => format!("{}: what is there is whole and accounted for", out.state("ok")),
-            false => format!("{}: not all is well", out.state("fail")),
-        });
-        text
-    })?;
-    Ok(if ok { Exit::Ok } else { Exit::Findings })
-}
-
-/// Verification reads every byte: on a terminal it shows how far it is.
-fn verify_with_progress(paths: &[PathBuf], out: &Output) -> SessionReport {
-    if out.json {
-        return verify::verify_files(paths);
-    }
-    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let bar = bar(paths.iter().map(|path| size(path)).sum(), "{bar:30} {percent} %, {msg}, {eta} left");
-    let mut files = 0;
-    let mut tell = |bytes| {
-        bar.set_message(format!("{files} of {}", output::count(paths.len() as u64, "file")));
-        bar.inc(bytes);
-        files += 1;
-    };
-    tell(0);
-    let report = verify::verify_files_with(paths, |file| tell(size(&file.path)));
-    bar.finish_and_clear();
-    report
-}
-
-fn segments_below(dir: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| {
-        Failure::failed(format!("{} can't be listed: {error}", dir.display()), "check the path and the permissions")
-    };
-    for entry in std::fs::read_dir(dir).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type().map_err(fail)?.is_dir() {
-            if !name.starts_with('.') {
-                segments_below(&path, paths)?;
-            }
-        } else if name.strip_suffix(PART_SUFFIX).unwrap_or(&name).ends_with(".mp4") {
-            paths.push(path);
-        }
-    }
-    Ok(())
 }
 
 pub fn recover(global: &Global, out: &Output, path: Option<PathBuf>) -> Outcome {
@@ -329,7 +232,7 @@ fn room(file: &Path, bytes: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn bar(length: u64, template: &str) -> ProgressBar {
+pub fn bar(length: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
     ProgressStyle::with_template(template).map_or(bar.clone(), |style| bar.with_style(style))
 }

@@ -18,6 +18,7 @@ mod recovery;
 mod resolve;
 mod sessions;
 mod snapshot;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -45,7 +46,7 @@ fn run(cli: Cli, out: &Output) -> Outcome {
     match command {
         Command::Verify { what, strict } => {
             background::give_way();
-            footage::verify(&global, out, &what, strict)
+            verify::run(&global, out, &what, strict)
         }
         Command::Recover { path } => footage::recover(&global, out, path),
         Command::Export(wanted) => {

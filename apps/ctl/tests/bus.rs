@@ -212,6 +212,7 @@ fn a_recording_from_start_to_export() {
     let exported = bus.json(&["export", "last", "-o", out.to_str().unwrap()]);
     assert_eq!(exported[0]["summary"]["tracks"][0]["frames"], totals["safe_frames"]);
     assert_eq!(exported[0]["summary"]["chapters"][0][1], "two words");
+    bus.misses_its_last_file(&session);
 
     bus.json(&["disarm"]);
     bus.wait(|shown| shown["inputs"][0]["armed"] == false);
@@ -219,6 +220,29 @@ fn a_recording_from_start_to_export() {
     bus.wait(|shown| shown["inputs"][0]["state"] == "armed");
     let run = bus.holdfast(&["doctor"]);
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+}
+
+impl Bus {
+    /// What is gone from the end of a session shows in no chain of files: the session's journal knows it.
+    fn misses_its_last_file(&self, session: &Value) {
+        let name = session["file_list"].as_array().unwrap().last().unwrap()["path"].as_str().unwrap();
+        let (file, aside) = (self.shelf.root().join(name), self.shelf.path("aside.mp4"));
+        std::fs::rename(&file, &aside).unwrap();
+        let input = file.parent().unwrap().to_str().unwrap();
+        for what in ["last", input] {
+            let run = self.holdfast(&["verify", what]);
+            assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+            let told = file.file_name().unwrap().to_string_lossy();
+            assert!(
+                run.out.contains(told.as_ref()) && run.out.contains("is not there: it was closed with"),
+                "{}",
+                run.out
+            );
+        }
+        std::fs::rename(&aside, &file).unwrap();
+        let run = self.holdfast(&["verify", input]);
+        assert!(run.code == 0 && run.out.contains("all that was recorded is there"), "{}{}", run.out, run.err);
+    }
 }
 
 #[test]

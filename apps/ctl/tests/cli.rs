@@ -90,6 +90,18 @@ fn whole_footage_verifies_and_damaged_footage_does_not() {
 }
 
 #[test]
+fn a_journal_that_says_nothing_is_told() {
+    let shelf = Shelf::new();
+    shelf.record("cam0", 2);
+    let session = shelf.session();
+    std::fs::write(session.join("session.journal"), "garbage").unwrap();
+    let run = holdfast(&["verify", session.to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    assert!(run.out.contains("warning") && run.out.contains("session.journal"), "{}", run.out);
+    assert_eq!(holdfast(&["verify", session.to_str().unwrap(), "--strict"]).code, 1);
+}
+
+#[test]
 fn what_a_crash_left_open_is_recovered_once() {
     let shelf = Shelf::new();
     let part = shelf.crash("cam0");

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Run, Shelf, json, run_with};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, test_kill_process, waitid};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -47,7 +47,7 @@ impl Rig {
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let dir = |name: &str| shelf.path(name).display().to_string();
         let config = shelf.config(&format!(
-            "warn_percent = 98\nblock_percent = 99\n[recorder]\nbus = \"{address}\"\nruntime_dir = \"{}\"\nstate_dir = \"{}\"\n\
+            "[recorder]\nbus = \"{address}\"\nruntime_dir = \"{}\"\nstate_dir = \"{}\"\n\
              supervisor = \"spawn\"\ncapture_program = \"{}\"\n[protection]\nlease_grace_seconds = 0\n\
              [[input]]\nname = \"cam-0\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\narmed = false\n",
             dir("run"),
@@ -61,7 +61,10 @@ impl Rig {
             .spawn()
             .unwrap();
         let rig = Self { shelf, config, daemon, recorder };
-        rig.until("the recorder answers", || rig.holdfast(&["status"]).code == 0);
+        rig.until("the recorder answers", || {
+            assert!(!has_ended(&rig.recorder), "the recorder has ended; is its configuration right?");
+            rig.holdfast(&["status"]).code == 0
+        });
         Some(rig)
     }
 
@@ -104,6 +107,13 @@ impl Drop for Rig {
         drop(self.daemon.kill());
         drop(self.daemon.wait());
     }
+}
+
+/// Leaves the child as it is: a zombie, if it has ended.
+fn has_ended(child: &Child) -> bool {
+    let pid = Pid::from_child(child);
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), options).is_ok_and(|ended| ended.is_some())
 }
 
 fn said(child: &mut Child) -> String {

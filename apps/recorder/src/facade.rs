@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use holdfast_config::Config;
 use holdfast_dbus::{Error, ErrorCode, Totals, session_path};
+use holdfast_records::EndTotals;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alerts::Alerts;
@@ -12,7 +13,7 @@ use crate::engine::{Carried, RecoveryView};
 use crate::guard::{ballast, cleaner};
 use crate::lessor::Desk;
 use crate::metrics::Observed;
-use crate::store::{Catalog, EndTotals, Noted, Summary};
+use crate::store::{Catalog, Noted, Summary};
 use crate::{pressure, storage};
 
 /// Where a Start is answered: session id, and whether it is new.

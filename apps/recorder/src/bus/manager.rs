@@ -120,7 +120,7 @@ impl Manager {
     }
 
     /// The session whose totals the properties show.
-    fn about(&self) -> crate::store::EndTotals {
+    fn about(&self) -> holdfast_records::EndTotals {
         let about = self.facade.view.borrow().about.clone();
         about.map(|session| self.facade.live_totals(&session)).unwrap_or_default()
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_dbus::{Error, ErrorCode, FileInfo, GapInfo, MarkInfo};
+use holdfast_records::EndTotals;
 use tokio::time::timeout;
 use zbus::interface;
 use zbus::message::Header;
@@ -11,7 +12,7 @@ use zbus::message::Header;
 use super::call::{Budget, carry_out};
 use super::options::Dict;
 use crate::facade::Facade;
-use crate::store::{EndTotals, Summary, list_files};
+use crate::store::{Summary, list_files};
 
 /// A disk that does not answer is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(22);

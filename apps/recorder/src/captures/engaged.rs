@@ -1,9 +1,7 @@
 //! An input's part in a session, over all the processes that recorded it.
 
-use std::collections::BTreeMap;
-
 use holdfast_link::{FileClosed, FileOpened, GapCause, Resume, Status, Stopped};
-use serde::{Deserialize, Serialize};
+use holdfast_records::Tally;
 
 use super::view::drop_name;
 use super::{Record, Recovered};
@@ -11,55 +9,16 @@ use super::{Record, Recovered};
 /// Frames that a dead capture had taken in and not made safe.
 const DIED: &str = "capture-died";
 
-/// What was made of a session: video frames per stage, losses by reason, bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Came from the source.
-    pub source: u64,
-    /// Left the encoder.
-    pub encoded: u64,
-    /// Put into chunks.
-    pub muxed: u64,
-    /// On disk.
-    pub safe: u64,
-    /// On disk, bytes.
-    pub safe_bytes: u64,
-    /// Lost, by reason.
-    pub dropped: BTreeMap<String, u64>,
-}
-
-impl Tally {
-    /// Of one process, as it says.
-    fn of(status: &Status) -> Self {
-        let dropped = status.drops.iter().filter(|drop| drop.frames > 0);
-        Self {
-            source: status.counts.source,
-            encoded: status.counts.encoded,
-            muxed: status.counts.muxed,
-            safe: status.counts.safe,
-            safe_bytes: status.safe_bytes,
-            dropped: dropped.map(|drop| (drop_name(drop.reason).to_owned(), drop.frames)).collect(),
-        }
-    }
-
-    /// Both together.
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        let mut sum = self.clone();
-        sum.source += other.source;
-        sum.encoded += other.encoded;
-        sum.muxed += other.muxed;
-        sum.safe += other.safe;
-        sum.safe_bytes += other.safe_bytes;
-        for (reason, frames) in &other.dropped {
-            *sum.dropped.entry(reason.clone()).or_default() += frames;
-        }
-        sum
-    }
-
-    /// All losses.
-    pub fn lost(&self) -> u64 {
-        self.dropped.values().sum()
+/// What one process made of a session, as it says.
+fn tally_of(status: &Status) -> Tally {
+    let dropped = status.drops.iter().filter(|drop| drop.frames > 0);
+    Tally {
+        source: status.counts.source,
+        encoded: status.counts.encoded,
+        muxed: status.counts.muxed,
+        safe: status.counts.safe,
+        safe_bytes: status.safe_bytes,
+        dropped: dropped.map(|drop| (drop_name(drop.reason).to_owned(), drop.frames)).collect(),
     }
 }
 
@@ -124,7 +83,7 @@ impl Engaged {
 
     /// The capture says how it goes with this session.
     pub fn status(&mut self, status: &Status) {
-        self.run = Tally::of(status);
+        self.run = tally_of(status);
         if status.safe_bytes > 0 {
             self.begun = true;
             self.safe_until_mono_ns = self.safe_until_mono_ns.max(status.safe_until_mono_ns);
@@ -235,9 +194,10 @@ impl Engaged {
 
 #[cfg(test)]
 mod tests {
-    use super::{DIED, Engaged, Tally};
+    use super::{DIED, Engaged};
     use crate::captures::{Record, Recovered};
     use holdfast_link::{FileClosed, GapCause};
+    use holdfast_records::Tally;
 
     fn engaged() -> Engaged {
         let record = Record {

@@ -16,7 +16,6 @@ mod supervisor;
 mod systemd;
 mod view;
 
-pub use engaged::Tally;
 pub use files::{Recovered, recover_parts, sequence_of, summary};
 pub use launch::{Launcher, Spawn};
 pub use supervisor::{Handle, Shared, Supervisor};
@@ -24,6 +23,7 @@ pub use systemd::Systemd;
 pub use view::{InputState, InputView, cause_name, segment_cause_name};
 
 use holdfast_link::{FileClosed, FileOpened, GapCause, GapReport};
+use holdfast_records::Tally;
 
 #[cfg(test)]
 mod tests;

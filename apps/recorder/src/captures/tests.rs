@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_records::Tally;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::alerts::Alerts;
 
-use super::{Record, Report, Shared, Spawn, Supervisor, Tally};
+use super::{Record, Report, Shared, Spawn, Supervisor};
 
 /// They see only the latest word of the engine, so a session may begin and end between two looks. Its end is still awaited.
 #[tokio::test]

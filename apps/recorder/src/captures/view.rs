@@ -1,8 +1,7 @@
 //! What is shown of an input.
 
 use holdfast_link::{DropReason, GapCause, Phase, SourceState, Status};
-
-use super::engaged::Tally;
+use holdfast_records::Tally;
 
 /// An input as it is now. Cheap to clone and compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

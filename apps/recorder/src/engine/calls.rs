@@ -7,7 +7,7 @@ use tracing::{error, warn};
 use super::{Engine, Waiting};
 use crate::facade::Call;
 use crate::session::{Answer, Event, Request, Session, Started, State};
-use crate::store::{self, Job, Noted, StateRecord};
+use crate::store::{Job, Noted, StateRecord};
 use crate::{clock, ids};
 
 impl Engine {
@@ -38,7 +38,7 @@ impl Engine {
             Call::Dismiss { session, answer } => self.dismiss(session, answer),
             Call::ClockStepped { by_ns } => self.clock_stepped(by_ns),
             Call::Protect { session, protected, answer } => {
-                self.keeper.ask(Job::Note(session, store::Record::Protected(protected), Some(answer)));
+                self.keeper.ask(Job::Note(session, holdfast_records::Record::Protected(protected), Some(answer)));
             }
         }
     }
@@ -130,7 +130,7 @@ impl Engine {
                 warn!(input = input.name, "a mark did not reach the capture; the session's journal has it");
             }
         }
-        let record = store::Record::Mark { text: text.to_owned(), wall_ns, mono_ns };
+        let record = holdfast_records::Record::Mark { text: text.to_owned(), wall_ns, mono_ns };
         self.keeper.ask(Job::Note(session, record, Some(tell)));
     }
 }

@@ -15,14 +15,15 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use holdfast_dbus::{Error, ErrorCode};
 use holdfast_link::GapCause;
+use holdfast_records::{EndTotals, Tally};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::captures::{Handle, Launcher, Record, Report, Tally, Want};
+use crate::captures::{Handle, Launcher, Record, Report, Want};
 use crate::facade::{Call, News, RecorderView, StartAnswer, StopAnswer, live_totals};
 use crate::session::{Command, Event, Machine, Request, Session, State, session_in};
 use crate::startup::{Continued, Outcome};
-use crate::store::{Catalog, Closing, EndTotals, Job, Keeper, Noted};
+use crate::store::{Catalog, Closing, Job, Keeper, Noted};
 use crate::{clock, ids, pressure, storage};
 
 /// Inputs have this long to close their files. Less than the 25 s after which a D-Bus client gives up.

@@ -8,7 +8,7 @@ use super::Engine;
 use crate::captures::{Report, cause_name};
 use crate::facade::News;
 use crate::session::Event;
-use crate::{clock, ids, store};
+use crate::{clock, ids};
 
 impl Engine {
     pub(super) fn hear(&mut self, index: usize, report: Report) {
@@ -23,9 +23,11 @@ impl Engine {
                 self.feed(Event::Safe { id: session });
             }
             Report::Ended { session } => self.feed(Event::InputEnded { id: session, input }),
-            Report::Base { session, base } => self.keeper.note(&session, store::Record::Base { input, base }),
+            Report::Base { session, base } => {
+                self.keeper.note(&session, holdfast_records::Record::Base { input, base })
+            }
             Report::FileOpened { session, file } => {
-                let record = store::Record::FileOpened {
+                let record = holdfast_records::Record::FileOpened {
                     input,
                     sequence: file.sequence,
                     file_id: file.file_id,
@@ -59,7 +61,7 @@ impl Engine {
                     gap.duration_ms = self.gap_over_reboot_ms(&session, &input);
                 }
                 warn!(session, input, cause, duration_ms = gap.duration_ms, frames_lost = gap.frames_lost, "gap");
-                let record = store::Record::Gap {
+                let record = holdfast_records::Record::Gap {
                     input: input.clone(),
                     cause: cause.to_owned(),
                     start_mono_ns: gap.start_mono_ns,
@@ -79,7 +81,7 @@ impl Engine {
     }
 
     fn file_closed(&mut self, session: String, input: String, file: &str, info: FileClosedInfo) {
-        let record = store::Record::FileClosed {
+        let record = holdfast_records::Record::FileClosed {
             input: input.clone(),
             sequence: info.sequence,
             file: file.to_owned(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use holdfast_dbus::{AlertCode, Error, ErrorCode};
+use holdfast_records::{Interruption, Record};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
@@ -13,7 +14,7 @@ use crate::facade::{Call, News};
 use crate::resume::{Why, since_earlier_boot};
 use crate::session::{Event, session_in};
 use crate::startup::{Continued, Found, Outcome, Recovery};
-use crate::store::{Interruption, Job, Noted, Record};
+use crate::store::{Job, Noted};
 
 /// Calls that come while a storage is looked through are kept until that is done. More are told to come back.
 const MAX_HELD: usize = 64;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use holdfast_config::Storage;
 use holdfast_dbus::{AlertCode, FileDeletedInfo};
+use holdfast_records::{Record, SESSION_JOURNAL};
 use holdfast_segment::{Error as SegmentError, Pool, Reader, durable};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
@@ -21,7 +22,7 @@ use crate::alerts::Alerts;
 use crate::facade::{News, RecorderView};
 use crate::retention::{self, Blocked, Cause, Limits, Victim};
 use crate::storage::{self, Level, Status};
-use crate::store::{Catalog, Job, Keeper, Record, SESSION_JOURNAL};
+use crate::store::{Catalog, Job, Keeper};
 use crate::{captures, clock, ids};
 
 /// How often it looks by itself.

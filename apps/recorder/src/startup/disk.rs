@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use holdfast_records::Tally;
 use holdfast_segment::{CloseReason, PART_SUFFIX, Reader};
 
-use crate::captures::Tally;
 use crate::store::file_names;
 
 /// The files of one input.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use holdfast_records::Record;
 use holdfast_segment::recover::scan_tree;
 use tracing::error;
 
 use crate::captures::{Recovered, recover_parts};
-use crate::store::{Keeper, Record, Summary};
+use crate::store::{Keeper, Summary};
 
 /// Files that were closed while no recorder listened.
 pub fn note_unheard_files(keeper: &Keeper, summary: &Summary, input: &str, dir: &Path) {

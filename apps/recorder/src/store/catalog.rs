@@ -153,8 +153,9 @@ fn file_info(root: &Path, input: String, path: &Path) -> Option<FileInfo> {
 #[cfg(test)]
 mod tests {
     use super::Catalog;
-    use crate::store::{End, Record, SESSION_JOURNAL};
+    use crate::store::End;
     use holdfast_journal::Journal;
+    use holdfast_records::{Record, SESSION_JOURNAL};
 
     #[test]
     fn sessions_are_found_newest_first_and_survive_a_lost_journal() {

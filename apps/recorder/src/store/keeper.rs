@@ -7,12 +7,13 @@ use std::sync::Arc;
 use holdfast_config::Storage;
 use holdfast_dbus::{AlertCode, Error, ErrorCode};
 use holdfast_journal::Journal;
+use holdfast_records::{Checkpoint, EndTotals, Record};
 use holdfast_segment::durable;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::catalog::{Catalog, count_closed};
-use super::records::{Checkpoint, EndTotals, Record, StateRecord};
+use super::records::StateRecord;
 use super::session_journal::{self, Opened};
 use super::state_journal::StateJournal;
 use super::summary::Summary;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use holdfast_records::{Checkpoint, Record};
 use holdfast_segment::{PART_SUFFIX, Reader};
 
 use super::catalog::file_names;
-use super::records::{Checkpoint, Record};
 use super::summary::directories;
 use crate::captures::segment_cause_name;
 

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use holdfast_dbus::{Error, ErrorCode};
 use holdfast_journal::Journal;
+use holdfast_records::{Checkpoint, Record, SESSION_JOURNAL, SESSION_SCHEMA};
 use tracing::{info, warn};
 
 use super::rebuild;
-use super::records::{Checkpoint, Record, SESSION_JOURNAL, SESSION_SCHEMA};
 use crate::clock;
 
 /// After so many records a copy of all is made; later in proportion, so that long sessions don't write it too often.
@@ -72,7 +72,7 @@ pub fn keep_a_copy(journal: &mut Journal<Record>, dir: &Path, last: &Record) {
     if !matters && since < COPY_AFTER_RECORDS.max(journal.records() / 2) {
         return;
     }
-    match holdfast_journal::read::<Record>(dir, SESSION_JOURNAL, SESSION_SCHEMA) {
+    match holdfast_records::read(dir) {
         // Fewer, or damage that has come since: what is there is better left as it is.
         Ok(read) if !read.report.is_damaged() && u64::try_from(read.records.len()) == Ok(journal.records()) => {
             compact(journal, &read.records);

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use holdfast_journal::{Journal, Opened};
+use holdfast_records::Checkpoint;
 use tracing::{error, warn};
 
-use super::records::{Checkpoint, Run, STATE_JOURNAL, STATE_SCHEMA, StateRecord};
+use super::records::{Run, STATE_JOURNAL, STATE_SCHEMA, StateRecord};
 
 /// Ended sessions that are remembered as such: more than can be interrupted at once.
 const ENDED: usize = 64;
@@ -123,7 +124,9 @@ impl State {
 mod tests {
     use super::{ENDED, State, open};
     use crate::store::StateRecord;
-    use crate::store::records::{Checkpoint, Run, STATE_JOURNAL, STATE_SCHEMA};
+    use holdfast_records::Checkpoint;
+
+    use crate::store::records::{Run, STATE_JOURNAL, STATE_SCHEMA};
     use holdfast_journal::Journal;
     use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use holdfast_dbus::{GapInfo, MarkInfo, SessionInfo};
+use holdfast_records::{EndTotals, Interruption, Record, Tally};
 use holdfast_segment::{PART_SUFFIX, Reader};
 use tracing::warn;
 
-use super::records::{EndTotals, Interruption, Record, SESSION_JOURNAL, SESSION_SCHEMA};
-use crate::captures::Tally;
 use crate::ids;
 
 /// Gaps and marks shown of a session: the newest. All are in the journal and in the files' ledgers.
@@ -101,7 +100,7 @@ pub enum End {
 impl Summary {
     /// Reads a session's directory.
     pub fn read(dir: &Path, id: &str) -> Self {
-        match read_journal(dir) {
+        match holdfast_records::read(dir) {
             Ok(read) => {
                 let damage = read.report.is_damaged().then(|| read.report.to_string());
                 let summary = match read.records.first() {
@@ -294,16 +293,6 @@ impl End {
             Self::Unknown => "unknown",
         }
     }
-}
-
-/// Reads a session's journal where it is one: a pipe in its place would be waited for, for ever.
-fn read_journal(dir: &Path) -> holdfast_journal::Result<holdfast_journal::ReadOnly<Record>> {
-    let path = dir.join(format!("{SESSION_JOURNAL}.journal"));
-    if std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-        let source = std::io::Error::other("it is not a file");
-        return Err(holdfast_journal::Error::Io { path, action: "read", source });
-    }
-    holdfast_journal::read(dir, SESSION_JOURNAL, SESSION_SCHEMA)
 }
 
 fn push_bounded<T>(list: &mut Vec<T>, item: T) {

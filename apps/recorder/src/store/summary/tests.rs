@@ -1,9 +1,9 @@
 //! Clocks that are set, boots that follow each other: durations never run backwards, labels are put right.
 
+use holdfast_records::{EndTotals, Record};
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use super::{End, Summary};
-use crate::store::{EndTotals, Record};
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3600 * SECOND;

@@ -1,0 +1,189 @@
+//! `verify`: reads all footage, with or without a recorder, and looks for what is not there.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use holdfast_records::{Absent, Inventory, SESSION_JOURNAL};
+use holdfast_segment::PART_SUFFIX;
+use holdfast_segment::verify::{self, Finding, SessionReport, Severity};
+use serde_json::json;
+
+use crate::args::Global;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::footage::{bar, locate};
+use crate::output::{self, Output};
+
+/// Verifies what is there, and holds it against what the sessions' journals say should be.
+pub fn run(global: &Global, out: &Output, what: &[String], strict: bool) -> Outcome {
+    let mut found = Found::default();
+    for word in what {
+        found.look(&locate(global, out, word)?)?;
+    }
+    let Found { mut paths, journals } = found;
+    paths.sort();
+    paths.dedup();
+    let missing: Vec<Finding> = journals.iter().flat_map(|(dir, input)| missing(dir, input.as_deref())).collect();
+    if paths.is_empty() && missing.is_empty() {
+        return Err(Failure::failed(
+            "there are no segments to verify",
+            "name segment files, or a directory that holds some",
+        ));
+    }
+    let report = verify_with_progress(&paths, out);
+    let findings: Vec<_> = report.findings().chain(&missing).collect();
+    let worst = findings.iter().map(|finding| finding.severity).max();
+    let ok = worst < Some(if strict { Severity::Warning } else { Severity::Error });
+    out.result(&json!({ "ok": ok, "findings": findings, "report": report }), || {
+        let mut text = String::new();
+        for input in &report.inputs {
+            text.push_str(&format!(
+                "{} {}: {}, {} of all tracks, {}, {} of gaps on record ({} lost)\n",
+                input.session,
+                input.input,
+                output::count(input.files.len() as u64, "file"),
+                output::count(input.frames, "frame"),
+                output::duration(input.duration_ns / 1000),
+                output::short(input.gap_ns / 1000),
+                output::count(input.frames_lost, "frame"),
+            ));
+        }
+        for finding in &findings {
+            let word = match finding.severity {
+                Severity::Note => "note",
+                Severity::Warning => "warning",
+                Severity::Error => "error",
+            };
+            text.push_str(&format!(
+                "{}: {}, byte {}: {}\n",
+                out.state(word),
+                finding.path.display(),
+                finding.offset,
+                finding.what
+            ));
+            if finding.severity > Severity::Note && !finding.remedy.is_empty() {
+                text.push_str(&format!("  help: {}\n", finding.remedy));
+            }
+        }
+        text.push_str(&match ok {
+            true if journals.is_empty() => {
+                format!("{}: what is there is whole and accounted for", out.state("ok"))
+            }
+            true => format!("{}: all that was recorded is there, whole and accounted for", out.state("ok")),
+            false => format!("{}: not all is well", out.state("fail")),
+        });
+        text
+    })?;
+    Ok(if ok { Exit::Ok } else { Exit::Findings })
+}
+
+/// Verification reads every byte: on a terminal it shows how far it is.
+fn verify_with_progress(paths: &[PathBuf], out: &Output) -> SessionReport {
+    if out.json {
+        return verify::verify_files(paths);
+    }
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let bar = bar(paths.iter().map(|path| size(path)).sum(), "{bar:30} {percent} %, {msg}, {eta} left");
+    let mut files = 0;
+    let mut tell = |bytes| {
+        bar.set_message(format!("{files} of {}", output::count(paths.len() as u64, "file")));
+        bar.inc(bytes);
+        files += 1;
+    };
+    tell(0);
+    let report = verify::verify_files_with(paths, |file| tell(size(&file.path)));
+    bar.finish_and_clear();
+    report
+}
+
+/// What there is to verify.
+#[derive(Default)]
+struct Found {
+    /// Segment files.
+    paths: Vec<PathBuf>,
+    /// Directories of sessions with a journal, and of which input alone, if not of all.
+    journals: BTreeSet<(PathBuf, Option<String>)>,
+}
+
+impl Found {
+    /// A file, or all that is below a directory.
+    fn look(&mut self, path: &Path) -> Result<(), Failure> {
+        if !path.is_dir() {
+            self.paths.push(path.to_owned());
+            return Ok(());
+        }
+        // The directory of one input: the journal is beside it. Through its real name, as it may be `.`.
+        if let Ok(real) = path.canonicalize()
+            && let (Some(session), Some(input)) = (real.parent(), real.file_name())
+            && has_journal(session)
+        {
+            self.journals.insert((session.to_owned(), Some(input.to_string_lossy().into_owned())));
+        }
+        self.below(path)
+    }
+
+    fn below(&mut self, dir: &Path) -> Result<(), Failure> {
+        if has_journal(dir) {
+            self.journals.insert((dir.to_owned(), None));
+        }
+        let fail = |error: std::io::Error| {
+            Failure::failed(format!("{} can't be listed: {error}", dir.display()), "check the path and the permissions")
+        };
+        for entry in std::fs::read_dir(dir).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type().map_err(fail)?.is_dir() {
+                if !name.starts_with('.') {
+                    self.below(&entry.path())?;
+                }
+            } else if name.strip_suffix(PART_SUFFIX).unwrap_or(&name).ends_with(".mp4") {
+                self.paths.push(entry.path());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn journal(session: &Path) -> PathBuf {
+    session.join(format!("{SESSION_JOURNAL}.journal"))
+}
+
+fn has_journal(session: &Path) -> bool {
+    std::fs::symlink_metadata(journal(session)).is_ok()
+}
+
+/// What a session's journal says was recorded and is not there. A chain of files shows what is missing in its middle; only the
+/// journal knows what is missing from its end, or altogether.
+fn missing(session: &Path, input: Option<&str>) -> Vec<Finding> {
+    let finding = |severity, path: PathBuf, what: String, remedy: &str| Finding {
+        severity,
+        path,
+        offset: 0,
+        what,
+        remedy: remedy.to_owned(),
+    };
+    let unread = |what: String| {
+        let remedy =
+            "files missing from the end of the session can't be noticed; the recorder mends the journal when it starts";
+        finding(Severity::Warning, journal(session), what, remedy)
+    };
+    let read = match holdfast_records::read(session) {
+        Ok(read) => read,
+        Err(error) => return vec![unread(error.to_string())],
+    };
+    let damage = read.report.is_damaged().then(|| unread(read.report.to_string()));
+    let absent = Inventory::of(&read.records).absent(session, input).into_iter().map(|absent| match absent {
+        Absent::File { path, frames } => finding(
+            Severity::Error,
+            path,
+            format!("is not there: it was closed with {}, and not deleted by Holdfast", output::count(frames, "frame")),
+            "look for it in the archive, in copies, and in the trash (holdfast recovery)",
+        ),
+        Absent::Input { input } => finding(
+            Severity::Warning,
+            session.join(input),
+            "nothing was recorded of this input in the whole session".to_owned(),
+            "the log of that time says why; check the camera, its cable and its address",
+        ),
+    });
+    damage.into_iter().chain(absent).collect()
+}

@@ -1,0 +1,168 @@
+//! Which files a session must have, by its journal.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::Record;
+
+/// The files that a session's journal owes: those that were closed, less those that retention has given up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    inputs: Vec<String>,
+    files: BTreeMap<(String, u64), File>,
+    /// Inputs of which retention has given something up.
+    deleted: Vec<String>,
+    ended: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    name: String,
+    frames: u64,
+}
+
+/// Footage that should be there and is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absent {
+    /// This file was closed, and nobody has recorded that it was deleted.
+    File {
+        /// Where it should be.
+        path: PathBuf,
+        /// Video frames in it.
+        frames: u64,
+    },
+    /// The session is over, and not one file of this input was closed.
+    Input {
+        /// Its name.
+        input: String,
+    },
+}
+
+impl Inventory {
+    /// What these records, in their order, amount to.
+    #[must_use]
+    pub fn of(records: &[Record]) -> Self {
+        let mut inventory = Self::default();
+        for record in records {
+            inventory.note(record);
+        }
+        inventory
+    }
+
+    fn note(&mut self, record: &Record) {
+        match record {
+            Record::Created { inputs, .. } => self.inputs.clone_from(inputs),
+            Record::FileClosed { input, sequence, file, frames, .. } => {
+                let file = File { name: file.clone(), frames: *frames };
+                self.files.insert((input.clone(), *sequence), file);
+            }
+            Record::Deleted { input, sequence, .. } => {
+                self.files.remove(&(input.clone(), *sequence));
+                if !self.deleted.contains(input) {
+                    self.deleted.push(input.clone());
+                }
+            }
+            Record::Stopped { .. } | Record::Interrupted { .. } => self.ended = true,
+            Record::Resumed { .. } | Record::ResumedAt { .. } => self.ended = false,
+            _ => (),
+        }
+    }
+
+    /// What is not there below the session's directory `dir`. `input`: look at this one only.
+    #[must_use]
+    pub fn absent(&self, dir: &Path, input: Option<&str>) -> Vec<Absent> {
+        let wanted = |name: &str| input.is_none_or(|input| input == name);
+        let owed = self.files.iter().filter(|((input, _), _)| wanted(input));
+        let mut absent: Vec<Absent> = owed
+            .map(|((input, _), file)| Absent::File { path: dir.join(input).join(&file.name), frames: file.frames })
+            .filter(|absent| matches!(absent, Absent::File { path, .. } if !path.exists()))
+            .collect();
+        let has_none = |name: &str| {
+            !self.files.keys().any(|(input, _)| input == name) && !self.deleted.iter().any(|it| it == name)
+        };
+        let inputs = self.inputs.iter().filter(|name| self.ended && wanted(name) && has_none(name));
+        absent.extend(inputs.map(|input| Absent::Input { input: input.clone() }));
+        absent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Absent, Inventory};
+    use crate::{EndTotals, Record};
+
+    fn created(inputs: &[&str]) -> Record {
+        Record::Created {
+            id: "s".to_owned(),
+            label: String::new(),
+            token: String::new(),
+            inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
+            wall_ns: 0,
+            mono_ns: 0,
+            boot_id: [0; 16],
+        }
+    }
+
+    fn closed(input: &str, sequence: u64) -> Record {
+        Record::FileClosed {
+            input: input.to_owned(),
+            sequence,
+            file: format!("{sequence}.mp4"),
+            frames: 10 * sequence,
+            bytes: 1,
+            duration_ms: 1,
+            recovered: false,
+        }
+    }
+
+    fn deleted(input: &str, sequence: u64) -> Record {
+        Record::Deleted {
+            input: input.to_owned(),
+            sequence,
+            file: format!("{sequence}.mp4"),
+            frames: 10 * sequence,
+            bytes: 1,
+            cause: "age".to_owned(),
+            wall_ns: 0,
+        }
+    }
+
+    fn stopped() -> Record {
+        Record::Stopped { wall_ns: 0, totals: EndTotals::default() }
+    }
+
+    #[test]
+    fn what_was_closed_and_not_deleted_is_owed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cam0 = dir.path().join("cam0");
+        std::fs::create_dir(&cam0).unwrap();
+        for sequence in 2..=3 {
+            std::fs::write(cam0.join(format!("{sequence}.mp4")), "").unwrap();
+        }
+        let records = [
+            created(&["cam0"]),
+            closed("cam0", 1),
+            closed("cam0", 2),
+            closed("cam0", 3),
+            deleted("cam0", 1),
+            closed("cam0", 4),
+            closed("mic", 1),
+        ];
+        let gone = |name: &str, frames| Absent::File { path: dir.path().join(name), frames };
+        let inventory = Inventory::of(&records);
+        assert_eq!(inventory.absent(dir.path(), None), [gone("cam0/4.mp4", 40), gone("mic/1.mp4", 10)]);
+        assert_eq!(inventory.absent(dir.path(), Some("mic")), [gone("mic/1.mp4", 10)]);
+        assert_eq!(inventory.absent(dir.path(), Some("cam1")), []);
+    }
+
+    #[test]
+    fn an_input_without_a_file_is_told_once_the_session_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut records = vec![created(&["cam0", "cam1", "cam2"]), closed("cam1", 1), deleted("cam1", 1)];
+        assert_eq!(Inventory::of(&records).absent(dir.path(), None), []);
+        records.push(stopped());
+        let none = |input: &str| Absent::Input { input: input.to_owned() };
+        assert_eq!(Inventory::of(&records).absent(dir.path(), None), [none("cam0"), none("cam2")]);
+        assert_eq!(Inventory::of(&records).absent(dir.path(), Some("cam2")), [none("cam2")]);
+    }
+}
