@@ -67,7 +67,7 @@ pub struct Report {
     pub file: link::Path,
     /// Length of the ring.
     pub preroll_ns: u64,
-    /// The last sync.
+    /// Write and sync of the last chunk.
     pub sync_ns: u64,
     /// The slowest since the last status.
     pub sync_max_ns: u64,

@@ -175,9 +175,9 @@ pub struct Status {
     pub queue_capacity_bytes: u64,
     /// Pre-roll held in memory.
     pub preroll_ms: u32,
-    /// The last `fdatasync`, in microseconds.
+    /// What it took to make the last chunk safe, its write and its `fdatasync`, in microseconds.
     pub sync_us: u32,
-    /// The slowest `fdatasync` since the last status.
+    /// The slowest since the last status.
     pub sync_max_us: u32,
     /// Pictures that came late, since the recording began.
     pub late: Late,

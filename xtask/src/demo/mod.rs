@@ -7,7 +7,7 @@ mod live;
 mod report;
 mod sources;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -130,8 +130,16 @@ impl<'a> Demo<'a> {
     async fn wait_until_armed(&mut self) -> anyhow::Result<()> {
         self.live.say("waiting for the inputs to deliver");
         let deadline = Instant::now() + INPUT_DEADLINE;
+        let mut told = BTreeSet::new();
         loop {
             let snapshots = self.tick("armed inputs already remember the last seconds").await?;
+            // What is wrong with a source is said while it is tried again, not only at the end.
+            for input in snapshots.iter().filter(|input| input.state != "armed" && !input.source_error.is_empty()) {
+                if told.insert(input.source_error.clone()) {
+                    let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+                    self.live.say(&format!("{}: {}; trying for {left} s more", input.name, input.source_error));
+                }
+            }
             let preroll = PREROLL.as_millis();
             if snapshots.iter().all(|input| input.state == "armed" && u128::from(input.preroll_ms) >= preroll) {
                 return Ok(());

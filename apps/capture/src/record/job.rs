@@ -336,8 +336,9 @@ impl<D: AsRef<[u8]>> Job<D> {
             report.drops = drops;
             report.safe_bytes = self.safe_bytes;
             report.safe_until_ns = self.safe_until_ns;
-            report.sync_ns = safe.sync_ns;
-            report.sync_max_ns = report.sync_max_ns.max(safe.sync_ns);
+            // A disk that is slow, or stands still, may hold up either.
+            report.sync_ns = safe.write_ns.saturating_add(safe.sync_ns);
+            report.sync_max_ns = report.sync_max_ns.max(report.sync_ns);
             if let Some(opened) = &opened {
                 report.file_sequence = opened.sequence;
                 report.file_id = opened.file_id;

@@ -98,7 +98,7 @@ impl Collected {
         let help = "Captures that died and were started again since the recorder started";
         page.counters("capture_restarts", help, None, restarts)?;
         let sync = views.iter().map(|(name, view)| (label(name), seconds(u64::from(view.sync_us) * 1000)));
-        page.gauges("input_sync_duration", "The last fdatasync", Some(&Unit::Seconds), sync)?;
+        page.gauges("input_sync_duration", "Write and fdatasync of the last chunk", Some(&Unit::Seconds), sync)?;
         let queued = views.iter().map(|(name, view)| (label(name), view.queue_bytes));
         page.gauges("input_queue", "What waits for the disk", Some(&Unit::Bytes), queued)?;
         let capacity = views.iter().map(|(name, view)| (label(name), view.queue_capacity_bytes));
