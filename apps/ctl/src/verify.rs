@@ -13,23 +13,30 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::footage::{bar, locate};
 use crate::output::{self, Output};
 
+/// How often names are read again at most: each time a file would have to be closed just then.
+const LOOKS: usize = 5;
+
 /// Verifies what is there, and holds it against what the sessions' journals say should be.
 pub fn run(global: &Global, out: &Output, what: &[String], strict: bool) -> Outcome {
-    let mut found = Found::default();
-    for word in what {
-        found.look(&locate(global, out, word)?)?;
+    let places = what.iter().map(|word| locate(global, out, word)).collect::<Result<Vec<_>, _>>()?;
+    let mut found = Found::at(&places)?;
+    // A recording that closes a file while names are read may hide both of its names: until two looks agree.
+    for _ in 0..LOOKS {
+        let before = std::mem::replace(&mut found, Found::at(&places)?);
+        if before == found {
+            break;
+        }
     }
-    let Found { mut paths, journals } = found;
-    paths.sort();
-    paths.dedup();
-    let missing: Vec<Finding> = journals.iter().flat_map(|(dir, input)| missing(dir, input.as_deref())).collect();
-    if paths.is_empty() && missing.is_empty() {
+    let Found { paths, journals } = found;
+    if paths.is_empty() && journals.is_empty() {
         return Err(Failure::failed(
             "there are no segments to verify",
             "name segment files, or a directory that holds some",
         ));
     }
     let report = verify_with_progress(&paths, out);
+    // Afterwards: while files were read, retention may have deleted some.
+    let missing: Vec<Finding> = journals.iter().flat_map(|(dir, input)| missing(dir, input.as_deref())).collect();
     let findings: Vec<_> = report.findings().chain(&missing).collect();
     let worst = findings.iter().map(|finding| finding.severity).max();
     let ok = worst < Some(if strict { Severity::Warning } else { Severity::Error });
@@ -96,7 +103,7 @@ fn verify_with_progress(paths: &[PathBuf], out: &Output) -> SessionReport {
 }
 
 /// What there is to verify.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Found {
     /// Segment files.
     paths: Vec<PathBuf>,
@@ -105,6 +112,14 @@ struct Found {
 }
 
 impl Found {
+    fn at(places: &[PathBuf]) -> Result<Self, Failure> {
+        let mut found = Self::default();
+        places.iter().try_for_each(|place| found.look(place))?;
+        found.paths.sort();
+        found.paths.dedup();
+        Ok(found)
+    }
+
     /// A file, or all that is below a directory.
     fn look(&mut self, path: &Path) -> Result<(), Failure> {
         if !path.is_dir() {
@@ -166,12 +181,20 @@ fn missing(session: &Path, input: Option<&str>) -> Vec<Finding> {
             "files missing from the end of the session can't be noticed; the recorder mends the journal when it starts";
         finding(Severity::Warning, journal(session), what, remedy)
     };
-    let read = match holdfast_records::read(session) {
-        Ok(read) => read,
+    let look = || {
+        holdfast_records::read(session).map(|read| {
+            let absent = Inventory::of(&read.records).absent(session, input);
+            (read.report, absent)
+        })
+    };
+    // That a file is deleted is written down before it is: what is not there can be told by a journal that is read later.
+    let looked = look().and_then(|(report, absent)| if absent.is_empty() { Ok((report, absent)) } else { look() });
+    let (report, absent) = match looked {
+        Ok(looked) => looked,
         Err(error) => return vec![unread(error.to_string())],
     };
-    let damage = read.report.is_damaged().then(|| unread(read.report.to_string()));
-    let absent = Inventory::of(&read.records).absent(session, input).into_iter().map(|absent| match absent {
+    let damage = report.is_damaged().then(|| unread(report.to_string()));
+    let absent = absent.into_iter().map(|absent| match absent {
         Absent::File { path, frames } => finding(
             Severity::Error,
             path,

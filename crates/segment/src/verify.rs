@@ -10,6 +10,7 @@ mod report;
 pub use file::verify_file;
 pub use report::{FileReport, Finding, InputReport, SessionReport, Severity};
 
+use crate::PART_SUFFIX;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -36,13 +37,32 @@ pub fn verify_files(paths: &[PathBuf]) -> SessionReport {
 
 /// Verifies these files as [`verify_files`] does, and hands over the report of each as soon as it is done: reading all
 /// of a long session takes minutes, and somebody waits.
+///
+/// The files may belong to a recording that goes on. One that has been closed since is read again under its final name: what
+/// was read of it before may not reach to where the next one begins. One that is gone when all have been read is left out:
+/// retention deletes the oldest, and what it has given up is in the session's journal.
 pub fn verify_files_with(paths: &[PathBuf], mut done: impl FnMut(&FileReport)) -> SessionReport {
     let verify = |path: &PathBuf| {
         let report = verify_file(path);
         done(&report);
         report
     };
-    continuity::join(paths.iter().map(verify).collect())
+    let never_there: Vec<&PathBuf> = paths.iter().filter(|path| !path.exists()).collect();
+    let mut reports: Vec<FileReport> = paths.iter().map(verify).collect();
+    for report in &mut reports {
+        if let Some(closed) = closed_since(&report.path) {
+            *report = verify_file(&closed);
+        }
+    }
+    reports.retain(|report| report.path.exists() || never_there.contains(&&report.path));
+    continuity::join(reports)
+}
+
+/// The final name of a file that is not open any more.
+fn closed_since(part: &Path) -> Option<PathBuf> {
+    let name = part.file_name()?.to_str()?.strip_suffix(PART_SUFFIX)?;
+    let closed = part.with_file_name(name);
+    (!part.exists() && closed.exists()).then_some(closed)
 }
 
 fn list(dir: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {

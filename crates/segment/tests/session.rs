@@ -4,7 +4,7 @@
 mod common;
 
 use common::{SECOND_NS, START_NS, chunk, identity, scratch, tracks};
-use holdfast_segment::verify::{Severity, verify_session};
+use holdfast_segment::verify::{Severity, verify_files_with, verify_session};
 use holdfast_segment::{
     BootId, CloseReason, Closed, FileId, Frame, Gap, GapCause, Identity, Previous, WriteOptions, Writer,
 };
@@ -188,4 +188,32 @@ fn a_leap_in_time_inside_a_file_needs_a_reason_on_record() {
         assert!(report.is_ok(), "{report}");
         assert_eq!(report.findings().filter(|finding| finding.what.contains("source-lost")).count(), 2);
     }
+}
+
+#[test]
+fn a_recording_that_goes_on_while_it_is_read_is_no_damage() {
+    let dir = scratch();
+    let one = record(dir.path(), identity(1), 0..5, 0);
+    let two = record(dir.path(), after(&one, 2), 5..10, 0);
+    let options = WriteOptions { sync: false, ..WriteOptions::default() };
+    let mut third = Writer::create(dir.path(), "000003.mp4", after(&two, 3), tracks(), &options).unwrap();
+    third.append(&chunk(10, 1)).unwrap();
+    let paths = ["000001.mp4", "000002.mp4", "000003.mp4.part", "000009.mp4"].map(|name| dir.path().join(name));
+
+    // While the first is read, the third is closed; while the second is read, retention deletes the first.
+    let mut third = Some(third);
+    let report = verify_files_with(&paths, |file| {
+        if let Some(mut third) = third.take() {
+            third.append(&chunk(11, 1)).unwrap();
+            third.close(CloseReason::Rotation).unwrap();
+        } else if file.path == two.path {
+            std::fs::remove_file(&one.path).unwrap();
+        }
+    });
+    let files: Vec<_> = report.inputs[0].files.iter().map(|file| file.path.clone()).collect();
+    assert_eq!(files, [two.path, dir.path().join("000003.mp4")]);
+    assert_eq!(report.inputs[0].files[1].chunks, 2, "all of it");
+    let errors: Vec<_> = report.findings().filter(|finding| finding.severity > Severity::Note).collect();
+    // What was never there is an error as ever.
+    assert!(errors.len() == 1 && errors[0].path == paths[3], "{errors:?}");
 }

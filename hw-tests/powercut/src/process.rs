@@ -81,7 +81,9 @@ pub fn run(command: &mut Command) -> anyhow::Result<String> {
     let line = format!("{command:?}").replace('"', "");
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("{line} does not start"))?;
     if !output.status.success() {
-        bail!("{line}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        // Some say on the one what is wrong, some on the other.
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        bail!("{line}: {}: {}\n{}", output.status, err.trim(), out.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

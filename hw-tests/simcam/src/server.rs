@@ -29,6 +29,11 @@ impl Camera {
         let server = server::RTSPServer::new();
         server.set_address(&args.listen.ip().to_string());
         server.set_service(&args.listen.port().to_string());
+        // Connections live on the main loop, where `drop_connections` closes them: closed under a thread of their own, some would
+        // spin in GLib for ever.
+        let pool = server::RTSPThreadPool::new();
+        pool.set_max_threads(0);
+        server.set_thread_pool(Some(&pool));
         let mounts = server.mount_points().context("a server without mount points")?;
         let paths: Vec<String> = match args.count {
             1 => vec![args.path.clone()],

@@ -52,6 +52,11 @@ impl Gaps {
         })
     }
 
+    /// Whether a picture is waited for.
+    pub fn is_open(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// It is being put on record. If that fails, hand what is returned back to [`Gaps::reopen`].
     pub fn close(&mut self) -> Option<Hole> {
         self.0.take()

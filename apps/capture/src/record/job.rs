@@ -304,7 +304,7 @@ impl<D: AsRef<[u8]>> Job<D> {
                 self.gaps.close();
                 self.jumps.explained(packet.dts_ns);
             }
-            let jumped = self.jumps.before(packet.is_video(), packet.dts_ns, packet.duration_ns);
+            let jumped = self.jumps.before(packet.is_video(), packet.dts_ns, packet.duration_ns, self.gaps.is_open());
             for gap in ended.into_iter().chain(jumped) {
                 tell_gap(&gap, shared);
                 self.files.note_gap(gap);
@@ -367,6 +367,10 @@ impl<D: AsRef<[u8]>> Job<D> {
             return;
         }
         self.files.note_counts(self.tally.file_counts());
+        if let Some(gap) = self.jumps.unexplained() {
+            tell_gap(&gap, shared);
+            self.files.note_gap(gap);
+        }
         match shared.at_disk(|| self.files.close(reason)) {
             Ok((sequence, closed)) => {
                 self.closed_bytes += closed.file_bytes;

@@ -11,16 +11,25 @@ pub struct Jumps {
     last: [Option<(u64, u64)>; 2],
     /// End of the newest gap that is on record.
     explained_until_ns: u64,
+    /// What sound jumped over while a hole was known that only a picture ends.
+    held: Option<Gap>,
 }
 
 impl Jumps {
     /// A gap up to `end_ns` is on record, whoever noticed it.
     pub fn explained(&mut self, end_ns: u64) {
         self.explained_until_ns = self.explained_until_ns.max(end_ns);
+        self.held = None;
     }
 
-    /// The hole before this frame, if there is one that is not on record yet.
-    pub fn before(&mut self, is_video: bool, dts_ns: u64, duration_ns: u64) -> Option<Gap> {
+    /// What sound has jumped over and no picture has explained: to be put on record at the latest when the file ends.
+    pub fn unexplained(&mut self) -> Option<Gap> {
+        self.held.take()
+    }
+
+    /// The hole before this frame, if there is one that is not on record yet. `in_hole`: one is known and waits for the picture
+    /// that ends it. After a break sound may be there first; it has the same hole, not one of its own.
+    pub fn before(&mut self, is_video: bool, dts_ns: u64, duration_ns: u64, in_hole: bool) -> Option<Gap> {
         let (last_ns, lasts_ns) = self.last[usize::from(!is_video)].replace((dts_ns, duration_ns))?;
         let limit_ns = TOLERANCE_NS.max(lasts_ns.saturating_mul(4));
         let jumped = dts_ns.saturating_sub(last_ns) > limit_ns;
@@ -29,14 +38,19 @@ impl Jumps {
         if !jumped || known {
             return None;
         }
-        self.explained(dts_ns);
         let start_mono_ns = last_ns.saturating_add(lasts_ns);
-        Some(Gap {
+        let gap = Gap {
             cause: GapCause::SourceLost,
             start_mono_ns,
             duration_ns: dts_ns.saturating_sub(start_mono_ns),
             frames_lost: 0,
-        })
+        };
+        if in_hole {
+            self.held.get_or_insert(gap);
+            return None;
+        }
+        self.explained(dts_ns);
+        Some(gap)
     }
 }
 
@@ -52,24 +66,42 @@ mod tests {
     fn a_source_that_stood_still_leaves_one_gap_for_pictures_and_sound() {
         let mut jumps = Jumps::default();
         for number in 0..10 {
-            assert_eq!(jumps.before(true, number * 33 * MS, 33 * MS), None);
-            assert_eq!(jumps.before(false, number * 21 * MS, 21 * MS), None);
+            assert_eq!(jumps.before(true, number * 33 * MS, 33 * MS, false), None);
+            assert_eq!(jumps.before(false, number * 21 * MS, 21 * MS, false), None);
         }
-        let gap = jumps.before(true, 1_200 * MS, 33 * MS).unwrap();
+        let gap = jumps.before(true, 1_200 * MS, 33 * MS, false).unwrap();
         assert_eq!((gap.cause, gap.start_mono_ns, gap.duration_ns), (GapCause::SourceLost, 330 * MS, 870 * MS));
-        assert_eq!(jumps.before(false, 1_210 * MS, 21 * MS), None, "the same hole");
-        assert_eq!(jumps.before(true, 1_233 * MS, 33 * MS), None);
-        assert!(jumps.before(false, 2_000 * MS, 21 * MS).is_some(), "a hole in the sound alone is one, too");
+        assert_eq!(jumps.before(false, 1_210 * MS, 21 * MS, false), None, "the same hole");
+        assert_eq!(jumps.before(true, 1_233 * MS, 33 * MS, false), None);
+        assert!(jumps.before(false, 2_000 * MS, 21 * MS, false).is_some(), "a hole in the sound alone is one, too");
+    }
+
+    #[test]
+    fn sound_that_comes_back_before_the_picture_has_the_same_hole() {
+        let mut jumps = Jumps::default();
+        jumps.before(true, 0, 33 * MS, false);
+        jumps.before(false, 0, 21 * MS, false);
+        assert_eq!(jumps.before(false, 1_000 * MS, 21 * MS, true), None);
+        // The picture comes and ends the hole that was known.
+        jumps.explained(1_100 * MS);
+        assert_eq!(jumps.before(true, 1_100 * MS, 33 * MS, false), None);
+        assert_eq!(jumps.unexplained(), None, "told once");
+        // No picture comes any more.
+        assert_eq!(jumps.before(false, 3_000 * MS, 21 * MS, true), None);
+        assert_eq!(jumps.before(false, 5_000 * MS, 21 * MS, true), None);
+        let gap = jumps.unexplained().unwrap();
+        assert_eq!((gap.start_mono_ns, gap.duration_ns), (1_021 * MS, 1_979 * MS), "the first jump");
+        assert_eq!(jumps.unexplained(), None);
     }
 
     #[test]
     fn jitter_slow_cameras_and_holes_on_record_are_no_jumps() {
         let mut jumps = Jumps::default();
-        jumps.before(true, 0, 33 * MS);
-        assert_eq!(jumps.before(true, 240 * MS, 33 * MS), None, "jitter");
+        jumps.before(true, 0, 33 * MS, false);
+        assert_eq!(jumps.before(true, 240 * MS, 33 * MS, false), None, "jitter");
         jumps.explained(5_000 * MS);
-        assert_eq!(jumps.before(true, 5_000 * MS, 1_000 * MS), None, "on record");
-        assert_eq!(jumps.before(true, 6_000 * MS, 1_000 * MS), None, "a picture a second");
-        assert!(jumps.before(true, 11_000 * MS, 1_000 * MS).is_some());
+        assert_eq!(jumps.before(true, 5_000 * MS, 1_000 * MS, false), None, "on record");
+        assert_eq!(jumps.before(true, 6_000 * MS, 1_000 * MS, false), None, "a picture a second");
+        assert!(jumps.before(true, 11_000 * MS, 1_000 * MS, false).is_some());
     }
 }
