@@ -61,7 +61,8 @@ impl Footage {
         self.gaps.iter().map(|gap| gap.end_ns.saturating_sub(gap.start_ns)).sum()
     }
 
-    fn add(&mut self, file: &Path, decode: bool) -> anyhow::Result<()> {
+    /// Adds a file, decoded or not.
+    pub fn add(&mut self, file: &Path, decode: bool) -> anyhow::Result<()> {
         let reader = Reader::open(file)?;
         let ledger = reader.ledger().context("it is not closed")?;
         self.bytes += reader.file_bytes();

@@ -1,6 +1,8 @@
 //! Long runs that try to harm a recording. Each prints a table for people and, with `--json`, ends with one object for programs.
 
+mod books;
 mod faults;
+mod growth;
 mod powercut;
 mod run;
 

@@ -8,10 +8,13 @@ use clap::Args;
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::books::{Librarian, Turnover};
 use super::faults::proxy::Manner;
-use super::faults::stage::{FPS, Losses, Stage};
+use super::faults::stage::{FPS, Losses, Stage, VICTIM};
 use super::faults::table::{Scene, Source};
+use super::growth::Lives;
 use super::{Common, Outcome};
+use crate::demo::account::Account;
 use crate::interrupt::Interrupt;
 use crate::process;
 use crate::rig::Directory;
@@ -29,19 +32,24 @@ pub struct RunArgs {
     seed: u64,
 }
 
-/// Retention deletes the oldest sessions meanwhile: what each amounted to is counted as soon as it is stopped.
+/// Small: what is kept is some four minutes of both inputs, beside the blocks that open files have ahead. The older sessions go
+/// as a whole, and a long one gives up its own oldest files while it is recorded.
 const SCENE: Scene = Scene {
     source: Source::Camera,
-    disk: true,
-    storage: &["filesystem = \"mounted\"", "warn_percent = 98", "block_percent = 99"],
+    disk: Some(512 << 20),
+    storage: &["filesystem = \"mounted\"", "warn_percent = 98", "block_percent = 99", "keep_free_percent = 60"],
     tables: "",
 };
-/// A session lasts so long, then the next begins.
-const SESSION: Duration = Duration::from_secs(90);
+/// Sessions last so long, in turn.
+const SESSIONS: [Duration; 3] = [Duration::from_secs(90), Duration::from_secs(90), Duration::from_secs(480)];
+/// In those that last longer no process is ended: a process that grows has the time to show it.
+const SHORT: Duration = Duration::from_secs(90);
+/// A run of so many minutes must have seen files go, of the session that is recorded too.
+const TURNED_OVER_MINUTES: u64 = 20;
 /// Between two faults.
 const CALM_S: std::ops::Range<u64> = 4..12;
-/// A process that is younger is still warming up.
-const WARM: Duration = Duration::from_secs(45);
+/// How often is said how it goes.
+const PROGRESS: Duration = Duration::from_secs(60);
 
 /// Numbers at random that are the same in each run with the same seed (SplitMix64).
 #[derive(Debug)]
@@ -69,36 +77,17 @@ enum Trouble {
     DiskFrozen,
 }
 
+/// Those that end a process come last.
 const TROUBLES: [Trouble; 7] = [
-    Trouble::CaptureKilled,
-    Trouble::CaptureStopped,
-    Trouble::RecorderKilled,
     Trouble::CameraGone,
     Trouble::CameraSilent,
     Trouble::CameraSwitched,
     Trouble::DiskFrozen,
+    Trouble::CaptureKilled,
+    Trouble::CaptureStopped,
+    Trouble::RecorderKilled,
 ];
-
-/// One process, over its life.
-#[derive(Debug, Clone)]
-struct Life {
-    begun: Instant,
-    seen: Instant,
-    rss_first: u64,
-    rss_last: u64,
-    fds_first: u64,
-    fds_last: u64,
-}
-
-impl Life {
-    fn age(&self) -> Duration {
-        self.seen.duration_since(self.begun)
-    }
-
-    fn rss_growth_percent(&self) -> f64 {
-        (self.rss_last as f64 - self.rss_first as f64) / (self.rss_first as f64).max(1.0) * 100.0
-    }
-}
+const HARMLESS_TO_PROCESSES: u64 = 4;
 
 /// What was recorded, and what of the processes was seen.
 #[derive(Debug, Default)]
@@ -106,7 +95,9 @@ struct Sum {
     losses: Losses,
     faults: BTreeMap<Trouble, u64>,
     sessions: u64,
-    lives: BTreeMap<u32, Life>,
+    lives: Lives,
+    turnover: Turnover,
+    complaints: Vec<String>,
 }
 
 pub fn run(args: &RunArgs, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
@@ -117,59 +108,118 @@ pub fn run(args: &RunArgs, common: &Common, interrupt: &Interrupt) -> anyhow::Re
     let mut directory = Directory::temporary()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let mut sum = Sum::default();
-    let done = runtime.block_on(soak(args, &programs, &directory, interrupt, &mut sum));
-    if done.is_err() {
-        let kept = directory.keep().display().to_string();
-        done.with_context(|| format!("logs and footage are in {kept}"))?;
+    let done = runtime.block_on(async {
+        let mut stage = Stage::set(&SCENE, &[], &programs, directory.path(), interrupt).await?;
+        let disk = stage.disk.as_ref().context("no disk")?;
+        let librarian = Librarian::start(disk.path(), &directory.path().join("copies"), true)?;
+        let done = soak(args, &mut stage, &librarian, &mut sum).await;
+        let read = librarian.open(|books| {
+            let read = if done.is_ok() { books.read_again() } else { Ok(()) };
+            sum.turnover = books.turnover();
+            sum.complaints.extend_from_slice(books.complaints());
+            read
+        });
+        done.and(read)
+    });
+    // What there is to tell is told even then.
+    if let Err(error) = done {
+        sum.complaints.push(format!("it did not last: {error:#}"));
+    }
+    sum.judge(args);
+    if !sum.complaints.is_empty() {
+        terminal::note(&format!("logs and footage are in {}", directory.keep().display()));
     }
     Ok(report(args, &sum))
 }
 
-async fn soak(
-    args: &RunArgs,
-    programs: &Programs,
-    directory: &Directory,
-    interrupt: &Interrupt,
-    sum: &mut Sum,
-) -> anyhow::Result<()> {
-    let end = Instant::now() + Duration::from_secs(args.minutes * 60);
+async fn soak(args: &RunArgs, stage: &mut Stage<'_>, librarian: &Librarian, sum: &mut Sum) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(args.minutes * 60);
     let mut dice = Dice(args.seed);
-    let mut stage = Stage::set(&SCENE, &[], programs, directory.path(), interrupt).await?;
-    while Instant::now() < end {
+    for length in SESSIONS.into_iter().cycle() {
+        if Instant::now() >= end {
+            break;
+        }
         stage.start().await?;
-        let session_end = (Instant::now() + SESSION).min(end);
+        let session_end = (Instant::now() + length).min(end);
+        let mut told = Instant::now();
         while Instant::now() < session_end {
             let calm = Duration::from_secs(CALM_S.start + dice.below(CALM_S.end - CALM_S.start));
             let calm_end = Instant::now() + calm;
             while Instant::now() < calm_end {
                 stage.hold(Duration::from_millis(1000)).await?;
-                sum.sample(&stage);
+                sum.lives.sample(stage.rig.place().config.as_os_str());
             }
-            let index = usize::try_from(dice.below(TROUBLES.len() as u64))?;
-            let trouble = TROUBLES[index];
+            let among = if length > SHORT { HARMLESS_TO_PROCESSES } else { TROUBLES.len() as u64 };
+            let trouble = TROUBLES[usize::try_from(dice.below(among))?];
             let since = Instant::now();
-            make(trouble, &mut stage, &mut dice).await.with_context(|| format!("{trouble:?}"))?;
+            make(trouble, stage, &mut dice).await.with_context(|| format!("{trouble:?}"))?;
             *sum.faults.entry(trouble).or_default() += 1;
             // Recovered before the next one: each is to be survived, and all of them to be told apart.
             let times = stage.until_safe(Instant::now()).await?;
-            let recovered = times.recovered.with_context(|| format!("{trouble:?}: it never recovered"))?;
-            terminal::note(&format!(
-                "{trouble:?}, safe again {} later",
-                terminal::duration(since.elapsed().max(recovered))
-            ));
+            times.recovered.with_context(|| format!("{trouble:?}: it never recovered"))?;
+            terminal::note(&format!("{trouble:?}, safe again {} later", terminal::duration(since.elapsed())));
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                sum.tell(begun.elapsed(), &librarian.open(|books| books.turnover()));
+            }
         }
-        let losses = stage.close_session().await?;
-        sum.sessions += 1;
-        sum.losses.add(&losses);
+        let (id, told) = stage.stop_session().await?;
+        let accounts = librarian.open(|books| books.settle(&id, stage.inputs()))?;
+        sum.close_session(&accounts, told.safe_frames);
+        sum.tell(begun.elapsed(), &librarian.open(|books| books.turnover()));
+    }
+    Ok(())
+}
+
+impl Sum {
+    /// Adds what was read of a session, which is said to have so many safe frames.
+    fn close_session(&mut self, accounts: &[(String, Account)], told_safe_frames: u64) {
+        let mut losses = Losses::default();
+        for (input, counted) in accounts {
+            losses.safe += counted.safe_frames;
+            losses.unaccounted += counted.unaccounted_frames;
+            *(if input == VICTIM { &mut losses.lost } else { &mut losses.beside }) += counted.lost_frames;
+        }
+        losses.unaccounted += told_safe_frames.abs_diff(losses.safe);
+        self.sessions += 1;
+        self.losses.add(&losses);
         terminal::step(&format!(
-            "session {}: {} safe, {} lost with their reason, {} unaccounted for",
-            sum.sessions,
+            "session {}: {} safe ({} told), {} lost with their reason, {} unaccounted for",
+            self.sessions,
             thousands(losses.safe),
+            thousands(told_safe_frames),
             losses.lost + losses.beside,
             losses.unaccounted
         ));
     }
-    Ok(())
+
+    fn tell(&self, elapsed: Duration, turnover: &Turnover) {
+        terminal::step(&format!(
+            "{}: {} faults, {} frames on disk, {} given up by retention in {} files ({} of a running session)",
+            terminal::duration(elapsed),
+            self.faults.values().sum::<u64>(),
+            thousands(turnover.frames_on_disk),
+            thousands(turnover.frames_deleted),
+            turnover.files_deleted,
+            turnover.of_running,
+        ));
+    }
+
+    /// What is not as it should be.
+    fn judge(&mut self, args: &RunArgs) {
+        if self.losses.unaccounted > 0 {
+            self.complaints.push(format!("{} frames are unaccounted for", self.losses.unaccounted));
+        }
+        let known = self.turnover.frames_on_disk + self.turnover.frames_deleted;
+        if self.complaints.is_empty() && known != self.losses.safe {
+            self.complaints.push(format!("{} frames were safe, of {known} is known where they are", self.losses.safe));
+        }
+        self.complaints.extend(self.lives.complaints());
+        if args.minutes >= TURNED_OVER_MINUTES && (self.turnover.of_running == 0 || self.turnover.sessions_gone == 0) {
+            self.complaints.push("retention took nothing of a running session, or no old session".to_owned());
+        }
+    }
 }
 
 async fn make(trouble: Trouble, stage: &mut Stage<'_>, dice: &mut Dice) -> anyhow::Result<()> {
@@ -203,55 +253,23 @@ async fn make(trouble: Trouble, stage: &mut Stage<'_>, dice: &mut Dice) -> anyho
     stage.proxy.as_ref().context("no camera")?.behave(Manner::Good)
 }
 
-impl Sum {
-    /// Memory and descriptors of the recorder and the captures.
-    fn sample(&mut self, stage: &Stage<'_>) {
-        for pid in process::with_argument(stage.rig.place().config.as_os_str()) {
-            let Some((rss, fds)) = usage(pid) else { continue };
-            let now = Instant::now();
-            let life = self.lives.entry(pid).or_insert(Life {
-                begun: now,
-                seen: now,
-                rss_first: rss,
-                rss_last: rss,
-                fds_first: fds,
-                fds_last: fds,
-            });
-            life.seen = now;
-            (life.rss_last, life.fds_last) = (rss, fds);
-            if life.age() < WARM {
-                (life.rss_first, life.fds_first) = (rss, fds);
-            }
-        }
-    }
-
-    /// The lives that are long enough to tell.
-    fn grown(&self) -> impl Iterator<Item = &Life> {
-        let longest = self.lives.values().map(Life::age).max().unwrap_or_default();
-        self.lives.values().filter(move |life| life.age() > 2 * WARM || life.age() == longest)
-    }
-}
-
-/// Resident kilobytes and open descriptors.
-fn usage(pid: u32) -> Option<(u64, u64)> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()?;
-    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
-    Some((rss, u64::try_from(fds).ok()?))
-}
-
 fn report(args: &RunArgs, sum: &Sum) -> Outcome {
-    let lost = sum.losses.lost + sum.losses.beside;
-    let frames_in = sum.losses.safe + lost + sum.losses.unaccounted;
-    let rss = sum.grown().map(Life::rss_growth_percent).fold(0.0, f64::max);
-    let fds = sum.grown().map(|life| life.fds_last.saturating_sub(life.fds_first)).max().unwrap_or(0);
+    let (losses, turnover) = (&sum.losses, &sum.turnover);
+    let lost = losses.lost + losses.beside;
+    let frames_in = losses.safe + lost + losses.unaccounted;
+    let rss = sum.lives.rss_growth_percent();
+    let fds = sum.lives.fds_growth();
     let faults: u64 = sum.faults.values().sum();
     let mut table = Table::new(["what", "figure"]);
     for (what, figure) in [
         ("frames that came in", thousands(frames_in)),
-        ("safe", thousands(sum.losses.safe)),
+        ("safe", thousands(losses.safe)),
+        ("of these on disk at the end", thousands(turnover.frames_on_disk)),
+        ("and given up by retention", thousands(turnover.frames_deleted)),
+        ("in so many files", thousands(turnover.files_deleted)),
+        ("of them of the running session", thousands(turnover.of_running)),
         ("lost, with their reason on record", thousands(lost)),
-        ("unaccounted for", thousands(sum.losses.unaccounted)),
+        ("unaccounted for", thousands(losses.unaccounted)),
         ("hours of pictures", format!("{:.2}", frames_in as f64 / FPS as f64 / 3600.0)),
         ("sessions", sum.sessions.to_string()),
         ("faults", faults.to_string()),
@@ -261,23 +279,34 @@ fn report(args: &RunArgs, sum: &Sum) -> Outcome {
         table.row([what.to_owned(), figure]);
     }
     table.print();
+    for complaint in &sum.complaints {
+        terminal::fail(complaint);
+    }
     let by_kind: BTreeMap<String, u64> = sum.faults.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect();
     let figures = json!({
         "minutes": args.minutes,
         "seed": args.seed,
         "frames_in": frames_in,
-        "safe": sum.losses.safe,
+        "safe": losses.safe,
+        "safe_on_disk": turnover.frames_on_disk,
+        "deleted_frames": turnover.frames_deleted,
+        "deleted_frames_unread": turnover.frames_unread,
+        "deleted_files": turnover.files_deleted,
+        "deleted_files_of_running_sessions": turnover.of_running,
+        "deleted_sessions": turnover.sessions_gone,
         "lost_accounted": lost,
-        "unaccounted": sum.losses.unaccounted,
+        "unaccounted": losses.unaccounted,
         "rss_growth_percent": (rss * 10.0).round() / 10.0,
         "fds_growth": fds,
+        "processes": sum.lives.longest(),
         "faults": faults,
         "faults_by_kind": by_kind,
         "sessions": sum.sessions,
+        "complaints": sum.complaints,
     });
-    let verdict = match sum.losses.unaccounted {
-        0 => Ok(()),
-        frames => Err(anyhow::anyhow!("{frames} frames are unaccounted for")),
+    let verdict = match sum.complaints.as_slice() {
+        [] => Ok(()),
+        complaints => Err(anyhow::anyhow!("{}", complaints.join("; "))),
     };
     (figures, verdict)
 }

@@ -49,11 +49,12 @@ fn walk(root: &Path, dir: &Path, files: &mut Vec<TextFile>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_symlink() {
+        // Git's own: a directory, or in a linked worktree a file that names the place of the other one.
+        if path.is_symlink() || name == ".git" {
             continue;
         }
         if path.is_dir() {
-            let built = matches!(name.as_str(), "target" | ".git" | "corpus" | "artifacts" | "node_modules");
+            let built = matches!(name.as_str(), "target" | "corpus" | "artifacts" | "node_modules");
             if !built {
                 walk(root, &path, files);
             }

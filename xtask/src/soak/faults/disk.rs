@@ -5,8 +5,6 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-/// Above the floors below which nothing is recorded; the file is sparse.
-const BYTES: u64 = 8 << 30;
 const BLOCK: u64 = 4096;
 const SECTOR: u64 = 512;
 const FIRST_SECTOR: u64 = 2048;
@@ -16,6 +14,7 @@ const FIRST_SECTOR: u64 = 2048;
 pub struct Disk {
     mount: PathBuf,
     device: String,
+    bytes: u64,
     /// Inodes, bitmaps and journal lie below this; what fails above is footage, and its directories.
     metadata_bytes: u64,
     /// What was in its place before.
@@ -30,13 +29,14 @@ impl Disk {
         crate::bench::device_impossible()
     }
 
-    /// A new one, mounted below `directory`.
-    pub fn new(directory: &Path) -> anyhow::Result<Self> {
+    /// A new one of so many bytes, mounted below `directory`.
+    pub fn new(directory: &Path, bytes: u64) -> anyhow::Result<Self> {
         let mount = directory.join("disk");
         std::fs::create_dir_all(&mount).context("no mount point")?;
         let mut disk = Self {
             mount,
             device: String::new(),
+            bytes,
             metadata_bytes: 0,
             replaced: Vec::new(),
             frozen: false,
@@ -53,10 +53,10 @@ impl Disk {
 
     fn make(&self) -> anyhow::Result<String> {
         let image = self.directory.join(format!("disk{}.img", self.replaced.len()));
-        std::fs::File::create_new(&image).and_then(|file| file.set_len(BYTES)).context("no image for a disk")?;
+        std::fs::File::create_new(&image).and_then(|file| file.set_len(self.bytes)).context("no image for a disk")?;
         let device = say(Command::new("losetup").args(["--find", "--show", "--partscan"]).arg(&image))?;
         let made = (|| {
-            let length = (BYTES / SECTOR - FIRST_SECTOR).to_string();
+            let length = (self.bytes / SECTOR - FIRST_SECTOR).to_string();
             say(Command::new("addpart").arg(&device).args(["1", &FIRST_SECTOR.to_string(), &length]))?;
             let layout = "lazy_itable_init=0,lazy_journal_init=0,packed_meta_blocks=1";
             let format = ["-q", "-F", "-E", layout, "-J", "size=16", "-N", "4096", "-O", "^resize_inode"];
@@ -96,7 +96,7 @@ impl Disk {
 
     /// Writing footage fails with an I/O error: the sectors are beyond the end of the partition, for now.
     pub fn break_sectors(&self, broken: bool) -> anyhow::Result<()> {
-        let bytes = if broken { self.metadata_bytes } else { BYTES - FIRST_SECTOR * SECTOR };
+        let bytes = if broken { self.metadata_bytes } else { self.bytes - FIRST_SECTOR * SECTOR };
         say(Command::new("resizepart").arg(&self.device).args(["1", &(bytes / SECTOR).to_string()])).map(drop)
     }
 

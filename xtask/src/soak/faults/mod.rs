@@ -170,7 +170,7 @@ fn try_all(faults: &[&'static Fault], profile: Profile, interrupt: &Interrupt) -
     for fault in faults {
         interrupt.check()?;
         terminal::step(&format!("{}: {}", fault.name, fault.what));
-        let impossible = if fault.scene.disk { Disk::impossible() } else { None };
+        let impossible = if fault.scene.disk.is_some() { Disk::impossible() } else { None };
         let row = match impossible {
             Some(why) => {
                 terminal::note(&format!("SKIPPED: {why}"));

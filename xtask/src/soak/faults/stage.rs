@@ -89,7 +89,7 @@ impl<'a> Stage<'a> {
         directory: &std::path::Path,
         interrupt: &'a Interrupt,
     ) -> anyhow::Result<Self> {
-        let disk = if scene.disk { Some(Disk::new(directory)?) } else { None };
+        let disk = scene.disk.map(|bytes| Disk::new(directory, bytes)).transpose()?;
         let mut camera = None;
         let mut proxy = None;
         let test = |encoder: &str| {
@@ -327,6 +327,11 @@ impl<'a> Stage<'a> {
         .await
     }
 
+    /// Names of all inputs.
+    pub fn inputs(&self) -> &[&'static str] {
+        &self.inputs
+    }
+
     /// The recorder's state, and the journal of the session.
     pub fn journals(&self) -> Vec<PathBuf> {
         let sessions = self.sessions.iter().map(|(_, session)| session.join("session.journal"));
@@ -369,13 +374,11 @@ impl<'a> Stage<'a> {
         Ok(losses)
     }
 
-    /// Stops the session of now and counts it; the next can begin.
-    pub async fn close_session(&mut self) -> anyhow::Result<Losses> {
+    /// Stops the session of now; the next can begin. Its id and what it is said to amount to.
+    pub async fn stop_session(&mut self) -> anyhow::Result<(String, Totals)> {
         let told = self.stop().await?.context("it does not record any more")?;
-        let (_, session) = self.sessions.pop().context("no session was begun")?;
-        let mut losses = count_all(&[session], &self.inputs, self.damaged)?;
-        losses.unaccounted += told.safe_frames.abs_diff(losses.safe);
-        Ok(losses)
+        let (id, _) = self.sessions.pop().context("no session was begun")?;
+        Ok((id, told))
     }
 
     async fn stop(&mut self) -> anyhow::Result<Option<Totals>> {

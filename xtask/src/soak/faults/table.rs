@@ -12,8 +12,8 @@ use super::stage::{FPS, Stage, Times};
 #[derive(Debug, Clone, Copy)]
 pub struct Scene {
     pub source: Source,
-    /// A disk of its own, which takes root and loop devices.
-    pub disk: bool,
+    /// A disk of its own of so many bytes, which takes root and loop devices.
+    pub disk: Option<u64>,
     /// Lines of `[storage]`; the lenient ones if there are none.
     pub storage: &'static [&'static str],
     /// More tables of the configuration.
@@ -61,11 +61,12 @@ pub struct Fault {
     pub play: for<'s, 'a> fn(&'s mut Stage<'a>) -> Play<'s>,
 }
 
-const TEST: Scene = Scene { source: Source::Test, disk: false, storage: &[], tables: "" };
+const TEST: Scene = Scene { source: Source::Test, disk: None, storage: &[], tables: "" };
 const CAMERA: Scene = Scene { source: Source::Camera, ..TEST };
 /// What tells of an encoder.
 const ENCODER: &[AlertCode] = &[AlertCode::EncoderFailed, AlertCode::EncoderStalled, AlertCode::EncoderFallback];
-const DISK: Scene = Scene { disk: true, ..TEST };
+/// Above the floors below which nothing is recorded; its file is sparse.
+const DISK: Scene = Scene { disk: Some(8 << 30), ..TEST };
 
 /// Frames of so many milliseconds.
 const fn frames(ms: u64) -> u64 {
