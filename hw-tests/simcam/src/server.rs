@@ -125,8 +125,8 @@ fn factory(
 /// The chain of one track. Its queue holds a few seconds for a slow client and then loses the oldest frames.
 fn track_launch(n: usize, payload: Payload) -> String {
     let pay = match payload {
-        Payload::H264 => "rtph264pay config-interval=-1",
-        Payload::H265 => "rtph265pay config-interval=-1",
+        Payload::H264 => "rtph264pay config-interval=0",
+        Payload::H265 => "rtph265pay config-interval=0",
         Payload::Jpeg => "rtpjpegpay",
         Payload::Aac => "rtpmp4gpay",
         Payload::Pcma => "rtppcmapay",
