@@ -1,6 +1,8 @@
 //! Programs that we start, and that end with us.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -10,6 +12,29 @@ use rustix::process::{Pid, Signal, kill_process};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that nobody announces.
 pub const POLL: Duration = Duration::from_millis(5);
+
+static STOP: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Set once somebody wants the rig to end.
+#[must_use]
+pub fn stop() -> Arc<AtomicBool> {
+    Arc::clone(&STOP)
+}
+
+/// Whether it is to end.
+#[must_use]
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// # Errors
+/// The rig is to end.
+pub fn go_on() -> anyhow::Result<()> {
+    if stopped() {
+        bail!("interrupted");
+    }
+    Ok(())
+}
 
 /// A program that is ended when this is dropped.
 #[derive(Debug)]
@@ -91,8 +116,16 @@ pub fn run(command: &mut Command) -> anyhow::Result<String> {
 /// Looks until `look` finds something.
 ///
 /// # Errors
-/// Nothing is found in time, or looking fails.
+/// Nothing is found in time, looking fails, or the rig is to end.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    patiently(what, || go_on().and_then(|()| look()))
+}
+
+/// The same, even if the rig is to end: for what must be done before.
+///
+/// # Errors
+/// Nothing is found in time, or looking fails.
+pub fn patiently<T>(what: &str, mut look: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look()? {
