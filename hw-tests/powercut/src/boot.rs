@@ -47,7 +47,10 @@ fn boot(logged: &Run, programs: &Programs, directory: &Path, cut: &Cut) -> anyho
 fn look(logged: &Run, station: &Station, data: &Path, cut: &Cut) -> anyhow::Result<()> {
     let sessions: Value = serde_json::from_str(&station.holdfast(&["--json", "sessions"])?)?;
     let sessions = sessions.as_array().context("no list of sessions")?;
-    for ((place, journal, text), records) in &logged.claims.owed(cut.at).records {
+    let owed = logged.claims.owed(cut.at);
+    // The others are owed for as long as their journals are there, which the judge has seen to.
+    let stays = |place: &str| !owed.gone.contains_key(place);
+    for ((place, journal, text), records) in owed.records.iter().filter(|((place, ..), _)| stays(place)) {
         let Some(id) = place.rsplit('/').next().filter(|_| journal == "session") else { continue };
         let Some(session) = sessions.iter().find(|session| session["id"] == id) else {
             bail!("session {id} is not known");

@@ -7,10 +7,10 @@
 //! that number or later, and against no earlier one: a cut before it may have come before the flush.
 //!
 //! The number may be a little too great, because other writers flush too: then some cuts between the flush and the hearing are not
-//! held to the promise. It is never too small. What is given up on purpose (retention) is stamped the other way round,
-//! *before* the first step of giving up.
+//! held to the promise. It is never too small. What is given up on purpose (a whole session, by retention) is stamped the other
+//! way round: with a number from *before* a look at which it was still there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use holdfast_segment::{Digest, FileId};
 use serde::{Deserialize, Serialize};
@@ -40,10 +40,12 @@ pub enum Claim {
         /// Its pictures.
         frames: u64,
     },
-    /// A file is being given up: from now on it may be gone.
-    Given {
-        /// The file.
-        file: FileId,
+    /// Retention gives up all that is left of a session: from now on it may be gone with its journal.
+    Gone {
+        /// Its directory, below the data partition.
+        directory: String,
+        /// Its files.
+        files: Vec<FileId>,
     },
     /// A journal holds so many records with these bytes in them.
     Noted {
@@ -85,10 +87,10 @@ pub struct File {
 /// All that is owed at a cut.
 #[derive(Debug, Clone, Default)]
 pub struct Owed {
-    /// Files, but for those that are being given up.
+    /// Files. What retention has given up of them only the image can tell.
     pub files: BTreeMap<FileId, File>,
-    /// Files that may be gone.
-    pub given: BTreeSet<FileId>,
+    /// Sessions that may be gone with their journals: directory and files.
+    pub gone: BTreeMap<String, Vec<FileId>>,
     /// Records: by directory, journal and text, how many.
     pub records: BTreeMap<(String, String, String), usize>,
 }
@@ -116,16 +118,13 @@ impl Claims {
                     due.frames = due.frames.max(*frames);
                     due.closed = Some((path.clone(), *digest));
                 }
-                Claim::Given { file } => drop(owed.given.insert(*file)),
+                Claim::Gone { directory, files } => drop(owed.gone.insert(directory.clone(), files.clone())),
                 Claim::Noted { directory, journal, text, records } => {
                     let key = (directory.clone(), journal.clone(), text.clone());
                     let due = owed.records.entry(key).or_default();
                     *due = (*due).max(*records);
                 }
             }
-        }
-        for file in &owed.given {
-            owed.files.remove(file);
         }
         owed
     }
@@ -138,17 +137,17 @@ mod tests {
     use holdfast_segment::{Digest, FileId};
 
     #[test]
-    fn a_promise_counts_from_when_it_was_heard_until_the_file_is_given_up() {
+    fn a_promise_counts_from_when_it_was_heard() {
         let file = FileId([1; 16]);
         let mut claims = Claims::default();
         claims.add(Position(10), Claim::Frames { file, name: "1".into(), frames: 5 });
         claims.add(Position(20), Claim::Frames { file, name: "1".into(), frames: 9 });
         let closed = Claim::Closed { file, path: "a/1.mp4".into(), digest: Digest([2; 32]), frames: 9 };
         claims.add(Position(30), closed);
-        claims.add(Position(40), Claim::Given { file });
+        claims.add(Position(40), Claim::Gone { directory: "a".into(), files: vec![file] });
         let frames = |entries| claims.owed(entries).files.get(&file).map(|file| (file.frames, file.closed.is_some()));
         assert_eq!([9, 10, 19].map(frames), [None, Some((5, false)), Some((5, false))]);
-        assert_eq!([20, 30, 39, 40].map(frames), [Some((9, false)), Some((9, true)), Some((9, true)), None]);
-        assert!(claims.owed(40).given.contains(&file));
+        assert_eq!([20, 30, 40].map(frames), [Some((9, false)), Some((9, true)), Some((9, true))]);
+        assert!(claims.owed(39).gone.is_empty() && claims.owed(40).gone["a"] == [file]);
     }
 }

@@ -1,6 +1,6 @@
 //! One image before the judge: recovered as a box recovers after a power cut, then held against what was promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::claims::Owed;
+use crate::given::excused;
 use crate::seals::Seals;
 use crate::station::{POOL, STORAGE};
 
@@ -40,6 +41,8 @@ pub struct Verdict {
     pub files_unplayable: u64,
     /// The most chunks of one file that had been handed to the disk and are not there.
     pub chunks_missing: u64,
+    /// Safe pictures that had to be there.
+    pub frames_owed: u64,
     /// Everything that is not as it was promised, for people.
     pub problems: Vec<String>,
     /// All closed files.
@@ -59,6 +62,7 @@ pub fn judge(data: &Path, owed: &Owed, seals: &Seals, at: usize) -> anyhow::Resu
         return Ok(verdict);
     }
     recover_all(&root, &mut verdict)?;
+    let excused = excused(data, owed);
     let report = verify_session(&root).context("the footage can't be listed")?;
     let inputs = report.inputs.iter();
     for finding in inputs.flat_map(|input| &input.findings).filter(|finding| finding.severity == Severity::Error) {
@@ -71,8 +75,8 @@ pub fn judge(data: &Path, owed: &Owed, seals: &Seals, at: usize) -> anyhow::Resu
             files.insert(identity.file_id, file);
         }
     }
-    verdict.compare(&root, owed, &files);
-    for file in seals.files().filter(|file| !owed.given.contains(file)) {
+    verdict.compare(&root, owed, &excused, &files);
+    for file in seals.files().filter(|file| !excused.contains(file)) {
         let there = files.get(&file).map_or(0, |report| report.chunks);
         verdict.chunks_missing = verdict.chunks_missing.max(seals.begun(file, at).saturating_sub(there));
     }
@@ -136,6 +140,7 @@ impl Verdict {
     pub fn missing_everything(&mut self, owed: &Owed, why: &str) {
         let frames: u64 = owed.files.values().map(|file| file.frames).sum();
         self.safe_frames_lost += frames;
+        self.frames_owed += frames;
         if frames > 0 || !owed.records.is_empty() {
             self.problems.push(format!("{why}, and {frames} safe pictures with it"));
         }
@@ -161,8 +166,9 @@ impl Verdict {
         }
     }
 
-    fn compare(&mut self, root: &Path, owed: &Owed, files: &BTreeMap<FileId, &FileReport>) {
-        for (id, due) in &owed.files {
+    fn compare(&mut self, root: &Path, owed: &Owed, excused: &BTreeSet<FileId>, files: &BTreeMap<FileId, &FileReport>) {
+        for (id, due) in owed.files.iter().filter(|(id, _)| !excused.contains(id)) {
+            self.frames_owed += due.frames;
             let there = files.get(id);
             let frames = there.map_or(0, |file| frames_of(file));
             if frames < due.frames {
@@ -201,6 +207,9 @@ impl Verdict {
         }
         for ((directory, journal, text), due) in &owed.records {
             let there = records.get(&(directory.clone(), journal.clone()));
+            if there.is_none() && owed.gone.contains_key(directory) {
+                continue;
+            }
             let there = there.into_iter().flatten().filter(|record| record.holds(text)).count();
             if there < *due {
                 self.problems

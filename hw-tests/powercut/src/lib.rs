@@ -13,7 +13,8 @@
 //! - [`disk`] runs such a disk, [`log`] reads what it wrote down.
 //! - [`story`] lets a real recorder record on it, [`witness`] hears what the captures report, [`claims`] makes promises of it.
 //! - [`cuts`] chooses where the power goes and what the drive's cache then loses, [`replay`] makes the image.
-//! - [`judge`] says whether everything promised is there, [`pictures`] whether it decodes, [`seals`] how much was on its way.
+//! - [`judge`] says whether everything promised is there but for what retention has [`given`] up, [`pictures`] whether it
+//!   decodes, [`seals`] how much was on its way.
 //! - [`boot`] starts a real recorder on some images.
 //! - [`sloppy`] writes as one must not: the rig has to catch it. [`peers`] are other people's writers.
 //!
@@ -23,6 +24,7 @@ pub mod boot;
 pub mod claims;
 pub mod cuts;
 pub mod disk;
+pub mod given;
 pub mod judge;
 pub mod log;
 pub mod namespace;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use holdfast_powercut::cuts::Plan;
 use holdfast_powercut::peers::{self, Course};
-use holdfast_powercut::run::{Options, Tally, images, keep, kept};
+use holdfast_powercut::run::{self, Options, Tally, images, keep, kept};
 use holdfast_powercut::sloppy::{self, Mistake};
 use holdfast_powercut::station::Programs;
 use holdfast_powercut::story::{self, Run};
@@ -41,6 +41,12 @@ enum Command {
         /// How many cuts, all after the first file has ended.
         #[arg(long, default_value_t = 9)]
         cuts: u32,
+        /// Only writers with this in their name.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// Copy here what each cut leaves of each writer.
+        #[arg(long)]
+        keep: Option<PathBuf>,
     },
     /// Judge images of a run that was kept; the same seed gives the same images.
     Again {
@@ -74,6 +80,9 @@ struct Soak {
     /// As many images more of a disk that lies: they must not be good.
     #[arg(long, default_value_t = 0)]
     liar: u64,
+    /// As many images more that a thief takes a file from: the judge must notice each.
+    #[arg(long, default_value_t = 0)]
+    thief: u64,
     /// Start a real recorder on so many of the images.
     #[arg(long, default_value_t = 0)]
     boots: usize,
@@ -101,7 +110,7 @@ struct PlanArguments {
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match begin() {
         Ok(code) => code,
         Err(error) => {
             eprintln!("holdfast-powercut: {error:#}");
@@ -110,7 +119,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<ExitCode> {
+fn begin() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     if let Some(why) = namespace::missing() {
         println!("{}", serde_json::json!({ "skipped": why }));
@@ -122,10 +131,11 @@ fn run() -> anyhow::Result<ExitCode> {
     };
     let found = match &arguments.command {
         Command::Soak(soak) => self::soak(soak, &directory)?,
-        Command::Bench { programs, seconds, file_seconds, cuts } => {
+        Command::Bench { programs, seconds, file_seconds, cuts, only, keep } => {
             let (length, file) = (Duration::from_secs(*seconds), Duration::from_secs(*file_seconds));
-            let course = Course { length, file, first_cut: file, cuts: *cuts };
-            let rows = peers::bench(&Programs::in_directory(programs)?, &directory, course)?;
+            let (only, keep) = (only.clone(), keep.clone());
+            let course = Course { length, file, first_cut: file, cuts: *cuts, only, keep };
+            let rows = peers::bench(&Programs::in_directory(programs)?, &directory, &course)?;
             serde_json::json!({ "rows": rows })
         }
         Command::Again { run, image, plan } => {
@@ -152,10 +162,13 @@ fn soak(soak: &Soak, directory: &Path) -> anyhow::Result<serde_json::Value> {
     eprintln!("  recording twice {} s on a disk that writes everything down", soak.seconds);
     let logged = story::record(&programs, directory, soak.seconds)?;
     let flushes = logged.log.entries.iter().filter(|entry| entry.flush).count();
+    let retention = logged.retention;
     eprintln!(
-        "  {} writes and {flushes} flushes logged, {} promises heard",
+        "  {} writes and {flushes} flushes logged, {} promises heard; retention gave up {} files and {} session(s)",
         logged.log.entries.len() - flushes,
-        logged.claims.0.len()
+        logged.claims.0.len(),
+        retention.files_deleted,
+        retention.sessions_deleted
     );
     let options = soak.plan.options(&logged);
     let tally = images(&logged, directory, &options)?;
@@ -165,17 +178,14 @@ fn soak(soak: &Soak, directory: &Path) -> anyhow::Result<serde_json::Value> {
     found["seed"] = soak.plan.seed.into();
     found["writes"] = (logged.log.entries.len() - flushes).into();
     found["flushes"] = flushes.into();
-    found["files_recycled"] = logged.recycled.into();
+    found["retention"] = serde_json::to_value(logged.retention)?;
     found["promises"] = logged.claims.0.len().into();
     found["chunks"] = seals::Seals::find(&logged.log).count().into();
     found["boots"] = boot::boots(&logged, &programs, directory, &options.plan, soak.boots)?.into();
-    if soak.liar > 0 {
-        let mut options = options;
-        options.plan.images = soak.liar;
+    found["liar"] = cheated(&logged, directory, &options, soak.liar, "a disk that lies", |options| {
         options.plan.ignored_flushes = 1;
-        options.decode_every = 0;
-        found["liar"] = serde_json::to_value(images(&logged, directory, &options)?)?;
-    }
+    })?;
+    found["thief"] = cheated(&logged, directory, &options, soak.thief, "a thief", |options| options.thief = true)?;
     if bad && let Some(path) = &soak.keep {
         keep(&logged, path).context("the run can't be kept")?;
         eprintln!(
@@ -186,6 +196,25 @@ fn soak(soak: &Soak, directory: &Path) -> anyhow::Result<serde_json::Value> {
         );
     }
     Ok(found)
+}
+
+/// So many images of the same run with somebody who cheats: what the judge makes of them.
+fn cheated(
+    logged: &Run,
+    directory: &Path,
+    options: &Options,
+    images: u64,
+    who: &str,
+    cheat: impl FnOnce(&mut Options),
+) -> anyhow::Result<serde_json::Value> {
+    if images == 0 {
+        return Ok(serde_json::Value::Null);
+    }
+    eprintln!("  the same recording and {who}: {images} images, which must be found wanting");
+    let mut options = options.clone();
+    (options.plan.images, options.decode_every) = (images, 0);
+    cheat(&mut options);
+    Ok(serde_json::to_value(run::images(logged, directory, &options)?)?)
 }
 
 fn tell(tally: &Tally) {
@@ -203,6 +232,6 @@ impl PlanArguments {
             to: logged.end,
             ignored_flushes: self.ignored_flushes,
         };
-        Options { plan, only: None, decode_every: self.decode_every, progress: true }
+        Options { plan, only: None, decode_every: self.decode_every, thief: false, progress: true }
     }
 }

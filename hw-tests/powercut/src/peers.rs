@@ -20,10 +20,11 @@ use crate::cuts::Pick;
 use crate::disk::LoggedDisk;
 use crate::namespace::Mounted;
 use crate::pictures::decode;
-use crate::process::{Guarded, until};
+use crate::process::{Guarded, go_on, until};
 use crate::station::{Programs, Settings, Station};
 use crate::story::DISK_BYTES;
 
+const OURS: &str = "holdfast";
 const FPS: u64 = 30;
 const SIZE: (usize, usize) = (320, 240);
 /// How often a writer may fail to begin.
@@ -32,7 +33,7 @@ const ATTEMPTS: u32 = 5;
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// How long, how often.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Course {
     /// How long all record.
     pub length: Duration,
@@ -42,6 +43,10 @@ pub struct Course {
     pub first_cut: Duration,
     /// How many cuts, evenly spread from there to the end.
     pub cuts: u32,
+    /// Only writers with this in their name.
+    pub only: String,
+    /// What each cut leaves is copied here, to be looked at.
+    pub keep: Option<PathBuf>,
 }
 
 /// What the cuts cost a writer.
@@ -89,18 +94,22 @@ struct Moment {
 ///
 /// # Errors
 /// A writer does not even work with the power on.
-pub fn bench(programs: &Programs, directory: &Path, course: Course) -> anyhow::Result<Vec<Row>> {
+pub fn bench(programs: &Programs, directory: &Path, course: &Course) -> anyhow::Result<Vec<Row>> {
     let (_camera, url) = camera(programs)?;
     let mut peers = Vec::new();
-    for (name, command) in others(&url, course.file) {
+    for (name, command) in others(&url, course.file).into_iter().filter(|(name, _)| name.contains(&course.only)) {
         peers.push(other(name, &command, &directory.join(name.replace(' ', "-")))?);
     }
-    peers.insert(0, ours(programs, &url, course.file, &directory.join("ours"))?);
-    let begun = Instant::now();
+    if OURS.contains(&course.only) {
+        peers.insert(0, ours(programs, &url, course.file, &directory.join("ours"))?);
+    }
+    let (begun, seconds) = (Instant::now(), course.length.as_secs());
+    eprintln!("  {} writers record for {seconds} s, each on a disk of its own", peers.len());
     for number in 0..course.cuts {
         let span = course.length.saturating_sub(course.first_cut);
         let at = course.first_cut + span * (number + 1) / course.cuts;
         while begun.elapsed() < at {
+            go_on()?;
             for peer in &mut peers {
                 if let Work::Other(process) = &mut peer.work {
                     process.must_run().with_context(|| peer.name)?;
@@ -112,8 +121,9 @@ pub fn bench(programs: &Programs, directory: &Path, course: Course) -> anyhow::R
             let newest = newest_number();
             peer.cuts.push(Moment { newest, log_bytes: peer.disk.written_bytes()? });
         }
+        eprintln!("  cut {} of {}, after {} s", number + 1, course.cuts, begun.elapsed().as_secs());
     }
-    peers.into_iter().map(|peer| peer.count(directory)).collect()
+    peers.into_iter().map(|peer| peer.count(directory, course.keep.as_deref())).collect()
 }
 
 /// Number of the picture that the camera makes now: the monotonic clock, in pictures.
@@ -139,10 +149,10 @@ fn camera(programs: &Programs) -> anyhow::Result<(Guarded, String)> {
 fn ours(programs: &Programs, url: &str, file: Duration, directory: &Path) -> anyhow::Result<Peer> {
     let disk = LoggedDisk::start(directory, DISK_BYTES)?;
     let inputs = vec![("cam0".to_owned(), format!("source = \"rtsp\"\nurl = \"{url}\"\narmed = false\n"))];
-    let settings = Settings { rotation_ms: u32::try_from(file.as_millis())?, inputs };
+    let settings = Settings { rotation_ms: u32::try_from(file.as_millis())?, keep_free_percent: 0, inputs };
     let station = Station::start(programs, &directory.join("station"), disk.path(), &settings)?;
     station.holdfast(&["start"])?;
-    Ok(Peer { name: "holdfast", disk, work: Work::Ours(station), cuts: Vec::new() })
+    Ok(Peer { name: OURS, disk, work: Work::Ours(station), cuts: Vec::new() })
 }
 
 fn other(name: &'static str, words: &[String], directory: &Path) -> anyhow::Result<Peer> {
@@ -199,8 +209,9 @@ fn others(url: &str, file: Duration) -> Vec<(&'static str, Vec<String>)> {
 }
 
 impl Peer {
-    fn count(self, directory: &Path) -> anyhow::Result<Row> {
+    fn count(self, directory: &Path, keep: Option<&Path>) -> anyhow::Result<Row> {
         let Self { name, disk, work, cuts } = self;
+        eprintln!("  {name}: counting what {} cuts have left", cuts.len());
         match work {
             Work::Ours(station) => {
                 station.holdfast(&["stop"])?;
@@ -231,6 +242,9 @@ impl Peer {
             state.save(&image)?;
             let mounted = Mounted::image(&image, &directory.join("cut")).with_context(|| name)?;
             let there = look(mounted.path(), &mut known)?;
+            if let Some(keep) = keep {
+                copy(mounted.path(), &keep.join(name).join(format!("cut{}", row.cuts)))?;
+            }
             let due = cut.newest.saturating_sub(u64::from(first)) + 1;
             let lost = due.saturating_sub(there.numbers.len() as u64) as f64 / FPS as f64;
             row.seconds.push((due as f64 / FPS as f64, there.numbers.len() as f64 / FPS as f64));
@@ -267,6 +281,16 @@ fn look(place: &Path, known: &mut HashMap<u64, Vec<u32>>) -> anyhow::Result<Ther
         there.numbers.extend(numbers.iter());
     }
     Ok(there)
+}
+
+/// Copies all footage, flat.
+fn copy(place: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("{} can't be made", to.display()))?;
+    for path in footage(place)? {
+        let name = path.file_name().context("footage without a name")?;
+        std::fs::copy(&path, to.join(name)).with_context(|| format!("{} can't be copied", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Files with footage, ours and theirs.

@@ -2,21 +2,22 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::Serialize;
 
 use crate::cuts::{Cut, Fate, Pick, Plan};
+use crate::given::steal;
 use crate::judge::{Verdict, judge};
 use crate::namespace::Mounted;
 use crate::pictures::Pictures;
+use crate::process::go_on;
 use crate::replay::{Disk, Undo};
 use crate::seals::Seals;
-use crate::story::Run;
+use crate::story::{Retention, Run};
 
 /// So many images with something wrong are told in full.
 const TOLD: usize = 12;
@@ -32,6 +33,8 @@ pub struct Options {
     pub only: Option<u64>,
     /// Files are decoded in every so-many-th image; 0 for never.
     pub decode_every: u64,
+    /// A thief takes a file from each image before the judge looks.
+    pub thief: bool,
     /// Says how far it is.
     pub progress: bool,
 }
@@ -49,6 +52,8 @@ pub struct Tally {
     pub chunks_missing_max: u64,
     /// Images with anything wrong at all.
     pub images_bad: u64,
+    /// Images that the thief found something on.
+    pub stolen: u64,
     /// Images in which safe pictures were missing.
     pub images_with_loss: u64,
     /// Images by what became of the writes that no flush covered: all arrived, lost, reordered, torn.
@@ -137,6 +142,7 @@ impl Shared<'_> {
         let mut disk = self.logged.base.clone();
         let mut applied = 0;
         for cut in cuts {
+            go_on()?;
             for entry in applied..cut.durable {
                 disk.apply(&self.logged.log, &Pick { entry, sectors: None }, None);
             }
@@ -166,6 +172,8 @@ impl Shared<'_> {
         };
         let verdict = match &mounted {
             Ok(mounted) => {
+                let stolen = self.options.thief && steal(mounted.path(), &owed)?;
+                self.lock().stolen += u64::from(stolen);
                 let mut verdict = judge(mounted.path(), &owed, self.seals, cut.at)?;
                 let every = self.options.decode_every;
                 if every > 0 && (cut.number.is_multiple_of(every) || self.options.only.is_some()) {
@@ -184,12 +192,16 @@ impl Shared<'_> {
             }
         };
         drop(mounted);
-        self.add(cut, &verdict, repaired, writes_lost, owed.files.values().map(|file| file.frames).sum());
+        self.add(cut, &verdict, repaired, writes_lost);
         Ok(())
     }
 
-    fn add(&self, cut: &Cut, verdict: &Verdict, repaired: bool, writes_lost: usize, owed: u64) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, cut: &Cut, verdict: &Verdict, repaired: bool, writes_lost: usize) {
+        let mut tally = self.lock();
         tally.images += 1;
         tally.safe_frames_lost += verdict.safe_frames_lost;
         tally.files_unplayable += verdict.files_unplayable;
@@ -198,7 +210,7 @@ impl Shared<'_> {
         tally.images_repaired += u64::from(repaired);
         tally.files += verdict.files.len() as u64;
         tally.writes_lost += writes_lost as u64;
-        tally.frames_owed += owed;
+        tally.frames_owed += verdict.frames_owed;
         let fate = match cut.fate {
             Fate::Arrived => 0,
             Fate::Lost => 1,
@@ -220,11 +232,16 @@ impl Shared<'_> {
 
     fn tell(&self, begun: Instant) {
         let done = self.done.load(Ordering::Relaxed);
-        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let tally = self.lock();
         let rate = done as f64 / begun.elapsed().as_secs_f64();
+        let left_s = (self.all.saturating_sub(done)) as f64 / rate.max(0.01);
         eprintln!(
-            "  {done} of {} images, {rate:.1} a second; safe frames lost {}, files unplayable {}, chunks missing at most {}",
-            self.all, tally.safe_frames_lost, tally.files_unplayable, tally.chunks_missing_max
+            "  {done} of {} images, {rate:.1} a second, {} left; safe frames lost {}, files unplayable {}, chunks missing at most {}",
+            self.all,
+            if left_s < 90.0 { format!("{left_s:.0} s") } else { format!("{:.0} min", left_s / 60.0) },
+            tally.safe_frames_lost,
+            tally.files_unplayable,
+            tally.chunks_missing_max
         );
     }
 }
@@ -272,6 +289,6 @@ pub fn kept(directory: &Path) -> anyhow::Result<Run> {
         begin: index(&rest["begin"]).context("no begin")?,
         end: index(&rest["end"]).context("no end")?,
         claims: serde_json::from_value(rest["claims"].take())?,
-        recycled: 0,
+        retention: Retention::default(),
     })
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::claims::{Claim, Claims};
 use crate::disk::LoggedDisk;
 use crate::station::{STATE, STORAGE};
-use crate::story::{DISK_BYTES, Run};
+use crate::story::{DISK_BYTES, Retention, Run};
 
 /// The mistakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -59,7 +59,7 @@ pub fn record(mistake: Mistake, directory: &Path) -> anyhow::Result<Run> {
         }
     }
     let (base, log, end) = disk.finish()?;
-    Ok(Run { base, log, begin, end, claims, recycled: 0 })
+    Ok(Run { base, log, begin, end, claims, retention: Retention::default() })
 }
 
 fn through_the_writer(

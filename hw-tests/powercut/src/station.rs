@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use rustix::process::Signal;
 
-use crate::process::{Guarded, run, tell, until};
+use crate::process::{Guarded, patiently, run, tell, until};
 
 /// Where footage lies on the data partition.
 pub const STORAGE: &str = "recordings";
@@ -48,6 +48,8 @@ impl Programs {
 pub struct Settings {
     /// Files are as short as this, which no configuration allows.
     pub rotation_ms: u32,
+    /// Retention keeps so much of the disk free; 0 for no retention.
+    pub keep_free_percent: u8,
     /// The tables `[[input]]`: name and lines.
     pub inputs: Vec<(String, String)>,
 }
@@ -143,7 +145,7 @@ impl Station {
         for pid in captures() {
             tell(pid, signal);
         }
-        until("the captures have ended", || Ok(captures().is_empty().then_some(())))
+        patiently("the captures have ended", || Ok(captures().is_empty().then_some(())))
     }
 }
 
@@ -186,6 +188,9 @@ fn toml(data: &Path, runtime: &Path, address: &str, capture: &Path, settings: &S
         "[storage]\nroot = {:?}\nfilesystem = \"any\"\nwarn_percent = 98\nblock_percent = 99",
         data.join(STORAGE)
     )?;
+    if settings.keep_free_percent > 0 {
+        writeln!(text, "keep_free_percent = {}", settings.keep_free_percent)?;
+    }
     writeln!(text, "[recorder]\nbus = {address:?}\nruntime_dir = {runtime:?}\nstate_dir = {:?}", data.join(STATE))?;
     writeln!(text, "supervisor = \"spawn\"\ncapture_program = {capture:?}")?;
     for (name, lines) in &settings.inputs {

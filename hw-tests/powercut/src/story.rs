@@ -1,27 +1,39 @@
 //! What happens on the logged disk: a real recorder with two captures records, rotates, loses a capture, is stopped and started
-//! again; old files are given up and their blocks taken again; journals are written, a take is exported.
+//! again; its retention gives up old files, whose blocks are taken again, and a whole session; journals are written, a take is
+//! exported.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use holdfast_segment::{FileId, Pool, Reader, durable};
+use holdfast_segment::durable;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::process::Signal;
+use serde::Serialize;
 
 use crate::claims::{Claim, Claims};
 use crate::disk::LoggedDisk;
+use crate::given::Watch;
 use crate::log::Log;
-use crate::process::{PATIENCE, tell, until};
+use crate::process::{PATIENCE, go_on, tell, until};
 use crate::replay::Disk;
-use crate::station::{POOL, Programs, STATE, STORAGE, Settings, Station};
+use crate::station::{Programs, STATE, STORAGE, Settings, Station};
 use crate::witness::{Witness, promises};
 
 /// Room enough that no floor of the storage guard is touched. Sparse.
 pub const DISK_BYTES: u64 = 16 << 30;
-/// So many closed files an input keeps; older ones are given up, as retention does.
-const KEPT_FILES: usize = 3;
 const ROTATION_MS: u32 = 2000;
+/// Between two looks at what retention does.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What retention is told to keep free.
+const KEEP_FREE_PERCENT: u8 = 90;
+const MIB: u64 = 1024 * 1024;
+/// Of the rest, what is not footage: the recorder's ballast, and what two captures allocate ahead of what they write.
+const HELD_BYTES: u64 = 3 * 64 * MIB;
+/// And so much footage may stay: three or four files of each input.
+const FOOTAGE_BYTES: u64 = 5 * MIB;
 
 /// A logged run and what was promised in it.
 #[derive(Debug)]
@@ -36,20 +48,34 @@ pub struct Run {
     pub end: usize,
     /// What was promised.
     pub claims: Claims,
-    /// How often blocks of a file that was given up were taken again.
-    pub recycled: usize,
+    /// What retention did.
+    pub retention: Retention,
 }
 
-/// Two small cameras: pictures with sound, and pictures alone at another rate.
+/// What retention did in a run.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Retention {
+    /// Files that it gave up.
+    pub files_deleted: usize,
+    /// Sessions of which nothing was left.
+    pub sessions_deleted: usize,
+    /// Files that were written over the blocks of others.
+    pub files_recycled: usize,
+}
+
+/// Two cameras: one with sound, whose files are large enough for retention to keep their blocks, and a small one at another rate.
 #[must_use]
 pub fn settings() -> Settings {
-    let input = |name: &str, rate: u32, audio: bool| {
+    let input = |name: &str, pixels: (u32, u32), rate: u32, kbps: u32, audio: bool| {
+        let (width, height) = pixels;
         let lines = format!(
-            "source = \"test\"\nwidth = 320\nheight = 240\nframerate = {rate}\naudio = {audio}\nencoder = \"x264enc\"\nbitrate_kbps = 400\n"
+            "source = \"test\"\nwidth = {width}\nheight = {height}\nframerate = {rate}\naudio = {audio}\n\
+             encoder = \"x264enc\"\nbitrate_kbps = {kbps}\n"
         );
         (name.to_owned(), lines)
     };
-    Settings { rotation_ms: ROTATION_MS, inputs: vec![input("cam0", 30, true), input("cam1", 15, false)] }
+    let inputs = vec![input("cam0", (960, 720), 30, 6000, true), input("cam1", (320, 240), 15, 400, false)];
+    Settings { rotation_ms: ROTATION_MS, keep_free_percent: 0, inputs }
 }
 
 /// Records for two times `seconds`.
@@ -61,34 +87,49 @@ pub fn record(programs: &Programs, directory: &Path, seconds: u64) -> anyhow::Re
     for name in [STORAGE, STATE] {
         durable::create_dir_all(&disk.path().join(name))?;
     }
+    fill(disk.path()).context("the disk can't be filled")?;
     let begin = usize::try_from(disk.position()?.0)?;
-    let station = Station::start(programs, &directory.join("station"), disk.path(), &settings())?;
+    let settings = Settings { keep_free_percent: KEEP_FREE_PERCENT, ..settings() };
+    let station = Station::start(programs, &directory.join("station"), disk.path(), &settings)?;
     let meters = ["cam0", "cam1"].map(|input| Ok((input.to_owned(), disk.meter()?)));
     let witness = Witness::start(&station.runtime, meters.into_iter().collect::<anyhow::Result<_>>()?)?;
     let armed = || ["cam0", "cam1"].iter().all(|input| witness.latest(input).is_some());
     until("both captures are armed", || Ok(armed().then_some(()))).with_context(|| station.last_words())?;
     let root = disk.path().join(STORAGE);
-    let mut teller = Teller { disk: &disk, station: &station, root, claims: Claims::default(), noted: BTreeMap::new() };
+    let (claims, noted, watch) = (Claims::default(), BTreeMap::new(), Watch::default());
+    let mut teller = Teller { disk: &disk, station: &station, root, claims, noted, watch };
 
     teller.session(&witness, "first", seconds, true)?;
-    station.holdfast(&["export", "last", "-i", "cam0", "-o", &disk.path().join("take.mp4").display().to_string()])?;
+    station.holdfast(&["export", "last", "-i", "cam1", "-o", &disk.path().join("take.mp4").display().to_string()])?;
     teller.tell(&["disarm", "cam1"])?;
     teller.state("cam1", 1)?;
     teller.tell(&["arm", "cam1"])?;
     teller.state("cam1", 2)?;
     teller.session(&witness, "second", seconds, false)?;
 
-    let mut claims = teller.claims;
+    let (mut claims, mut watch) = (teller.claims, teller.watch);
     station.end()?;
+    watch.look(&disk, &mut claims)?;
     promises(&witness.end()?, &mut claims)?;
-    let given = claims.0.iter().filter(|stamped| matches!(stamped.claim, Claim::Given { .. })).count();
-    let left = Pool::open(&disk.path().join(STORAGE).join(POOL))?.files()?.len();
     let (base, log, end) = disk.finish()?;
-    let recycled = given.saturating_sub(left);
-    if recycled == 0 {
-        bail!("the run was too short: {given} files were given up, and the blocks of none were taken again");
+    let (files_deleted, sessions_deleted, files_recycled) = watch.count();
+    if files_deleted == 0 || files_recycled == 0 {
+        bail!(
+            "the run was too short: retention gave up {files_deleted} files, and the blocks of {files_recycled} were taken again"
+        );
     }
-    Ok(Run { base, log, begin, end, claims, recycled })
+    Ok(Run { base, log, begin, end, claims, retention: Retention { files_deleted, sessions_deleted, files_recycled } })
+}
+
+/// Leaves so little room that retention has work to do. Takes blocks, and writes none of them.
+fn fill(data: &Path) -> anyhow::Result<()> {
+    let stat = statvfs(data)?;
+    let wanted = stat.f_blocks * stat.f_frsize / 100 * u64::from(KEEP_FREE_PERCENT) + HELD_BYTES + FOOTAGE_BYTES;
+    let rest = (stat.f_bavail * stat.f_frsize).checked_sub(wanted).context("it is too small")?;
+    let file = File::create(data.join("filler"))?;
+    fallocate(&file, FallocateFlags::empty(), 0, rest)?;
+    file.sync_all()?;
+    Ok(durable::sync_parent(&data.join("filler"))?)
 }
 
 struct Teller<'a> {
@@ -98,6 +139,7 @@ struct Teller<'a> {
     claims: Claims,
     /// Marks per session.
     noted: BTreeMap<String, usize>,
+    watch: Watch,
 }
 
 impl Teller<'_> {
@@ -117,7 +159,8 @@ impl Teller<'_> {
             if begun.elapsed() > PATIENCE + length {
                 bail!("the run takes too long");
             }
-            self.give_up_old_files()?;
+            go_on()?;
+            self.watch.look(self.disk, &mut self.claims)?;
             if begun.elapsed() > next_mark {
                 self.mark(&session)?;
                 next_mark += Duration::from_secs(1);
@@ -127,7 +170,7 @@ impl Teller<'_> {
                 tell(pid, Signal::KILL);
                 crash = false;
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(LOOK_EVERY);
         }
         self.tell(&["stop"])?;
         Ok(())
@@ -159,35 +202,6 @@ impl Teller<'_> {
         self.claims.add(self.disk.position()?, Claim::Noted { directory, journal, text, records });
         Ok(())
     }
-
-    /// What retention does: the oldest files go, and their blocks into the pool.
-    fn give_up_old_files(&mut self) -> anyhow::Result<()> {
-        let pool = Pool::open(&self.root.join(POOL))?;
-        for input in ["cam0", "cam1"] {
-            let mut files = closed_files(&self.root, input)?;
-            while files.len() > KEPT_FILES {
-                let oldest = files.remove(0);
-                let file: FileId = Reader::open(&oldest)?.identity().file_id;
-                // Before the first step of it: see `claims`.
-                self.claims.add(self.disk.position()?, Claim::Given { file });
-                pool.retire(&oldest)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Closed files of an input, of all sessions, oldest first.
-fn closed_files(root: &Path, input: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let list = |directory: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-        entries.filter(|path| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))).collect()
-    };
-    let sessions = list(root).into_iter().flat_map(|day| list(&day));
-    let files = sessions.flat_map(|session| list(&session.join(input)));
-    let mut closed: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|kind| kind == "mp4")).collect();
-    closed.sort();
-    Ok(closed)
 }
 
 fn below(root: &Path, path: &Path) -> anyhow::Result<String> {

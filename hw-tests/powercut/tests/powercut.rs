@@ -1,9 +1,11 @@
 //! The rig at work: a recording survives every cut, and writers and disks that cheat are caught.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -45,15 +47,15 @@ fn build_programs() {
     }
 }
 
-/// 520 images of a real recording with rotation, a killed capture, retention, recycled blocks and journals; and the same
-/// recording on a disk that answers one flush without doing it.
+/// 520 images of a real recording with rotation, a killed capture, retention, recycled blocks and journals; the same
+/// recording on a disk that answers one flush without doing it; and with a file taken away that nobody has given up.
 #[test]
-fn nothing_that_was_safe_is_missing_after_any_cut_and_a_disk_that_lies_is_caught() {
+fn nothing_that_was_safe_is_missing_after_any_cut_and_lying_disks_and_thieves_are_caught() {
     build_programs();
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("powercut");
     let (programs, kept) = (rig().parent().unwrap().to_str().unwrap(), kept.to_str().unwrap());
     let arguments = ["soak", "--programs", programs, "--keep", kept, "--images", "520", "--decode-every", "4"];
-    let Some(found) = run(&[&arguments[..], &["--liar", "80", "--boots", "2"]].concat()) else {
+    let Some(found) = run(&[&arguments[..], &["--liar", "80", "--thief", "40", "--boots", "2"]].concat()) else {
         return;
     };
     assert_eq!(number(&found, "images"), 520);
@@ -64,11 +66,15 @@ fn nothing_that_was_safe_is_missing_after_any_cut_and_a_disk_that_lies_is_caught
     // It was about something.
     assert!(number(&found, "frames_owed") > 10_000, "{found}");
     assert!(number(&found, "writes_lost") > 100, "{found}");
-    assert!(number(&found, "files_recycled") > 1, "{found}");
+    let retention = &found["retention"];
+    assert!(number(retention, "files_deleted") > 2 && number(retention, "files_recycled") > 0, "{retention}");
     assert!(number(&found, "pictures_decoded") > 500, "{found}");
     assert_eq!(number(&found, "boots"), 2, "{found}");
     let liar = &found["liar"];
     assert!(number(liar, "images_bad") > 4 && number(liar, "safe_frames_lost") > 0, "{liar}");
+    let thief = &found["thief"];
+    assert!(number(thief, "stolen") > 20, "{thief}");
+    assert_eq!(number(thief, "images_bad"), number(thief, "stolen"), "{thief}");
 }
 
 #[test]
@@ -85,5 +91,47 @@ fn skipped_syncs_and_hasty_names_are_caught() {
         let Some(found) = run(&["sloppy", "--mistake", mistake, "--images", "60"]) else { return };
         assert!(number(&found, "images_with_loss") >= 10, "{mistake}: {found}");
         assert!(number(&found, "safe_frames_lost") >= 100, "{mistake}: {found}");
+    }
+}
+
+/// Loop devices on images of a rig: their names, and which use of them this is.
+fn loop_devices() -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for device in std::fs::read_dir("/sys/block").into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let text = |name: &str| std::fs::read_to_string(device.join(name)).unwrap_or_default().trim().to_owned();
+        if text("loop/backing_file").ends_with("/image") {
+            found.insert((device.display().to_string(), text("diskseq")));
+        }
+    }
+    found
+}
+
+fn until(what: &str, mut look: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !look() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_rig_that_is_ended_or_killed_leaves_no_loop_device() {
+    // Tells why, if there can be no rig.
+    if run(&["sloppy", "--mistake", "none", "--images", "1"]).is_none() {
+        return;
+    }
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for signal in ["TERM", "INT", "KILL"] {
+        let before = loop_devices();
+        let mut command = Command::new(rig());
+        command.args(["sloppy", "--mistake", "none", "--images", "100000"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut rig = command.spawn().unwrap();
+        until("images are judged", || loop_devices().difference(&before).count() > 3);
+        assert!(Command::new("kill").args(["-s", signal, &rig.id().to_string()]).status().unwrap().success());
+        let during = loop_devices();
+        until("the rig has ended", || rig.try_wait().unwrap().is_some());
+        // Another rig on this machine uses its devices again and again: each use has a number of its own.
+        let left = || loop_devices().intersection(&during).filter(|device| !before.contains(device)).count();
+        until("its devices are gone", || left() == 0);
     }
 }

@@ -34,7 +34,20 @@ pub fn run(args: &PowercutArgs, common: &Common, interrupt: &Interrupt) -> anyho
     terminal::step(&format!("powercut: {} images of a recorded disk, seed {}", args.images, args.seed));
     let kept = workspace::target().join("powercut");
     let (images, seed) = (args.images.to_string(), args.seed.to_string());
-    let words = ["--images", &images, "--seed", &seed, "--seconds", &args.seconds.to_string(), "--boots", "5"];
+    let words = [
+        "--images",
+        &images,
+        "--seed",
+        &seed,
+        "--seconds",
+        &args.seconds.to_string(),
+        "--boots",
+        "5",
+        "--liar",
+        "100",
+        "--thief",
+        "100",
+    ];
     let mut soak = vec!["soak".into(), "--keep".into(), kept.into_os_string()];
     soak.extend(words.map(Into::into));
     let found = rig(common.profile, soak, interrupt)?;
@@ -42,7 +55,10 @@ pub fn run(args: &PowercutArgs, common: &Common, interrupt: &Interrupt) -> anyho
         bail!("no power was cut: {why}");
     }
     let number = |key: &str| found[key].as_u64().unwrap_or(u64::MAX);
+    let retention = |key: &str| found["retention"][key].as_u64().unwrap_or(u64::MAX);
     let mut table = Table::new(["", ""]);
+    table.row(["files that retention deleted meanwhile".to_owned(), thousands(retention("files_deleted"))]);
+    table.row(["files written over their blocks".to_owned(), thousands(retention("files_recycled"))]);
     for (name, key) in [
         ("images", "images"),
         ("writes that did not arrive, or torn", "writes_lost"),
@@ -58,10 +74,27 @@ pub fn run(args: &PowercutArgs, common: &Common, interrupt: &Interrupt) -> anyho
     ] {
         table.row([name.to_owned(), thousands(number(key))]);
     }
+    for (name, who) in [("of a disk that lies", "liar"), ("with a file stolen", "thief")] {
+        let of = |key: &str| found[who][key].as_u64().unwrap_or(0);
+        let caught = format!("{} of {}", thousands(of("images_bad")), thousands(of("images")));
+        table.row([format!("images {name}: caught"), caught]);
+    }
     table.print();
-    let good = number("images") == args.images && number("images_bad") == 0 && number("chunks_missing_max") <= 1;
-    let verdict = if good { Ok(()) } else { Err(anyhow::anyhow!("what was promised does not hold (see above)")) };
+    let verdict = verdict(&found, args.images);
     Ok((found, verdict))
+}
+
+/// All that was promised holds, and whoever cheated was caught: else the rig proves nothing.
+fn verdict(found: &Value, images: u64) -> anyhow::Result<()> {
+    let number = |value: &Value, key: &str| value[key].as_u64().unwrap_or(u64::MAX);
+    if number(found, "images") != images || number(found, "images_bad") > 0 || number(found, "chunks_missing_max") > 1 {
+        bail!("what was promised does not hold (see above)");
+    }
+    let (liar, thief) = (&found["liar"], &found["thief"]);
+    if number(liar, "images_bad") == 0 || number(thief, "images_bad") != number(thief, "stolen") {
+        bail!("nothing was lost, but the rig does not notice when something is");
+    }
+    Ok(())
 }
 
 /// Runs the rig to its end and returns its last word. `words`: for it; it is told where the programs are if it asks.
@@ -90,4 +123,26 @@ pub fn rig(profile: Profile, words: Vec<std::ffi::OsString>, interrupt: &Interru
         bail!("the power-cut rig: {status}");
     }
     Ok(serde_json::from_str(text.lines().last().context("the rig says nothing")?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::verdict;
+
+    #[test]
+    fn a_rig_that_notices_nothing_proves_nothing() {
+        let found = |bad: u64, liar: u64, thief: u64| {
+            json!({
+                "images": 10, "images_bad": bad, "chunks_missing_max": 1,
+                "liar": { "images_bad": liar }, "thief": { "images_bad": thief, "stolen": 7 },
+            })
+        };
+        assert!(verdict(&found(0, 3, 7), 10).is_ok());
+        for (bad, liar, thief, images) in [(1, 3, 7, 10), (0, 0, 7, 10), (0, 3, 6, 10), (0, 3, 7, 11)] {
+            assert!(verdict(&found(bad, liar, thief), images).is_err(), "{bad} {liar} {thief} {images}");
+        }
+        assert!(verdict(&json!({}), 10).is_err());
+    }
 }
