@@ -254,7 +254,7 @@ impl<D: AsRef<[u8]>> Job<D> {
             return;
         }
         self.tally.next_file();
-        let gap = self.gaps.ended_by(start_ns);
+        let gap = self.gaps.ended_by(start_ns).map(|gap| self.jumps.reach_back(gap));
         match shared.at_disk(|| self.files.open(video, audio, start_ns, gap.clone())) {
             Ok(()) => {
                 if let Some(gap) = gap {
@@ -300,6 +300,7 @@ impl<D: AsRef<[u8]>> Job<D> {
         let (video, audio): (Vec<_>, Vec<_>) = packets.iter().partition(|packet| packet.is_video());
         for packet in video.into_iter().chain(audio) {
             let ended = if packet.is_video() { self.gaps.ended_by(packet.dts_ns) } else { None };
+            let ended = ended.map(|gap| self.jumps.reach_back(gap));
             if ended.is_some() {
                 self.gaps.close();
                 self.jumps.explained(packet.dts_ns);

@@ -27,6 +27,19 @@ impl Jumps {
         self.held.take()
     }
 
+    /// Somebody has told of a gap; it begins where the pictures end, and that may be earlier than they know: a picture that came
+    /// in damaged, say, after a while in which nothing came at all.
+    pub fn reach_back(&self, gap: Gap) -> Gap {
+        let [Some((last_ns, lasts_ns)), _] = self.last else { return gap };
+        let end_ns = last_ns.saturating_add(lasts_ns);
+        // One over another boot begins on that boot's clock.
+        if gap.cause == GapCause::Reboot || gap.start_mono_ns <= end_ns {
+            return gap;
+        }
+        let duration_ns = gap.duration_ns + (gap.start_mono_ns - end_ns);
+        Gap { start_mono_ns: end_ns, duration_ns, ..gap }
+    }
+
     /// The hole before this frame, if there is one that is not on record yet. `in_hole`: one is known and waits for the picture
     /// that ends it. After a break sound may be there first; it has the same hole, not one of its own.
     pub fn before(&mut self, is_video: bool, dts_ns: u64, duration_ns: u64, in_hole: bool) -> Option<Gap> {
@@ -56,7 +69,7 @@ impl Jumps {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_segment::GapCause;
+    use holdfast_segment::{Gap, GapCause};
 
     use super::Jumps;
 
@@ -103,5 +116,24 @@ mod tests {
         assert_eq!(jumps.before(true, 5_000 * MS, 1_000 * MS, false), None, "on record");
         assert_eq!(jumps.before(true, 6_000 * MS, 1_000 * MS, false), None, "a picture a second");
         assert!(jumps.before(true, 11_000 * MS, 1_000 * MS, false).is_some());
+    }
+
+    #[test]
+    fn a_gap_begins_where_the_pictures_end_whatever_its_first_loss_says() {
+        let mut jumps = Jumps::default();
+        let told = |start_ms, duration_ms, cause| Gap {
+            cause,
+            start_mono_ns: start_ms * MS,
+            duration_ns: duration_ms * MS,
+            frames_lost: 1,
+        };
+        let late = told(4_000, 40, GapCause::SourceLost);
+        assert_eq!(jumps.reach_back(late.clone()), late, "nothing is known of what came before");
+        jumps.before(true, 0, 40 * MS, false);
+        jumps.before(false, 3_000 * MS, 20 * MS, false);
+        assert_eq!(jumps.reach_back(late), told(40, 4_000, GapCause::SourceLost));
+        for gap in [told(30, 100, GapCause::DiskStall), told(4_000, 0, GapCause::Reboot)] {
+            assert_eq!(jumps.reach_back(gap.clone()), gap);
+        }
     }
 }
