@@ -209,7 +209,9 @@ async fn watch_speed(facade: &Facade) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Some(holds) = slow.observe(crate::clock::mono_ns(), facade.inputs.iter().map(slow::Figures::of)) {
+        let now_ns = crate::clock::mono_ns();
+        let figures = facade.inputs.iter().map(|input| slow::Figures::of(input, now_ns));
+        if let Some(holds) = slow.observe(now_ns, figures) {
             facade.alerts.set(holds, AlertCode::DiskSlow, SOURCE, || slow.text());
         }
     }

@@ -3,6 +3,8 @@
 use holdfast_link::{DropReason, GapCause, Phase, SourceState, Status};
 use holdfast_records::Tally;
 
+const NS_PER_S: u64 = 1_000_000_000;
+
 /// An input as it is now. Cheap to clone and compare.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InputView {
@@ -38,6 +40,37 @@ pub struct InputView {
     pub sync_us: u32,
     /// The slowest since the last word of the capture.
     pub sync_max_us: u32,
+    /// The slowest of the last seconds: for who looks now and then, and would miss most of its words.
+    pub slowest: SlowestSync,
+}
+
+/// The slowest sync, second by second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SlowestSync {
+    second: u64,
+    us: u32,
+    before_us: u32,
+}
+
+impl SlowestSync {
+    /// One took so long.
+    pub fn note(&mut self, now_ns: u64, us: u32) {
+        let second = now_ns / NS_PER_S;
+        if second > self.second {
+            let before_us = self.last_second(now_ns);
+            *self = Self { second, us: 0, before_us };
+        }
+        self.us = self.us.max(us);
+    }
+
+    /// Of the last whole second before this one.
+    pub fn last_second(&self, now_ns: u64) -> u32 {
+        match (now_ns / NS_PER_S).saturating_sub(self.second) {
+            0 => self.before_us,
+            1 => self.us,
+            _ => 0,
+        }
+    }
 }
 
 /// What an input is doing.
@@ -110,6 +143,7 @@ impl InputView {
         self.queue_capacity_bytes = status.queue_capacity_bytes;
         self.sync_us = status.sync_us;
         self.sync_max_us = status.sync_max_us;
+        self.slowest.note(crate::clock::mono_ns(), status.sync_max_us);
     }
 
     /// No process runs (any longer).
@@ -171,5 +205,25 @@ pub fn drop_name(reason: DropReason) -> &'static str {
         DropReason::NoKeyframe => "no-keyframe",
         DropReason::Corrupt => "corrupt",
         DropReason::Overload => "overload",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NS_PER_S, SlowestSync};
+
+    #[test]
+    fn who_looks_once_a_second_sees_the_slowest_sync_of_each() {
+        let mut slowest = SlowestSync::default();
+        let at = |tenths: u64| tenths * NS_PER_S / 10;
+        // What stood still is over, and the chunks that had waited follow at once.
+        for (tenths, us) in [(100, 700_000), (100, 300), (101, 200), (113, 400), (118, 650_000), (119, 90)] {
+            slowest.note(at(tenths), us);
+        }
+        assert_eq!(slowest.last_second(at(119)), 700_000);
+        assert_eq!(slowest.last_second(at(125)), 650_000);
+        assert_eq!(slowest.last_second(at(135)), 0, "nothing was written");
+        slowest.note(at(140), 5);
+        assert_eq!(slowest.last_second(at(140)), 0, "nor in the second before");
     }
 }

@@ -16,7 +16,7 @@ const CALM_NS: u64 = 30_000_000_000;
 /// What one input says of the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// The slowest sync since the last look.
+    /// The slowest sync of the last second.
     pub sync_us: u32,
     /// How full its queue is.
     pub queue_percent: u64,
@@ -24,13 +24,13 @@ pub struct Figures {
 
 impl Figures {
     /// Of an input that writes; nothing of one that does not.
-    pub fn of(input: &InputEntry) -> Self {
+    pub fn of(input: &InputEntry, now_ns: u64) -> Self {
         let view = input.view.borrow();
         if !matches!(view.state, InputState::Recording | InputState::Stopping) {
             return Self::default();
         }
         let queue_percent = (view.queue_bytes * 100).checked_div(view.queue_capacity_bytes).unwrap_or(0);
-        Self { sync_us: view.sync_us.max(view.sync_max_us), queue_percent }
+        Self { sync_us: view.slowest.last_second(now_ns), queue_percent }
     }
 
     fn is_slow(self) -> bool {
