@@ -517,7 +517,7 @@ fn faketime() -> Option<PathBuf> {
     found
 }
 
-/// The wall clock of the recorder is set by hours, back and forth, and to 1970, while it records; its captures' is not.
+/// The wall clock is set by hours, back and forth, and to 1970, while the recorder and its capture record.
 #[tokio::test]
 async fn a_clock_that_is_set_restarts_nothing_and_corrects_the_labels() {
     let Some(library) = faketime() else { return };
