@@ -1,6 +1,7 @@
 //! Encoders that fail on purpose, to be named in a configuration that wants to see what happens then. `auto` never takes one.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -10,6 +11,10 @@ use super::{Row, X264};
 
 /// So many pictures are as they should be: enough for a probe to believe in the encoder, and for a recording to begin.
 pub const GOOD_PICTURES: u32 = 60;
+
+/// What a leaking encoder keeps of each picture, and in all: enough to be noticed, and not enough to harm the box.
+const LEAK_BYTES: usize = 1 << 20;
+const MOST_LEAKED: usize = 512;
 
 /// What an encoder does wrong after [`GOOD_PICTURES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub enum Fault {
     Garbage,
     /// It takes its time: ten pictures a second and no more.
     Slow,
+    /// It never gives back the memory that it has used for a picture.
+    Leak,
 }
 
 /// One row for each [`Fault`]; else they are x264enc.
@@ -33,6 +40,7 @@ pub const FAULTY: &[Row] = &[
     Row { element: "sim-error", fault: Some(Fault::Error), ..X264 },
     Row { element: "sim-garbage", fault: Some(Fault::Garbage), ..X264 },
     Row { element: "sim-slow", fault: Some(Fault::Slow), ..X264 },
+    Row { element: "sim-leak", fault: Some(Fault::Leak), ..X264 },
 ];
 
 impl Fault {
@@ -40,6 +48,7 @@ impl Fault {
     pub(super) fn arrange(self, encoder: &gst::Element) {
         let Some(pad) = encoder.static_pad("src") else { return };
         let (seen, encoder) = (AtomicU32::new(0), encoder.downgrade());
+        let leaked = Mutex::new(Vec::new());
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if seen.fetch_add(1, Ordering::Relaxed) < GOOD_PICTURES {
                 return gst::PadProbeReturn::Ok;
@@ -52,6 +61,14 @@ impl Fault {
                 }
                 Self::Slow => {
                     std::thread::sleep(Duration::from_millis(100));
+                    gst::PadProbeReturn::Ok
+                }
+                Self::Leak => {
+                    let mut leaked = leaked.lock().unwrap_or_else(PoisonError::into_inner);
+                    if leaked.len() < MOST_LEAKED {
+                        // Not zeros: those would take no memory.
+                        leaked.push(vec![0xa5_u8; LEAK_BYTES]);
+                    }
                     gst::PadProbeReturn::Ok
                 }
                 Self::Error => {
