@@ -74,6 +74,14 @@ pub fn signal(pid: u32, signal: Signal) -> bool {
     i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
+/// Resident kibibytes and open descriptors.
+pub fn usage(pid: u32) -> Option<(u64, u64)> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()?;
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+    Some((rss, u64::try_from(fds).ok()?))
+}
+
 /// The processes that have `argument` on their command line, word for word. With a unique argument, such as a path in a
 /// temporary directory, these are exactly the descendants that were started for us, detached ones too.
 pub fn with_argument(argument: &OsStr) -> Vec<u32> {

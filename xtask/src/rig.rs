@@ -141,6 +141,8 @@ pub struct Settings {
     pub recording: Vec<String>,
     /// The tables `[[input]]`: name and lines.
     pub inputs: Vec<(String, Vec<String>)>,
+    /// Of the recorder and its captures.
+    pub environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// Directories and configuration of a run.
@@ -158,6 +160,7 @@ pub struct Place {
     pub logs: PathBuf,
     /// Address of the private bus.
     pub address: String,
+    environment: Vec<(&'static str, PathBuf)>,
     _runtime_directory: tempfile::TempDir,
 }
 
@@ -175,7 +178,8 @@ impl Place {
         let config = directory.join(CONFIG);
         std::fs::write(&config, toml(settings, &root, &runtime, &state, &address, programs)?)
             .with_context(|| format!("{} can't be written", config.display()))?;
-        Ok(Self { config, root, state, runtime, logs, address, _runtime_directory: runtime_directory })
+        let environment = settings.environment.clone();
+        Ok(Self { config, root, state, runtime, logs, address, environment, _runtime_directory: runtime_directory })
     }
 }
 
@@ -305,6 +309,7 @@ fn start_recorder(program: &Path, place: &Place) -> anyhow::Result<Guarded> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(&log);
     let log = log.with_context(|| format!("no log in {}", place.logs.display()))?;
     let mut recorder = Command::new(program);
+    recorder.envs(place.environment.iter().cloned());
     recorder.arg("--config").arg(&place.config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Guarded::spawn(&mut recorder)
 }

@@ -87,7 +87,7 @@ impl Lives {
     /// Memory and descriptors of all that were started with this argument, now.
     pub fn sample(&mut self, argument: &OsStr) {
         for pid in process::with_argument(argument) {
-            let Some((rss_kib, fds)) = usage(pid) else { continue };
+            let Some((rss_kib, fds)) = process::usage(pid) else { continue };
             let now = Instant::now();
             let new = || Life { name: name(pid), begun: now, samples: Vec::new() };
             let life = self.0.entry(pid).or_insert_with(new);
@@ -139,14 +139,6 @@ fn name(pid: u32) -> String {
         Some(input) => format!("{program} {input}"),
         None => program,
     }
-}
-
-/// Resident kibibytes and open descriptors.
-fn usage(pid: u32) -> Option<(u64, u64)> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()?;
-    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
-    Some((rss, u64::try_from(fds).ok()?))
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::books::{Librarian, Turnover};
+use super::faults::count::Losses;
 use super::faults::proxy::Manner;
-use super::faults::stage::{FPS, Losses, Stage, VICTIM};
+use super::faults::stage::{FPS, Stage, VICTIM};
 use super::faults::table::{Scene, Source};
 use super::growth::Lives;
 use super::{Common, Outcome};
@@ -39,6 +40,7 @@ const SCENE: Scene = Scene {
     disk: Some(512 << 20),
     storage: &["filesystem = \"mounted\"", "warn_percent = 98", "block_percent = 99", "keep_free_percent = 60"],
     tables: "",
+    wall: false,
 };
 /// Sessions last so long, in turn.
 const SESSIONS: [Duration; 3] = [Duration::from_secs(90), Duration::from_secs(90), Duration::from_secs(480)];

@@ -1,7 +1,12 @@
 //! A disk of our own for footage, which can be made to fail: ext4 on a partition of a loop device.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -53,7 +58,7 @@ impl Disk {
 
     fn make(&self) -> anyhow::Result<String> {
         let image = self.directory.join(format!("disk{}.img", self.replaced.len()));
-        std::fs::File::create_new(&image).and_then(|file| file.set_len(self.bytes)).context("no image for a disk")?;
+        File::create_new(&image).and_then(|file| file.set_len(self.bytes)).context("no image for a disk")?;
         let device = say(Command::new("losetup").args(["--find", "--show", "--partscan"]).arg(&image))?;
         let made = (|| {
             let length = (self.bytes / SECTOR - FIRST_SECTOR).to_string();
@@ -104,7 +109,7 @@ impl Disk {
     pub fn turn_read_only(&self) -> anyhow::Result<()> {
         // The kernel does as told, and says that it could not.
         drop(say(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.mount)));
-        let probe = std::fs::File::create(self.mount.join("probe"));
+        let probe = File::create(self.mount.join("probe"));
         if probe.is_ok() {
             bail!("{} could not be made read-only", self.mount.display());
         }
@@ -131,23 +136,66 @@ impl Disk {
         Ok(mounts)
     }
 
-    /// Fills it up to the last byte that a user gets; how the filler is called.
+    /// Fills it up to the last byte; what the filler is called.
     pub fn fill(&self) -> anyhow::Result<PathBuf> {
         let filler = self.mount.join("filler");
-        let stat = rustix::fs::statvfs(&self.mount)?;
-        let bytes = stat.f_bavail * stat.f_frsize;
-        let file = std::fs::File::create(&filler)?;
-        // In halves: what others write meanwhile takes its share.
-        let mut step = bytes;
-        let mut at = 0;
-        while step >= 4096 {
-            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), at, step) {
-                Ok(()) => at += step,
-                Err(rustix::io::Errno::NOSPC) => step /= 2,
-                Err(error) => return Err(error).context("the disk can't be filled"),
-            }
-        }
+        let file = File::create(&filler)?;
+        take_all(&file, 0).context("the disk can't be filled")?;
         Ok(filler)
+    }
+
+    /// The same, and every block that becomes free is taken at once, until what is returned is dropped.
+    pub fn fill_for_good(&self) -> anyhow::Result<Filler> {
+        let path = self.mount.join("filler");
+        let file = File::create(&path)?;
+        let mut taken = take_all(&file, 0).context("the disk can't be filled")?;
+        let end = Arc::new(AtomicBool::new(false));
+        let (end_too, mount) = (Arc::clone(&end), self.mount.clone());
+        let thread = std::thread::spawn(move || {
+            while !end_too.load(Ordering::Relaxed) {
+                // Trying in vain makes the filesystem search, and others wait.
+                if rustix::fs::statvfs(&mount).is_ok_and(|stat| stat.f_bfree > 0) {
+                    taken = take_all(&file, taken).unwrap_or(taken);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Ok(Filler { path, end, thread: Some(thread) })
+    }
+}
+
+/// Takes what is free for a file that is so long already; how long it is then.
+fn take_all(file: &File, length: u64) -> rustix::io::Result<u64> {
+    let (mut step, mut at) = (1 << 40, length);
+    // In halves: what others write meanwhile takes its share.
+    while step >= BLOCK {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), at, step) {
+            Ok(()) => at += step,
+            Err(rustix::io::Errno::NOSPC) => step /= 2,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(at)
+}
+
+/// See [`Disk::fill_for_good`].
+#[derive(Debug)]
+pub struct Filler {
+    path: PathBuf,
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It can't have failed: it does nothing that may.
+            let _ = thread.join();
+        }
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            crate::terminal::fail(&format!("{}: {error}", self.path.display()));
+        }
     }
 }
 

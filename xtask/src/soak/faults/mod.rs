@@ -1,16 +1,20 @@
 //! One fault after the other, each against what it may cost.
 
 mod clients;
+pub mod count;
 mod disk;
 mod page;
 mod play;
 pub mod proxy;
+mod row;
+mod rows;
 pub mod stage;
 pub mod table;
+mod wall;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Common, Outcome};
 use crate::interrupt::Interrupt;
@@ -19,109 +23,28 @@ use crate::terminal::{self, Table};
 use crate::workspace::{Profile, Programs};
 use disk::Disk;
 pub use play::recorder_comes_back;
-use stage::{Losses, Stage, Times};
-use table::{FAULTS, Fault};
+use row::{Row, Run};
+use rows::FAULTS;
+use stage::Stage;
+use table::Fault;
 
 /// Which faults.
 #[derive(Debug, Args)]
 pub struct FaultsArgs {
-    /// Only this one, or those whose names begin so; docs/faults.md stays as it is.
+    /// Only this one, or those whose names begin so. docs/faults.md is written only by a run of all, as often as it wants each.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Only those that CI tries.
     #[arg(long)]
     quick: bool,
-}
-
-/// What a fault cost.
-pub struct Row {
-    pub fault: &'static Fault,
-    pub outcome: Result<(Times, Losses), String>,
-    /// Why it could not be tried here.
-    pub skipped: Option<&'static str>,
-}
-
-impl Row {
-    pub fn detected_ms(&self) -> Option<u64> {
-        self.outcome.as_ref().ok().and_then(|(times, _)| times.detected).map(ms)
-    }
-
-    pub fn recovered_ms(&self) -> Option<u64> {
-        self.outcome.as_ref().ok().and_then(|(times, _)| times.recovered).map(ms)
-    }
-
-    pub fn losses(&self) -> Option<&Losses> {
-        self.outcome.as_ref().ok().map(|(_, losses)| losses)
-    }
-
-    /// What is not as it should be.
-    pub fn complaints(&self) -> Vec<String> {
-        let (times, losses) = match &self.outcome {
-            Ok(measured) => measured,
-            Err(why) => return vec![why.clone()],
-        };
-        let bound = &self.fault.bound;
-        let mut complaints = Vec::new();
-        match times.detected.map(ms) {
-            Some(detected) if detected > bound.detected_ms && bound.detected_ms > 0 => {
-                complaints.push(format!("noticed after {detected} ms instead of {}", bound.detected_ms));
-            }
-            None if bound.detected_ms > 0 => complaints.push("never noticed".to_owned()),
-            _ => {}
-        }
-        match times.recovered.map(ms) {
-            Some(recovered) if recovered > bound.recovered_ms => {
-                complaints.push(format!("recovered after {recovered} ms instead of {}", bound.recovered_ms));
-            }
-            None => complaints.push("never recovered".to_owned()),
-            Some(_) => {}
-        }
-        if losses.lost > bound.frames_lost {
-            complaints.push(format!("{} frames lost instead of {}", losses.lost, bound.frames_lost));
-        }
-        if losses.unaccounted > 0 {
-            complaints.push(format!("{} frames unaccounted for", losses.unaccounted));
-        }
-        if losses.beside > 0 {
-            complaints.push(format!("{} frames of another input lost", losses.beside));
-        }
-        complaints
-    }
-
-    pub fn ok(&self) -> bool {
-        self.skipped.is_none() && self.complaints().is_empty()
-    }
-
-    fn json(&self) -> Value {
-        let losses = self.losses();
-        let mut row = json!({
-            "fault": self.fault.name,
-            "detected_ms": self.detected_ms(),
-            "recovered_ms": self.recovered_ms(),
-            "frames_lost": losses.map(|losses| losses.lost),
-            "frames_unaccounted": losses.map(|losses| losses.unaccounted),
-            "frames_safe": losses.map(|losses| losses.safe),
-            "bound": self.fault.bound.frames_lost,
-            "bound_detected_ms": self.fault.bound.detected_ms,
-            "bound_recovered_ms": self.fault.bound.recovered_ms,
-            "ok": self.ok(),
-        });
-        if let Some(why) = self.skipped {
-            row["skipped"] = why.into();
-        } else if !self.ok() {
-            row["complaints"] = self.complaints().into();
-        }
-        row
-    }
+    /// Each so often, and its 95th percentile held to the bound. Without it: those that have such a bound 20 times, others once.
+    #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: Option<u32>,
 }
 
 /// Why there can be no disk of our own on this machine, if so.
 pub fn disk_impossible() -> Option<&'static str> {
     Disk::impossible()
-}
-
-fn ms(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub fn run(args: &FaultsArgs, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
@@ -134,8 +57,9 @@ pub fn run(args: &FaultsArgs, common: &Common, interrupt: &Interrupt) -> anyhow:
         let names: Vec<&str> = FAULTS.iter().map(|fault| fault.name).collect();
         bail!("there is no such fault; there are: {}", names.join(", "));
     }
-    let rows = try_all(&faults, common.profile, interrupt)?;
-    if faults.len() == FAULTS.len() {
+    let repeat = if args.quick { args.repeat.or(Some(1)) } else { args.repeat };
+    let rows = try_all(&faults, repeat, common.profile, interrupt)?;
+    if faults.len() == FAULTS.len() && args.repeat.is_none() {
         page::write(&rows)?;
     }
     let figures = json!({ "rows": rows.iter().map(Row::json).collect::<Vec<_>>() });
@@ -145,7 +69,7 @@ pub fn run(args: &FaultsArgs, common: &Common, interrupt: &Interrupt) -> anyhow:
 /// The quick ones in the tests' profile.
 pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<String> {
     let faults: Vec<&'static Fault> = FAULTS.iter().filter(|fault| fault.quick).collect();
-    verdict(&try_all(&faults, Profile::Dev, interrupt)?)
+    verdict(&try_all(&faults, Some(1), Profile::Dev, interrupt)?)
 }
 
 fn verdict(rows: &[Row]) -> anyhow::Result<String> {
@@ -163,23 +87,31 @@ fn verdict(rows: &[Row]) -> anyhow::Result<String> {
     Ok(said)
 }
 
-fn try_all(faults: &[&'static Fault], profile: Profile, interrupt: &Interrupt) -> anyhow::Result<Vec<Row>> {
+fn try_all(
+    faults: &[&'static Fault],
+    repeat: Option<u32>,
+    profile: Profile,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Vec<Row>> {
     let packages = ["holdfast-recorder", "holdfast-capture", "holdfast-simcam"];
     let programs = Programs::build(profile, &packages)?;
-    let mut rows = Vec::new();
+    let mut rows = Vec::<Row>::new();
     for fault in faults {
-        interrupt.check()?;
         terminal::step(&format!("{}: {}", fault.name, fault.what));
-        let impossible = if fault.scene.disk.is_some() { Disk::impossible() } else { None };
-        let row = match impossible {
-            Some(why) => {
-                terminal::note(&format!("SKIPPED: {why}"));
-                Row { fault, outcome: Err(why.to_owned()), skipped: Some(why) }
-            }
-            None => one(fault, &programs, interrupt)?,
-        };
-        for complaint in row.complaints().iter().filter(|_| row.skipped.is_none()) {
-            terminal::fail(complaint);
+        // The first of all is the one that nothing happens to.
+        let undisturbed = rows.first().filter(|row| row.fault.name == FAULTS[0].name).and_then(Row::pace);
+        let mut row = Row { undisturbed, ..Row::new(fault) };
+        row.skipped = fault.scene.impossible();
+        if let Some(why) = row.skipped {
+            terminal::note(&format!("SKIPPED: {why}"));
+        }
+        let times = if row.skipped.is_some() { 0 } else { repeat.unwrap_or(fault.repeat) };
+        for _ in 0..times {
+            interrupt.check()?;
+            try_once(&mut row, &programs, interrupt)?;
+        }
+        for complaint in row.complaints() {
+            terminal::fail(&complaint);
         }
         rows.push(row);
     }
@@ -187,37 +119,41 @@ fn try_all(faults: &[&'static Fault], profile: Profile, interrupt: &Interrupt) -
     Ok(rows)
 }
 
-fn one(fault: &'static Fault, programs: &Programs, interrupt: &Interrupt) -> anyhow::Result<Row> {
+fn try_once(row: &mut Row, programs: &Programs, interrupt: &Interrupt) -> anyhow::Result<()> {
+    let fault = row.fault;
     let mut directory = Directory::temporary()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let done = runtime.block_on(async {
         let mut stage = Stage::set(&fault.scene, fault.alerts, programs, directory.path(), interrupt).await?;
         let times = (fault.play)(&mut stage).await?;
         let losses = stage.finish().await?;
-        anyhow::Ok((times, losses))
+        anyhow::Ok(Run { times, losses })
     });
-    let row = Row { fault, outcome: done.map_err(|error| format!("{error:#}")), skipped: None };
-    if !row.ok() {
+    let was_well = row.runs.is_empty() || row.ok();
+    row.runs.push(done.map_err(|error| format!("{error:#}")));
+    // Of many, only the one that made it fail.
+    if was_well && !row.ok() {
         terminal::note(&format!("logs and footage are in {}", directory.keep().display()));
     }
-    Ok(row)
+    Ok(())
 }
 
 fn print(rows: &[Row]) {
     let mut table = Table::new(["fault", "noticed", "bound", "recovered", "bound", "lost", "bound", "unaccounted", ""]);
+    let mut spreads = Table::new(["fault", "runs", "what", "p50", "p95", "max"]);
     let or_dash = |value: Option<u64>, unit: &str| value.map_or("–".to_owned(), |value| format!("{value}{unit}"));
     for row in rows {
-        let bound = &row.fault.bound;
+        let (bound, losses) = (&row.fault.bound, row.losses());
         let noticed_bound = if bound.detected_ms > 0 { format!("{} ms", bound.detected_ms) } else { "–".to_owned() };
         table.row([
             row.fault.name.to_owned(),
-            or_dash(row.detected_ms(), " ms"),
+            or_dash(row.detected().map(|took| took.p95), " ms"),
             noticed_bound,
-            or_dash(row.recovered_ms(), " ms"),
+            or_dash(row.recovered().map(|took| took.p95), " ms"),
             format!("{} ms", bound.recovered_ms),
-            or_dash(row.losses().map(|losses| losses.lost), ""),
+            or_dash(losses.as_ref().map(|losses| losses.lost), ""),
             bound.frames_lost.to_string(),
-            or_dash(row.losses().map(|losses| losses.unaccounted), ""),
+            or_dash(losses.map(|losses| losses.unaccounted), ""),
             match (row.skipped, row.ok()) {
                 (Some(_), _) => "SKIPPED",
                 (None, true) => "ok",
@@ -225,6 +161,16 @@ fn print(rows: &[Row]) {
             }
             .to_owned(),
         ]);
+        for (what, took) in [("noticed", row.detected()), ("recovered", row.recovered())] {
+            if let Some(took) = took.filter(|_| row.runs.len() > 1) {
+                let figures = [took.p50, took.p95, took.max].map(|ms| format!("{ms} ms"));
+                let head = [row.fault.name.to_owned(), row.runs.len().to_string(), what.to_owned()];
+                spreads.row(head.into_iter().chain(figures));
+            }
+        }
     }
     table.print();
+    if rows.iter().any(|row| row.runs.len() > 1) {
+        spreads.print();
+    }
 }

@@ -9,11 +9,11 @@ use holdfast_dbus::{AlertCode, AlertInfo, BUS_NAME, ROOT_PATH, StartOptions, Sto
 use rustix::process::Signal;
 use zbus::zvariant::Value;
 
+use super::count::{Losses, count};
 use super::disk::Disk;
 use super::proxy::Proxy;
 use super::table::{Scene, Source};
-use crate::demo::account::{Account, account, frame_duration_ns};
-use crate::demo::footage::Footage;
+use super::wall::Wall;
 use crate::interrupt::Interrupt;
 use crate::process::{self, Guarded};
 use crate::rig::{Camera, Rig, Settings};
@@ -49,18 +49,6 @@ pub struct Times {
     pub recovered: Option<Duration>,
 }
 
-/// What a recording with a fault in it amounted to.
-#[derive(Debug, Clone, Default)]
-pub struct Losses {
-    /// Of the victim.
-    pub lost: u64,
-    /// Missing without a reason on record, of both; and frames that were told as safe and are not there.
-    pub unaccounted: u64,
-    /// Of the bystander.
-    pub beside: u64,
-    pub safe: u64,
-}
-
 pub struct Stage<'a> {
     pub interrupt: &'a Interrupt,
     // Dropped in this order: recorder and captures before cameras and disks.
@@ -69,6 +57,7 @@ pub struct Stage<'a> {
     pub proxy: Option<Proxy>,
     pub camera: Option<Camera>,
     pub disk: Option<Disk>,
+    pub wall: Option<Wall>,
     inputs: Vec<&'static str>,
     self_failing: bool,
     /// Pictures come in damaged.
@@ -90,6 +79,7 @@ impl<'a> Stage<'a> {
         interrupt: &'a Interrupt,
     ) -> anyhow::Result<Self> {
         let disk = scene.disk.map(|bytes| Disk::new(directory, bytes)).transpose()?;
+        let wall = if scene.wall { Some(Wall::new(directory)?) } else { None };
         let mut camera = None;
         let mut proxy = None;
         let test = |encoder: &str| {
@@ -131,6 +121,7 @@ impl<'a> Stage<'a> {
             recording: vec!["sync_interval_ms = 200".to_owned()],
             tables: scene.tables.to_owned(),
             inputs: tables,
+            environment: wall.as_ref().map(Wall::environment).unwrap_or_default(),
         };
         let rig = Rig::start(programs, directory, &settings, interrupt).await?;
         let stage = Self {
@@ -140,6 +131,7 @@ impl<'a> Stage<'a> {
             proxy,
             camera,
             disk,
+            wall,
             inputs,
             damaged: false,
             self_failing: matches!(scene.source, Source::Encoder(_)),
@@ -216,13 +208,6 @@ impl<'a> Stage<'a> {
         Ok(now)
     }
 
-    /// The same for a recorder that has just begun: all that it tells is news.
-    pub async fn clock_without_past(&mut self) {
-        self.known.clear();
-        self.detected = None;
-        self.begun = Instant::now();
-    }
-
     /// When the fault is known to have begun, for one that begins by itself.
     pub fn begun_at(&mut self, begun: Instant) {
         self.detected = self.detected.map(|detected| (self.begun + detected).saturating_duration_since(begun));
@@ -282,6 +267,13 @@ impl<'a> Stage<'a> {
             &options,
         );
         Ok(tokio::time::timeout(PATIENCE, call).await??.body().deserialize()?)
+    }
+
+    /// How often that was told about this so far.
+    pub async fn times_told(&self, code: AlertCode, source: &str) -> u32 {
+        let alerts = self.list_alerts().await.unwrap_or_default();
+        let told = alerts.iter().filter(|alert| alert.code == code.name() && alert.source == source);
+        told.map(|alert| alert.count).sum()
     }
 
     /// Lets the fault last so long.
@@ -351,6 +343,15 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// An error if another capture records than this.
+    pub async fn same_capture(&mut self, before: &Now) -> anyhow::Result<()> {
+        let now = self.look().await;
+        if now.pid != before.pid {
+            bail!("the capture was replaced: {before:?}, now {now:?}");
+        }
+        Ok(())
+    }
+
     /// Stops, if it still records, and counts what is on disk.
     pub async fn finish(mut self) -> anyhow::Result<Losses> {
         let told = self.stop().await?;
@@ -360,14 +361,14 @@ impl<'a> Stage<'a> {
         drop(rig);
         let replaced = disk.as_ref().map(Disk::replaced).transpose()?.unwrap_or_default();
         let root = disk.as_ref().map(|disk| disk.path().to_owned());
-        let mut losses = Losses::default();
-        for (_, session) in &sessions {
+        // The same session may have parts on disks that were replaced.
+        let places = |session: &PathBuf| {
             let below = root.as_ref().and_then(|root| session.strip_prefix(root).ok());
-            // The same session may have parts on disks that were replaced.
             let elsewhere = below.iter().flat_map(|below| replaced.iter().map(move |root| root.join(below)));
-            let places: Vec<PathBuf> = elsewhere.chain([session.clone()]).collect();
-            losses.add(&count_all(&places, &inputs, damaged)?);
-        }
+            elsewhere.chain([session.clone()]).collect()
+        };
+        let places: Vec<Vec<PathBuf>> = sessions.iter().map(|(_, session)| places(session)).collect();
+        let mut losses = count(&places, &inputs, damaged)?;
         if let (Some(told), 1, true) = (told, sessions.len(), replaced.is_empty()) {
             losses.unaccounted += told.safe_frames.abs_diff(losses.safe);
         }
@@ -388,43 +389,4 @@ impl<'a> Stage<'a> {
         self.more_frames(CALM_FRAMES).await?;
         Ok(Some(self.rig.recorder().await?.stop(StopOptions::default()).await.context("Stop was refused")?))
     }
-}
-
-impl Losses {
-    pub fn add(&mut self, other: &Self) {
-        self.lost += other.lost;
-        self.unaccounted += other.unaccounted;
-        self.beside += other.beside;
-        self.safe += other.safe;
-    }
-}
-
-fn count_all(places: &[PathBuf], inputs: &[&'static str], damaged: bool) -> anyhow::Result<Losses> {
-    let mut losses = Losses::default();
-    for input in inputs {
-        let counted = count(places, input, damaged).with_context(|| format!("{input} in {places:?}"))?;
-        losses.unaccounted += counted.unaccounted_frames;
-        losses.safe += counted.safe_frames;
-        *(if *input == VICTIM { &mut losses.lost } else { &mut losses.beside }) += counted.lost_frames;
-    }
-    Ok(losses)
-}
-
-/// All that is on disk of one input. `damaged`: pictures were damaged on their way in, so that not all of them have a number.
-fn count(places: &[PathBuf], input: &str, damaged: bool) -> anyhow::Result<Account> {
-    let mut all = Footage::default();
-    for place in places.iter().map(|place| place.join(input)).filter(|place| place.is_dir()) {
-        for entry in std::fs::read_dir(&place)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "part") {
-                holdfast_segment::recover::recover(&path, None)?;
-            }
-        }
-        let footage = if damaged { Footage::read_times(&place)? } else { Footage::read(&place)? };
-        all.gaps.extend(footage.gaps);
-        all.pictures.extend(footage.pictures);
-        all.dropped += footage.dropped;
-    }
-    all.pictures.sort_by_key(|picture| picture.mono_ns);
-    Ok(account(&all.pictures, &all.gaps, frame_duration_ns(&all.pictures), all.dropped))
 }
