@@ -313,3 +313,6 @@ fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn name_of(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
