@@ -99,6 +99,7 @@ fn a_killed_recording_goes_on_with_its_gap_counted() {
         frames_lost: 0,
         previous_sequence: told.file_sequence,
         previous_file_id: Some(told.file_id),
+        safe_until_wall_ns: 0,
     };
     client.start(link::Start { sequence: told.file_sequence + 1, resume: Some(resume), preroll: true, ..start("s1") });
     client.started();

@@ -54,6 +54,7 @@ fn resume(station: &Box_, mut capture: Capture, told: &link::Status, cause: GapC
         frames_lost: 0,
         previous_sequence: told.file_sequence,
         previous_file_id: Some(told.file_id),
+        safe_until_wall_ns: 0,
     };
     next.client().start(link::Start { sequence: told.file_sequence + 1, resume: Some(resume), ..start("s1") });
     next.client().started();

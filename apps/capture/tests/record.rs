@@ -198,6 +198,7 @@ fn a_resumed_recording_tells_its_gap() {
         frames_lost: 3,
         previous_sequence: 6,
         previous_file_id: Some([7; 16]),
+        safe_until_wall_ns: 0,
     };
     client.start(link::Start { sequence: 7, resume: Some(resume), preroll: true, ..start("s1") });
     client.started();

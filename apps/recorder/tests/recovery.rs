@@ -149,6 +149,11 @@ async fn a_session_goes_on_after_another_boot_under_its_id_with_its_gap() {
     assert!(gaps.iter().all(|gap| (1..300_000_000).contains(&gap.duration_usec)), "{gaps:?}");
     let on_file = causes(Path::new(&session.path().await.unwrap()));
     assert!(on_file.iter().all(|(_, cause, _)| *cause == GapCause::Reboot) && on_file.len() == 2, "{on_file:?}");
+    // The files alone know it too.
+    for (input, _, length_ns) in &on_file {
+        let told_usec = gaps.iter().find(|gap| gap.input == *input).unwrap().duration_usec;
+        assert!(told_usec.abs_diff(length_ns / 1000) <= 1000, "{input}: {length_ns} ns on file, {gaps:?}");
+    }
     let marks = session.marks().await.unwrap();
     assert!(marks.len() == 2 && marks[0].offset_usec < marks[1].offset_usec, "{marks:?}");
     assert!(marks[1].offset_usec + 1_500_000 >= length, "{marks:?}");

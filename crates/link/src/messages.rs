@@ -62,6 +62,8 @@ pub struct Resume {
     pub previous_sequence: u64,
     /// Its file id, if known.
     pub previous_file_id: Option<[u8; 16]>,
+    /// Only with [`GapCause::Reboot`]: the same end in Unix time, where the clocks of then and now can both be right; else 0.
+    pub safe_until_wall_ns: i64,
 }
 
 /// End a recording.

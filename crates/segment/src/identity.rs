@@ -57,9 +57,9 @@ pub struct Previous {
 pub struct Gap {
     /// Why.
     pub cause: GapCause,
-    /// From when on.
+    /// From when on. With [`GapCause::Reboot`] that is on the clock of an earlier boot.
     pub start_mono_ns: u64,
-    /// For how long.
+    /// For how long; 0 where the clocks can't tell.
     pub duration_ns: u64,
     /// How many frames are known to be lost (0 if nobody can know).
     pub frames_lost: u64,

@@ -94,7 +94,13 @@ fn a_gap_between_files_needs_a_reason_on_record() {
     std::fs::remove_file(dir.path().join("000002.mp4")).unwrap();
 
     // A gap that is much too short explains nothing.
-    second.gap_before = Some(Gap { duration_ns: SECOND_NS, ..gap });
+    second.gap_before = Some(Gap { duration_ns: SECOND_NS, ..gap.clone() });
+    record(dir.path(), second.clone(), 10..15, 3 * SECOND_NS);
+    only(dir.path(), Severity::Note, "no gap is on record");
+    std::fs::remove_file(dir.path().join("000002.mp4")).unwrap();
+
+    // Nor does one over a restart of the box, whose times are those of another clock.
+    second.gap_before = Some(Gap { cause: GapCause::Reboot, ..gap });
     record(dir.path(), second, 10..15, 3 * SECOND_NS);
     only(dir.path(), Severity::Note, "no gap is on record");
 }

@@ -175,6 +175,12 @@ impl Files {
         }
     }
 
+    /// Unix time at which this boot's monotonic clock began, by the wall clock of now.
+    pub fn mono_zero_wall_ns(&self) -> i64 {
+        let mono_ns = i64::try_from(clock::mono_ns()).unwrap_or(i64::MAX);
+        self.station.wall.now_ns().saturating_sub(mono_ns)
+    }
+
     /// True while a file is open.
     pub fn is_open(&self) -> bool {
         self.writer.is_some()

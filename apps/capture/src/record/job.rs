@@ -62,7 +62,7 @@ impl<D: AsRef<[u8]>> Job<D> {
             rotation_ns: nanos(recording.rotation),
             rotation_bytes: recording.rotation_bytes,
         };
-        let gaps = Gaps::resumed(start.resume.as_ref());
+        let gaps = Gaps::resumed(start.resume.as_ref(), files.mono_zero_wall_ns());
         let mut segmenter = Segmenter::new(limits, sound.is_expected());
         if let Some(track) = sound.format() {
             segmenter.know_audio(track.clone());

@@ -178,16 +178,17 @@ impl Engaged {
             Some((sequence, id)) if sequence >= on_disk.0 => (sequence, Some(id)),
             _ => on_disk,
         };
+        let (safe_until_mono_ns, safe_until_wall_ns) = match self.cause {
+            GapCause::Reboot => (self.record.safe_until_mono_ns, self.record.safe_until_wall_ns),
+            _ => (self.safe_until_mono_ns, 0),
+        };
         Some(Resume {
             cause: self.cause,
-            safe_until_mono_ns: if self.cause == GapCause::Reboot {
-                self.record.safe_until_mono_ns
-            } else {
-                self.safe_until_mono_ns
-            },
+            safe_until_mono_ns,
             frames_lost: std::mem::take(&mut self.frames_lost),
             previous_sequence,
             previous_file_id,
+            safe_until_wall_ns,
         })
     }
 }
@@ -207,6 +208,7 @@ mod tests {
             base: Tally::default(),
             begun: false,
             safe_until_mono_ns: 0,
+            safe_until_wall_ns: 0,
             cause: GapCause::CaptureDied,
         };
         Engaged::new(record)

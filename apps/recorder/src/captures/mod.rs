@@ -65,6 +65,8 @@ pub struct Record {
     pub begun: bool,
     /// If so: the end of its last safe frame, as far as is known.
     pub safe_until_mono_ns: u64,
+    /// The same in Unix time, if it was in an earlier boot and the clocks of then and now can both be right; else 0.
+    pub safe_until_wall_ns: i64,
     /// If so: why. With [`GapCause::Reboot`] the time above is on the clock of an earlier boot.
     pub cause: GapCause,
 }

@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::captures::{Handle, Launcher, Record, Report, Want};
 use crate::facade::{Call, News, RecorderView, StartAnswer, StopAnswer, live_totals};
+use crate::resume::since_earlier_boot;
 use crate::session::{Command, Event, Machine, Request, Session, State, session_in};
 use crate::startup::{Continued, Outcome};
 use crate::store::{Catalog, Closing, Job, Keeper, Noted};
@@ -49,6 +50,14 @@ pub struct Before {
     pub safe_until_wall_ns: i64,
     /// Why it was interrupted.
     pub cause: GapCause,
+}
+
+impl Before {
+    /// The label, where it is of an earlier boot and can be right together with the clock of now; else 0.
+    fn credible_wall_ns(&self) -> i64 {
+        let since = since_earlier_boot(self.safe_until_wall_ns, clock::wall_ns(), clock::uptime_ns());
+        if self.cause == GapCause::Reboot && since.is_some() { self.safe_until_wall_ns } else { 0 }
+    }
 }
 
 /// What a session has from before, beyond what its inputs can tell.
@@ -327,6 +336,7 @@ impl Engine {
                 trace,
                 begun: earlier.is_some(),
                 safe_until_mono_ns: earlier.as_ref().map_or(0, |earlier| earlier.safe_until_mono_ns),
+                safe_until_wall_ns: earlier.as_ref().map_or(0, Before::credible_wall_ns),
                 cause: earlier.as_ref().map_or(GapCause::CaptureDied, |earlier| earlier.cause),
                 base: earlier.map(|earlier| earlier.base).unwrap_or_default(),
             };

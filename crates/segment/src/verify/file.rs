@@ -331,9 +331,13 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The cause of the gaps that cover a stretch of time together, give or take the tolerance.
+/// The cause of the gaps that cover a stretch of time together, give or take the tolerance. One over a restart of the box begins
+/// on the clock of another boot: it covers nothing of this one's.
 pub(super) fn cause(gaps: &[Gap], start_ns: u64, end_ns: u64) -> Option<GapCause> {
     let covered = |gap: &Gap| {
+        if gap.cause == GapCause::Reboot {
+            return 0;
+        }
         let gap_end = gap.start_mono_ns.saturating_add(gap.duration_ns);
         end_ns.min(gap_end).saturating_sub(start_ns.max(gap.start_mono_ns))
     };
