@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use common::disk::{Disk, alerts, box_on_disk, short_rotation, until_alert};
+use common::disk::{Disk, alerts, box_on_disk, short_rotation, until_alert, until_alert_of};
 use common::{Box, test_input};
 use holdfast_dbus::Totals;
 use holdfast_segment::GapCause;
@@ -78,14 +78,14 @@ fn accounted(dir: &Path, totals: &Totals) -> Vec<GapCause> {
 
 #[tokio::test]
 async fn a_disk_that_turns_read_only_is_told_and_recorded_to_when_it_is_back() {
-    let Some((mut disk, holdfast, session)) = recording(false).await else { return };
+    let Some((disk, holdfast, session)) = recording(false).await else { return };
     let dir = PathBuf::from(holdfast.session(&session).await.path().await.unwrap());
     disk.turn_read_only();
     until_alert(&holdfast, "storage-unavailable").await;
     assert_eq!(holdfast.recorder().await.state().await.unwrap(), "recording", "nobody has stopped it");
 
     disk.unmount_lazily();
-    disk.comes_back(&holdfast.root());
+    disk.comes_back().await;
     goes_on(&holdfast, &session).await;
     let totals = holdfast.stop().await;
     assert!(totals.lost_frames > 0 && totals.incomplete.is_empty(), "{totals:?}\n{}", holdfast.log());
@@ -98,17 +98,16 @@ async fn a_disk_that_turns_read_only_is_told_and_recorded_to_when_it_is_back() {
 
 #[tokio::test]
 async fn a_disk_that_is_unmounted_is_told_and_recorded_to_when_it_is_back() {
-    let Some((mut disk, holdfast, session)) = recording(true).await else { return };
+    let Some((disk, holdfast, session)) = recording(true).await else { return };
     let dir = PathBuf::from(holdfast.session(&session).await.path().await.unwrap());
     disk.unmount_lazily();
     until_alert(&holdfast, "storage-unavailable").await;
     // The next file would be due, and the one after it.
-    let input = holdfast.input("cam0").await;
-    holdfast.until("it to have no file", || async { !input.source_error().await.unwrap().is_empty() }).await;
+    until_alert_of(&holdfast, "storage-unavailable", Some("cam0")).await;
     assert_eq!(fs::read_dir(holdfast.root()).unwrap().count(), 0, "the root disk was written to");
     assert_eq!(holdfast.recorder().await.state().await.unwrap(), "recording", "nobody has stopped it");
 
-    disk.comes_back(&holdfast.root());
+    disk.comes_back().await;
     goes_on(&holdfast, &session).await;
     let totals = holdfast.stop().await;
     assert!(totals.incomplete.is_empty(), "{totals:?}\n{}", holdfast.log());

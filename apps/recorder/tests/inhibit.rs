@@ -115,6 +115,15 @@ async fn without_logind_or_its_leave_recording_is_as_ever_and_it_is_told_once() 
     assert_eq!(told(&log, "are not held back while recording"), 1, "{log}");
     assert!(log.lines().any(|line| line.contains(" INFO ") && line.contains("no logind")), "{log}");
 
+    // It comes while something is recorded: asked at once, not with the next recording.
+    let path = holdfast.start("").await;
+    let late = Logind::default();
+    let service = late.serve(&holdfast).await;
+    holdfast.until("the inhibitor of a late logind", || async { late.held() == 1 }).await;
+    assert_eq!(holdfast.stop().await.session, path);
+    holdfast.until("its release", || async { late.held() == 0 }).await;
+    service.close().await.unwrap();
+
     // It comes later, and refuses.
     let logind = Logind { refuses: true, ..Logind::default() };
     let _service = logind.serve(&holdfast).await;

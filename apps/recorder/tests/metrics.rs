@@ -107,7 +107,24 @@ async fn the_page_is_what_is_told_and_the_figures_are_those_of_the_bus() {
     assert_eq!(exactly("holdfast_dbus_calls_refused_total", &["RequestLease", "-1017"]), 1);
     assert_eq!(exactly("holdfast_dbus_call_duration_seconds_count", &["method=\"Start\""]), 1);
     assert_eq!(exactly("holdfast_recorder_state", &[]), 1);
-    assert!(sum(&text, "holdfast_gap_duration_seconds_total", &[]) > 0.0);
+    let stages = input.counts().await.unwrap();
+    for (stage, frames) in &stages {
+        assert_eq!(
+            exactly("holdfast_input_frames_total", &[&format!("stage=\"{stage}\"")]),
+            *frames,
+            "{stage}: {text}"
+        );
+    }
+    assert!(stages.len() == 4 && stages["source"] >= stages["safe"], "{stages:?}");
+    let gaps = holdfast.session(&totals.session).await.gaps().await.unwrap();
+    let gap_usec: u64 = gaps.iter().map(|gap| gap.duration_usec).sum();
+    let told = sum(&text, "holdfast_gap_duration_seconds_total", &["cause=\"capture-died\""]);
+    assert!(gap_usec > 0 && (told * 1e6 - gap_usec as f64).abs() < 1e3, "{told} s, {gaps:?}");
+    let level = holdfast.recorder().await.storage_level().await.unwrap();
+    assert_eq!(exactly("holdfast_storage_level", &[&format!("level=\"{level}\"")]), 1);
+    assert_eq!(exactly("holdfast_storage_level", &[]), 1);
+    assert_eq!(exactly("holdfast_alerts_active", &[]), exactly("holdfast_alert", &[]), "{text}");
+    assert!(exactly("holdfast_alert", &["code=\"capture-died\"", "source=\"cam0\"", "level=\"warning\""]) <= 1);
     let told = sum(&text, "holdfast_storage_size_bytes", &[]);
     assert!(told > 1e6 && sum(&text, "holdfast_process_resident_memory_bytes", &[]) > 1e6, "{text}");
 

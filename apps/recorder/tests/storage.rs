@@ -8,67 +8,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use common::disk::{Disk, MIB, alerts, box_on_disk, short_rotation, until_alert};
 use common::{Box, code, none, test_input};
 use holdfast_dbus::{PressureProxy, StartOptions, StorageProxy};
 use holdfast_segment::verify::{Severity, verify_session};
 use zbus::proxy::CacheProperties;
-
-const MIB: u64 = 1024 * 1024;
-
-/// A small filesystem; unmounted when dropped. Declared before the box, so that it goes after it.
-struct Disk {
-    place: PathBuf,
-    /// Of the loop device; none for a tmpfs.
-    image: Option<tempfile::TempDir>,
-}
-
-impl Disk {
-    fn run(program: &str, arguments: &[&str]) -> bool {
-        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
-    }
-
-    /// Of so many MiB, not mounted yet. `None` is told.
-    fn new(mib: u64) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            holdfast_aloud::skip("mounting takes root");
-            return None;
-        }
-        let dir = tempfile::Builder::new().prefix("holdfast-disk-").tempdir().unwrap();
-        let image = dir.path().join("image");
-        fs::File::create(&image).unwrap().set_len(mib * MIB).unwrap();
-        let ext4 = Path::new("/dev/loop-control").exists()
-            && Self::run("mkfs.ext4", &["-q", "-F", "-m", "0", image.to_str().unwrap()]);
-        if !ext4 {
-            eprintln!("no loop devices here: a tmpfs stands for the disk");
-        }
-        Some(Self { place: PathBuf::new(), image: ext4.then_some(dir) })
-    }
-
-    /// False is told.
-    fn mount(&mut self, place: &Path, mib: u64) -> bool {
-        self.place = place.to_owned();
-        let place = place.to_str().unwrap();
-        let mounted = match &self.image {
-            Some(dir) => Self::run("mount", &["-o", "loop", dir.path().join("image").to_str().unwrap(), place]),
-            None => Self::run("mount", &["-t", "tmpfs", "-o", &format!("size={mib}m"), "none", place]),
-        };
-        if !mounted {
-            holdfast_aloud::skip("this user may not mount here");
-            self.place = PathBuf::new();
-        }
-        mounted
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if self.place != Path::new("") {
-            Self::run("umount", &["-l", self.place.to_str().unwrap()]);
-        }
-    }
-}
 
 /// So much that a small disk is full within seconds.
 fn large_input(name: &str) -> String {
@@ -76,49 +21,13 @@ fn large_input(name: &str) -> String {
     input.replace("width = 320\nheight = 240", "width = 640\nheight = 360") + "bitrate_kbps = 100000\n"
 }
 
-/// Files of two seconds instead of minutes; all else is the real capture.
-fn short_rotation(holdfast: &Box) {
-    let program = common::capture_program();
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "holdfast-capture", "--example", "short-rotation"])
-        .status();
-    let example = program.with_file_name("examples").join("short-rotation");
-    assert!(built.unwrap().success() && example.is_file(), "the example of holdfast-capture can't be built");
-    let script = holdfast.dir.path().join("holdfast-capture");
-    let text = format!("#!/bin/sh\nexec {} --rotation-ms 2000 \"$@\"\n", example.display());
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    holdfast.edit_config(&program.display().to_string(), &script.display().to_string());
-}
-
-/// A box with its root on a disk of its own, recorder not started.
-async fn box_on_disk(mib: u64, storage: &str, inputs: &str) -> Option<(Disk, Box)> {
-    let mut disk = Disk::new(mib)?;
-    let holdfast = Box::without_recorder(storage, inputs).await;
-    disk.mount(&holdfast.root(), mib).then_some((disk, holdfast))
-}
-
 async fn storage(holdfast: &Box) -> StorageProxy<'static> {
     StorageProxy::builder(&holdfast.client).cache_properties(CacheProperties::No).build().await.unwrap()
-}
-
-/// Codes of the alerts that hold.
-async fn alerts(holdfast: &Box) -> Vec<String> {
-    let alerts = holdfast_dbus::AlertsProxy::builder(&holdfast.client)
-        .cache_properties(CacheProperties::No)
-        .build()
-        .await
-        .unwrap();
-    alerts.active().await.unwrap().into_iter().map(|alert| alert.code).collect()
 }
 
 async fn until_state(holdfast: &Box, state: &str) {
     let recorder = holdfast.recorder().await;
     holdfast.until(state, || async { recorder.state().await.is_ok_and(|now| now == state) }).await;
-}
-
-async fn until_alert(holdfast: &Box, wanted: &str) {
-    holdfast.until(wanted, || async { alerts(holdfast).await.iter().any(|code| code == wanted) }).await;
 }
 
 /// All that is there is whole; what was deleted is no more than a note.

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use holdfast_dbus::{AlertInfo, AlertsProxy};
 use zbus::proxy::CacheProperties;
 
-use super::Box;
+use super::{Box, DEADLINE};
 
 pub const MIB: u64 = 1024 * 1024;
 
@@ -74,10 +76,30 @@ impl Disk {
         assert!(Self::run("umount", &["-l", self.place.to_str().unwrap()]));
     }
 
-    /// The same disk in the same place. A device that somebody still has open can't be checked or mounted anew: tried until it can.
-    pub fn comes_back(&mut self, place: &Path) {
-        assert!(self.mount(place, 0));
+    /// The same disk in the same place. One that has turned read-only can't be mounted anew before everybody has let go of it:
+    /// tried until then.
+    pub async fn comes_back(&self) {
+        let image = self.image.as_ref().unwrap().path().join("image");
+        let arguments = ["-o", "loop", image.to_str().unwrap(), self.place.to_str().unwrap()];
+        let began = Instant::now();
+        while !Self::run("mount", &arguments) {
+            assert!(began.elapsed() < DEADLINE, "somebody still has it open: {:?}", holders(&self.place));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
+}
+
+/// Who has something open that was there: whose program, and what.
+fn holders(place: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let open = processes.flat_map(|process| {
+        let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        files.filter_map(move |file| Some(format!("{}: {}", name.trim(), fs::read_link(file.path()).ok()?.display())))
+    });
+    // Cut off from the tree, it has lost the front of its name.
+    let ends: Vec<_> = ["session.journal", ".part", ".mp4", place.to_str().unwrap()].map(str::to_owned).into();
+    open.filter(|what| ends.iter().any(|end| what.contains(end.as_str()))).collect()
 }
 
 impl Drop for Disk {
@@ -110,16 +132,23 @@ pub async fn box_on_disk(mib: u64, storage: &str, inputs: &str) -> Option<(Disk,
     disk.mount(&holdfast.root(), mib).then_some((disk, holdfast))
 }
 
-/// Codes of the alerts that hold.
+/// The alerts that hold.
+async fn active(holdfast: &Box) -> Vec<AlertInfo> {
+    let alerts = AlertsProxy::builder(&holdfast.client).cache_properties(CacheProperties::No).build().await.unwrap();
+    alerts.active().await.unwrap()
+}
+
+/// Their codes.
 pub async fn alerts(holdfast: &Box) -> Vec<String> {
-    let alerts = holdfast_dbus::AlertsProxy::builder(&holdfast.client)
-        .cache_properties(CacheProperties::No)
-        .build()
-        .await
-        .unwrap();
-    alerts.active().await.unwrap().into_iter().map(|alert| alert.code).collect()
+    active(holdfast).await.into_iter().map(|alert| alert.code).collect()
 }
 
 pub async fn until_alert(holdfast: &Box, wanted: &str) {
-    holdfast.until(wanted, || async { alerts(holdfast).await.iter().any(|code| code == wanted) }).await;
+    until_alert_of(holdfast, wanted, None).await;
+}
+
+/// About `source`, if one is named.
+pub async fn until_alert_of(holdfast: &Box, wanted: &str, source: Option<&str>) {
+    let is_it = |alert: &AlertInfo| alert.code == wanted && source.is_none_or(|source| alert.source == source);
+    holdfast.until(wanted, || async { active(holdfast).await.iter().any(is_it) }).await;
 }

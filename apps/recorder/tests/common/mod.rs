@@ -1,6 +1,8 @@
 //! A real recorder with real captures on a private bus, and what tests need to watch it: events with deadlines, no sleeps.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod disk;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -19,19 +21,26 @@ use zbus::zvariant::OwnedObjectPath;
 /// Longer than anything here should ever take, on a busy machine too.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The capture program, built if it is not there.
+/// The capture program. Always built first: cargo builds no other package's programs for a package's tests, and one that lies
+/// there from before may be another than the one under test.
 pub fn capture_program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let find = || {
-        let program = Path::new(env!("CARGO_BIN_EXE_holdfast-recorder")).with_file_name("holdfast-capture");
-        if !program.is_file() {
-            let built =
-                Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "holdfast-capture"]).status();
-            assert!(built.unwrap().success() && program.is_file(), "holdfast-capture can't be built");
+    let build = || {
+        let recorder = Path::new(env!("CARGO_BIN_EXE_holdfast-recorder"));
+        let release = recorder.parent().is_some_and(|directory| directory.ends_with("release")).then_some("--release");
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "holdfast-capture"])
+            .args(release)
+            .status();
+        let program = recorder.with_file_name("holdfast-capture");
+        let is_new = built.is_ok_and(|status| status.success());
+        assert!(program.is_file(), "holdfast-capture can't be built");
+        if !is_new {
+            holdfast_aloud::say("WARNING: holdfast-capture can't be built, an old one is tested with");
         }
         program
     };
-    PROGRAM.get_or_init(find).clone()
+    PROGRAM.get_or_init(build).clone()
 }
 
 /// A message bus of our own. Ends with it.
