@@ -45,9 +45,13 @@ pub async fn proxy(link: &Link) -> zbus::Result<AlertsProxy<'static>> {
 
 /// Those that hold now, the worst first.
 pub async fn active(link: &Link) -> zbus::Result<Vec<Alert>> {
-    let mut alerts: Vec<Alert> = proxy(link).await?.active().await?.into_iter().map(Alert::from).collect();
+    let alerts = proxy(link).await?.active().await?.into_iter().map(Alert::from).collect();
+    Ok(worst_first(alerts))
+}
+
+fn worst_first(mut alerts: Vec<Alert>) -> Vec<Alert> {
     alerts.sort_by_key(|alert| (std::cmp::Reverse(alert.rank()), alert.since));
-    Ok(alerts)
+    alerts
 }
 
 pub async fn run(global: &Global, out: &Output, all: bool, follow: bool) -> Outcome {
@@ -160,4 +164,74 @@ pub fn summary(alerts: &[Alert]) -> String {
     let levels = [(AlertLevel::Critical, "critical"), (AlertLevel::Warning, "warning"), (AlertLevel::Info, "info")];
     let counts: Vec<String> = levels.into_iter().filter_map(|(level, noun)| counted(level, noun)).collect();
     counts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Alert, list, summary, worst_first};
+    use crate::output::Output;
+    use holdfast_dbus::{AlertCode, AlertInfo, AlertLevel};
+
+    const PLAIN: Output = Output { json: false, color: false, color_error: false };
+
+    fn alert(code: AlertCode, since: i64) -> Alert {
+        Alert::from(AlertInfo {
+            code: code.name().to_owned(),
+            level: code.level().name().to_owned(),
+            since,
+            last: since,
+            ..info()
+        })
+    }
+
+    fn info() -> AlertInfo {
+        AlertInfo {
+            code: String::new(),
+            level: String::new(),
+            source: "cam0".to_owned(),
+            text: "it is so".to_owned(),
+            remedy: "wait".to_owned(),
+            since: 0,
+            last: 0,
+            count: 1,
+            active: true,
+            cleared: 0,
+        }
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_of_equals_the_oldest() {
+        let alerts = worst_first(vec![
+            alert(AlertCode::StorageWarn, 5),
+            alert(AlertCode::DiskStalled, 9),
+            alert(AlertCode::DiskSlow, 4),
+            alert(AlertCode::WriteFailed, 7),
+        ]);
+        let codes: Vec<_> = alerts.iter().map(|alert| alert.code.as_str()).collect();
+        assert_eq!(codes, ["write-failed", "disk-stalled", "disk-slow", "storage-warn"]);
+        assert_eq!(summary(&alerts), "2 critical, 2 warnings");
+        assert_eq!(summary(&alerts[2..3]), "1 warning");
+        assert_eq!(summary(&[]), "");
+    }
+
+    #[test]
+    fn what_holds_has_a_remedy_and_what_is_over_has_an_end() {
+        let holds = alert(AlertCode::DiskSlow, 1_000_000);
+        let text = list(std::slice::from_ref(&holds), false, &PLAIN);
+        assert!(text.starts_with("warning  disk-slow cam0: it is so\n    since 1970-"), "{text}");
+        assert!(text.contains(AlertCode::DiskSlow.remedy()) && !text.contains("times"), "{text}");
+        let over = Alert { active: false, cleared: 9_000_000, count: 3, last: 5_000_000, ..holds };
+        let text = list(&[over], true, &PLAIN);
+        assert!(text.contains(", 3 times, last ") && text.contains(", cleared "), "{text}");
+        assert!(!text.contains('\u{2192}'), "nothing is to be done about it: {text}");
+        assert!(list(&[], true, &PLAIN).contains("since the recorder started"));
+        assert!(list(&[], false, &PLAIN).contains("nothing is known to be wrong"));
+    }
+
+    #[test]
+    fn codes_of_a_newer_recorder_are_shown_as_they_are() {
+        let info = AlertInfo { code: "moon-full".to_owned(), level: "odd".to_owned(), ..info() };
+        let newer = Alert::from(info);
+        assert_eq!((newer.remedy.as_str(), newer.rank()), ("wait", AlertLevel::Warning));
+    }
 }

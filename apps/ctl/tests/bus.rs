@@ -4,124 +4,11 @@
 mod common;
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use common::{Run, Shelf, json, run_with};
-use rustix::process::{Pid, Signal, kill_process};
+use common::bus::{Bus, Process, Recorder};
+use common::{json, run_with};
 use serde_json::Value;
-
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-struct Bus {
-    shelf: Shelf,
-    address: String,
-    _daemon: Process,
-}
-
-impl Bus {
-    /// `None` where there is no dbus-daemon.
-    fn start() -> Option<Self> {
-        let shelf = Shelf::new();
-        let address = format!("unix:path={}", shelf.path("bus").display());
-        let daemon = Command::new("dbus-daemon")
-            .args(["--session", "--nofork", "--nopidfile", "--print-address=1", "--address"])
-            .arg(&address)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(mut daemon) = daemon else {
-            holdfast_aloud::skip("dbus-daemon is not installed");
-            return None;
-        };
-        // It says its address once it listens.
-        let mut line = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("unix:"), "{line}");
-        Some(Self { shelf, address, _daemon: Process(daemon) })
-    }
-
-    fn config(&self) -> String {
-        let dir = |name: &str| self.shelf.path(name).display().to_string();
-        self.shelf.config(&format!(
-            "[recorder]\nbus = \"{}\"\nruntime_dir = \"{}\"\nstate_dir = \"{}\"\nsupervisor = \"spawn\"\n\
-             capture_program = \"{}\"\n[[input]]\nname = \"cam-0\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\n",
-            self.address,
-            dir("run"),
-            dir("state"),
-            beside("holdfast-capture").display(),
-        ))
-    }
-
-    fn protect(&self, lines: &str) {
-        let path = self.shelf.path("holdfast.toml.d");
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("protection.toml"), format!("[protection]\n{lines}\n")).unwrap();
-    }
-
-    fn holdfast(&self, arguments: &[&str]) -> Run {
-        run_with(arguments, &[("HOLDFAST_CONFIG", &self.config())])
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let run = self.holdfast(&[arguments, &["--json"]].concat());
-        assert_eq!(run.code, 0, "{arguments:?}: {}{}", run.out, run.err);
-        json(&run.out)
-    }
-
-    /// Watches until what is shown is as wanted.
-    fn wait(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.args(["watch", "--json", "--config", &self.config()]).stdout(Stdio::piped());
-        let mut watch = Process(command.spawn().unwrap());
-        let lines = BufReader::new(watch.0.stdout.take().unwrap()).lines();
-        let begun = Instant::now();
-        for line in lines {
-            let shown = json(&line.unwrap());
-            if wanted(&shown) {
-                return shown;
-            }
-            assert!(begun.elapsed() < DEADLINE, "still not: {shown}");
-        }
-        panic!("watch ended");
-    }
-}
-
-/// A program that the same build made.
-fn beside(program: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_holdfast")).with_file_name(program)
-}
-
-/// The recorder, and the captures it leaves running when it ends.
-struct Recorder<'a> {
-    bus: &'a Bus,
-    process: Process,
-}
-
-impl Drop for Recorder<'_> {
-    fn drop(&mut self) {
-        let inputs = self.bus.holdfast(&["inputs", "--json"]);
-        drop(self.process.0.kill());
-        let inputs: Value = serde_json::from_str(&inputs.out).unwrap_or_default();
-        for input in inputs.as_array().into_iter().flatten() {
-            let pid = input["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-            if let Some(pid) = pid {
-                let _ = kill_process(pid, Signal::TERM);
-            }
-        }
-    }
-}
 
 #[test]
 fn a_recorder_that_is_not_there_is_told() {
@@ -156,19 +43,7 @@ fn a_recorder_that_is_not_there_is_told() {
 #[test]
 fn a_recording_from_start_to_export() {
     let Some(bus) = Bus::start() else { return };
-    if !beside("holdfast-recorder").exists() || !beside("holdfast-capture").exists() {
-        return holdfast_aloud::skip(
-            "holdfast-recorder and holdfast-capture are not built; build the workspace to run this test",
-        );
-    }
-    let recorder = Command::new(beside("holdfast-recorder"))
-        .args(["--config", &bus.config()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _recorder = Recorder { bus: &bus, process: Process(recorder) };
-    bus.wait(|shown| shown["inputs"][0]["state"] == "armed");
+    let Some(_recorder) = Recorder::start(&bus) else { return };
 
     // Start, and start again: with the token it is the same, without it is refused.
     let started = bus.json(&["start", "--input", "cam-0", "--label", "a \"label\"", "--token", "t1"]);
@@ -212,7 +87,7 @@ fn a_recording_from_start_to_export() {
     let exported = bus.json(&["export", "last", "-o", out.to_str().unwrap()]);
     assert_eq!(exported[0]["summary"]["tracks"][0]["frames"], totals["safe_frames"]);
     assert_eq!(exported[0]["summary"]["chapters"][0][1], "two words");
-    bus.misses_its_last_file(&session);
+    misses_its_last_file(&bus, &session);
 
     bus.json(&["disarm"]);
     bus.wait(|shown| shown["inputs"][0]["armed"] == false);
@@ -222,27 +97,21 @@ fn a_recording_from_start_to_export() {
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
 }
 
-impl Bus {
-    /// What is gone from the end of a session shows in no chain of files: the session's journal knows it.
-    fn misses_its_last_file(&self, session: &Value) {
-        let name = session["file_list"].as_array().unwrap().last().unwrap()["path"].as_str().unwrap();
-        let (file, aside) = (self.shelf.root().join(name), self.shelf.path("aside.mp4"));
-        std::fs::rename(&file, &aside).unwrap();
-        let input = file.parent().unwrap().to_str().unwrap();
-        for what in ["last", input] {
-            let run = self.holdfast(&["verify", what]);
-            assert_eq!(run.code, 1, "{}{}", run.out, run.err);
-            let told = file.file_name().unwrap().to_string_lossy();
-            assert!(
-                run.out.contains(told.as_ref()) && run.out.contains("is not there: it was closed with"),
-                "{}",
-                run.out
-            );
-        }
-        std::fs::rename(&aside, &file).unwrap();
-        let run = self.holdfast(&["verify", input]);
-        assert!(run.code == 0 && run.out.contains("all that was recorded is there"), "{}{}", run.out, run.err);
+/// What is gone from the end of a session shows in no chain of files: the session's journal knows it.
+fn misses_its_last_file(bus: &Bus, session: &Value) {
+    let name = session["file_list"].as_array().unwrap().last().unwrap()["path"].as_str().unwrap();
+    let (file, aside) = (bus.shelf.root().join(name), bus.shelf.path("aside.mp4"));
+    std::fs::rename(&file, &aside).unwrap();
+    let input = file.parent().unwrap().to_str().unwrap();
+    for what in ["last", input] {
+        let run = bus.holdfast(&["verify", what]);
+        assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+        let told = file.file_name().unwrap().to_string_lossy();
+        assert!(run.out.contains(told.as_ref()) && run.out.contains("is not there: it was closed with"), "{}", run.out);
     }
+    std::fs::rename(&aside, &file).unwrap();
+    let run = bus.holdfast(&["verify", input]);
+    assert!(run.code == 0 && run.out.contains("all that was recorded is there"), "{}{}", run.out, run.err);
 }
 
 #[test]
@@ -254,21 +123,9 @@ fn alerts_are_shown_with_their_remedies_as_they_come_and_go() {
     assert!(codes.as_array().unwrap().iter().all(|code| !code["remedy"].as_str().unwrap().is_empty()));
 
     let Some(bus) = Bus::start() else { return };
-    if !beside("holdfast-recorder").exists() || !beside("holdfast-capture").exists() {
-        return holdfast_aloud::skip(
-            "holdfast-recorder and holdfast-capture are not built; build the workspace to run this test",
-        );
-    }
     // No capture makes do with so little.
     bus.protect("memory_alert_mib = 16");
-    let recorder = Command::new(beside("holdfast-recorder"))
-        .args(["--config", &bus.config()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _recorder = Recorder { bus: &bus, process: Process(recorder) };
-    bus.wait(|shown| shown["inputs"][0]["state"] == "armed");
+    let Some(_recorder) = Recorder::start(&bus) else { return };
 
     let mut follow = Command::new(env!("CARGO_BIN_EXE_holdfast"));
     follow.args(["alerts", "--follow", "--json", "--config", &bus.config()]).stdout(Stdio::piped());

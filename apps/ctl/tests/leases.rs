@@ -4,11 +4,10 @@
 mod common;
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Run, Shelf, json, run_with};
+use common::{Run, Shelf, built, json, run_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, test_kill_process, waitid};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -21,16 +20,9 @@ struct Rig {
     recorder: Child,
 }
 
-fn beside(program: &str) -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_holdfast")).with_file_name(program)
-}
-
 impl Rig {
     fn start() -> Option<Self> {
-        if !beside("holdfast-recorder").exists() || !beside("holdfast-capture").exists() {
-            holdfast_aloud::skip("holdfast-recorder and holdfast-capture are not built");
-            return None;
-        }
+        let (program, capture) = (built("holdfast-recorder")?, built("holdfast-capture")?);
         let shelf = Shelf::new();
         let address = format!("unix:path={}", shelf.path("bus").display());
         let daemon = Command::new("dbus-daemon")
@@ -52,9 +44,9 @@ impl Rig {
              [[input]]\nname = \"cam-0\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\narmed = false\n",
             dir("run"),
             dir("state"),
-            beside("holdfast-capture").display(),
+            capture.display(),
         ));
-        let recorder = Command::new(beside("holdfast-recorder"))
+        let recorder = Command::new(program)
             .args(["--config", &config])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

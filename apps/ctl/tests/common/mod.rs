@@ -1,9 +1,13 @@
 //! A place with recordings, made by the crate that makes real ones, and the real program.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub mod bus;
+
+use std::collections::HashMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use holdfast_segment::{
     BootId, CloseReason, Codec, Digest, FileId, Frame, Identity, Media, Previous, Track, WriteOptions, Writer,
@@ -34,6 +38,28 @@ pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
     let output = command.args(arguments).envs(environment.iter().copied()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A program of another package, built as this test was. Always built first: cargo builds no other package's programs for a
+/// package's tests, and one that lies there from before may be another than the one under test. `None` is told.
+pub fn built(program: &str) -> Option<PathBuf> {
+    static BUILT: Mutex<Option<HashMap<String, bool>>> = Mutex::new(None);
+    let path = Path::new(env!("CARGO_BIN_EXE_holdfast")).with_file_name(program);
+    let release = path.parent().is_some_and(|directory| directory.ends_with("release")).then_some("--release");
+    let build = || {
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", program]).args(release).status();
+        let is_new = built.is_ok_and(|status| status.success());
+        match (is_new, path.exists()) {
+            (true, _) => {}
+            (false, true) => {
+                holdfast_aloud::say(format_args!("WARNING: {program} can't be built, an old one is tested with"))
+            }
+            (false, false) => holdfast_aloud::skip(format_args!("{program} can't be built")),
+        }
+        path.exists()
+    };
+    let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    known.get_or_insert_default().entry(program.to_owned()).or_insert_with(build).then_some(path)
 }
 
 /// The one document on standard output.
