@@ -4,6 +4,7 @@
 mod access;
 mod appliance;
 mod observed;
+mod reason;
 mod recording;
 mod shutdown;
 mod trouble;
