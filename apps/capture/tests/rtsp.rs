@@ -129,10 +129,11 @@ fn a_camera_that_comes_back_goes_on_in_the_same_recording() {
     let gap = client.event("Gap", |event| if let Event::Gap(gap) = event { Some(gap.clone()) } else { None });
     assert_eq!(gap.cause, GapCause::SourceLost);
     let stopped = client.stop("s1");
-    assert_eq!(stopped.counts.source, stopped.counts.safe);
     drop(camera);
 
     let report = station.verify("s1");
+    // The end of the camera may cut a picture in half, which is then on record as lost.
+    assert_eq!(stopped.counts.source, stopped.counts.safe + report.inputs[0].frames_lost);
     let gap_ms = report.inputs[0].gap_ns / 1_000_000;
     assert!(gap_ms.abs_diff(gap.duration_ms) <= 1, "{gap_ms} {gap:?}");
     let found: Vec<u32> = station.files("s1").iter().flat_map(|file| numbers(file)).collect();
@@ -185,8 +186,9 @@ fn connections_that_break_again_and_again_are_made_again() {
     let gap = client.event("Gap", |event| if let Event::Gap(gap) = event { Some(gap.clone()) } else { None });
     assert_eq!(gap.cause, GapCause::SourceLost);
     let stopped = client.stop("s1");
-    assert_eq!(stopped.counts.source, stopped.counts.safe);
-    station.verify("s1");
+    // A break may cut a picture in half, which is then on record as lost.
+    let report = station.verify("s1");
+    assert_eq!(stopped.counts.source, stopped.counts.safe + report.inputs[0].frames_lost);
 }
 
 #[test]

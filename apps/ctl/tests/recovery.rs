@@ -142,7 +142,7 @@ fn what_waits_is_resumed_or_dismissed() {
     let run = bus.holdfast(&["recovery"]);
     assert!(run.out.contains(&format!("{id} went on ")), "{}", run.out);
     let totals = bus.json(&["stop"]);
-    assert_eq!((totals["id"].as_str(), &totals["gaps"]), (Some(id.as_str()), &Value::from(1)), "{totals}");
+    assert_eq!((totals["session"].as_str(), &totals["gaps"]), (Some(id.as_str()), &Value::from(1)), "{totals}");
 
     let (id, _recorder) = interrupted(&bus, recorder, "not to go on");
     let run = bus.holdfast(&["recovery", "dismiss", "20200101T000000Z-aaaaaa", "--json"]);
