@@ -194,7 +194,8 @@ mod tests {
         assert!(!row.ok());
         row.runs[8] = run(10, 200, Losses { unaccounted: 1, ..Losses::default() });
         assert_eq!(row.complaints(), ["1 frames unaccounted for"]);
-        row.runs[8] = Err("it broke".to_owned());
+        row.runs[8] = run(10, 200, Losses::default());
+        row.runs[7] = Err("it broke".to_owned());
         assert_eq!(row.complaints(), ["it broke"]);
     }
 
