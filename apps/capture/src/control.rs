@@ -104,13 +104,11 @@ impl<D: AsRef<[u8]>> Control<D> {
             self.shared.set_has_peers(self.peers.iter().any(|peer| peer.greeted));
             self.look_after();
             self.end_if_asked();
-            let events = self.shared.take_events();
-            self.deliver(events);
             let now_ns = clock::mono_ns();
             if ready.outbox || now_ns >= self.status_due_ns {
                 self.status_due_ns = now_ns + STATUS_NS;
                 self.warn_of_drops();
-                self.broadcast_status();
+                self.tell_news();
             }
             if ready.ended {
                 let events = self.shared.take_events();
@@ -206,7 +204,8 @@ impl<D: AsRef<[u8]>> Control<D> {
         let (request, command) = match message {
             ToCapture::Hello => {
                 self.send(id, &FromCapture::Hello(self.hello.clone()));
-                let status = self.status();
+                // What has happened until now is in the status; it is told to the others only.
+                let status = self.deliver_news();
                 self.send(id, &status);
                 for (code, text) in self.shared.alerts.all() {
                     self.send(id, &FromCapture::Event(Event::Alert { code, text }));
@@ -290,8 +289,21 @@ impl<D: AsRef<[u8]>> Control<D> {
         self.shared.tell(To::All, Event::Alert { code: AlertCode::ClockStepped, text: link::clip(&text) });
     }
 
-    fn status(&self) -> FromCapture {
-        FromCapture::Status(self.shared.status(self.queue.level()))
+    /// Tells what has happened, and how it goes after that.
+    fn tell_news(&mut self) {
+        if self.peers.iter().any(|peer| peer.greeted) {
+            let status = self.deliver_news();
+            self.broadcast(&status);
+        } else {
+            drop(self.shared.take_events());
+        }
+    }
+
+    /// Tells what has happened. Returns how it goes after that.
+    fn deliver_news(&mut self) -> FromCapture {
+        let (events, status) = self.shared.news(self.queue.level());
+        self.deliver(events);
+        FromCapture::Status(status)
     }
 
     /// Once per stall. The writer cannot tell it: it is the one that waits for the disk.
@@ -304,13 +316,6 @@ impl<D: AsRef<[u8]>> Control<D> {
                         Check the disk (dmesg, smartctl), or raise recording.buffer_mib";
             tracing::error!(queue_bytes = level.bytes, text);
             self.shared.raise(AlertCode::Dropped, text);
-        }
-    }
-
-    fn broadcast_status(&mut self) {
-        if self.peers.iter().any(|peer| peer.greeted) {
-            let status = self.status();
-            self.broadcast(&status);
         }
     }
 

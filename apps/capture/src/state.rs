@@ -3,6 +3,8 @@
 
 mod names;
 mod signs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -75,6 +77,22 @@ pub struct Report {
     pub late_base: u64,
 }
 
+/// What is told, under one lock: so a status is never ahead of an event or behind one.
+#[derive(Debug, Default)]
+struct Told {
+    report: Report,
+    outbox: VecDeque<(To, Event)>,
+}
+
+impl Told {
+    fn queue(&mut self, to: To, event: Event) {
+        if self.outbox.len() >= MAX_EVENTS {
+            self.outbox.pop_front();
+        }
+        self.outbox.push_back((to, event));
+    }
+}
+
 #[derive(Debug)]
 struct Wanted {
     armed: bool,
@@ -124,8 +142,7 @@ pub struct Shared {
     leaving: Mutex<Option<Leaving>>,
     source: Mutex<(SourceState, u64)>,
     encoder: Mutex<link::Id>,
-    report: Mutex<Report>,
-    outbox: Mutex<VecDeque<(To, Event)>>,
+    told: Mutex<Told>,
     outbox_ready: OwnedFd,
     wanted: Mutex<Wanted>,
     wanted_changed: Condvar,
@@ -170,8 +187,7 @@ impl Shared {
             leaving: Mutex::new(None),
             source: Mutex::new((SourceState::Connecting, 0)),
             encoder: Mutex::new(link::clip("")),
-            report: Mutex::new(Report::default()),
-            outbox: Mutex::new(VecDeque::new()),
+            told: Mutex::new(Told::default()),
             outbox_ready: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             wanted: Mutex::new(Wanted { armed, recording: false, shutdown: false, ended: 0 }),
             wanted_changed: Condvar::new(),
@@ -181,12 +197,16 @@ impl Shared {
 
     /// Queues an event for the control thread.
     pub fn tell(&self, to: To, event: Event) {
-        let mut outbox = lock(&self.outbox);
-        if outbox.len() >= MAX_EVENTS {
-            outbox.pop_front();
-        }
-        outbox.push_back((to, event));
-        drop(outbox);
+        lock(&self.told).queue(to, event);
+        self.poke();
+    }
+
+    /// Changes the writer's report and tells the event that this is, in one step: see [`Shared::news`].
+    pub fn report_and_tell(&self, change: impl FnOnce(&mut Report), to: To, event: Event) {
+        let mut told = lock(&self.told);
+        change(&mut told.report);
+        told.queue(to, event);
+        drop(told);
         self.poke();
     }
 
@@ -203,13 +223,30 @@ impl Shared {
 
     /// All events that wait, and resets [`Shared::outbox_fd`].
     pub fn take_events(&self) -> VecDeque<(To, Event)> {
+        self.quiet();
+        std::mem::take(&mut lock(&self.told).outbox)
+    }
+
+    fn quiet(&self) {
         let _ = rustix::io::read(&self.outbox_ready, &mut [0; 8]);
-        std::mem::take(&mut lock(&self.outbox))
+    }
+
+    /// All events that wait, and how it goes after them. Told in this order, no status is ahead of an event or behind one: who hears
+    /// that nothing is recorded has heard what the recording came to.
+    pub fn news(&self, queue: Level) -> (VecDeque<(To, Event)>, link::Status) {
+        self.quiet();
+        let mut told = lock(&self.told);
+        let events = std::mem::take(&mut told.outbox);
+        let report = told.report.clone();
+        // From now on the slowest sync is a new one.
+        told.report.sync_max_ns = told.report.sync_ns;
+        drop(told);
+        (events, self.status(report, &queue))
     }
 
     /// Changes the writer's report.
     pub fn report<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
-        change(&mut lock(&self.report))
+        change(&mut lock(&self.told).report)
     }
 
     /// The source's state; `next_attempt_ns` counts for [`SourceState::Waiting`].
@@ -308,20 +345,14 @@ impl Shared {
     }
 
     /// How it goes.
-    pub fn status(&self, queue: Level) -> link::Status {
+    fn status(&self, report: Report, queue: &Level) -> link::Status {
         let source = self.source();
-        let report = {
-            let mut report = lock(&self.report);
-            let copy = report.clone();
-            report.sync_max_ns = report.sync_ns;
-            copy
-        };
         let recording = report.session.is_some();
         let since = |counter: &AtomicU64, base| counter.load(Ordering::Relaxed).saturating_sub(base);
         let micros = |ns: u64| u32::try_from(ns / 1000).unwrap_or(u32::MAX);
         // Before the first frame is known, nothing has been recorded yet.
         let counted = recording && report.first_ns != 0;
-        let drops = drops(&report, &queue).collect();
+        let drops = drops(&report, queue).collect();
         let late = link::Late {
             frames: if counted { since(&self.late, report.late_base) } else { 0 },
             longest_ms: if counted {

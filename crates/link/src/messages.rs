@@ -106,7 +106,9 @@ pub struct Mark {
 pub enum FromCapture {
     /// Answer to [`ToCapture::Hello`].
     Hello(Hello),
-    /// How it goes: after every safe chunk, and at least every 500 ms.
+    /// How it goes: after every safe chunk, and at least every 500 ms. Never ahead of an event nor behind one: what the events
+    /// before it have told is in it, and nothing of what later ones tell. So when it says that nothing is recorded any more,
+    /// [`Event::Stopped`] has been told.
     Status(Status),
     /// Something happened once.
     Event(Event),

@@ -234,13 +234,13 @@ impl<D: AsRef<[u8]>> Recorder<D> {
             "recording ended"
         );
         holdfast_log::works_on("", 0);
-        self.shared.report(|report| {
-            let preroll_ns = report.preroll_ns;
-            *report = crate::state::Report { preroll_ns, ..Default::default() };
-        });
         self.shared.set_recording(false);
         crash::records(None);
-        self.shared.tell(To::All, Event::Stopped(stopped));
+        let at_rest = |report: &mut crate::state::Report| {
+            let preroll_ns = report.preroll_ns;
+            *report = crate::state::Report { preroll_ns, ..Default::default() };
+        };
+        self.shared.report_and_tell(at_rest, To::All, Event::Stopped(stopped));
     }
 
     fn mark(&mut self, mark: link::Mark) {
