@@ -41,7 +41,7 @@ fn garbage_is_refused_and_the_recording_goes_on() {
     let hello = link::encode(&ToCapture::Hello, &mut frame).unwrap().to_vec();
     let with_tail = [hello.clone(), vec![0; 40]].concat();
     let huge = vec![b'H'; 60_000];
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"H", b"HF\x03\x00\xff\xff\xff", &with_tail, &huge] {
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"H", b"HF\x04\x00\xff\xff\xff", &with_tail, &huge] {
         let fd = Client::dial(&station.socket()).unwrap();
         rustix::net::send(&fd, garbage, SendFlags::NOSIGNAL).unwrap();
         let answers = until_hangup(&fd);

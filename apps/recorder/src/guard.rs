@@ -56,7 +56,9 @@ pub async fn run(facade: Arc<Facade>, tells: Tells, trouble: Trouble) {
 async fn watch_storage(facade: &Facade, tells: &Tells, trouble: &Trouble) {
     let mut known = Known { device: None, closely: None, told: None, files: None };
     loop {
-        let close = known.closely.is_none_or(|last| last.elapsed() >= CLOSELY);
+        // One that is not there is looked for closely, so that what waits for it does not wait longer than it must.
+        let is_gone = tells.status.borrow().level == Level::Unavailable;
+        let close = is_gone || known.closely.is_none_or(|last| last.elapsed() >= CLOSELY);
         let (storage, device, full) =
             (facade.config.storage.clone(), known.device.filter(|_| !close), trouble.is_full());
         let looking = tokio::task::spawn_blocking(move || look(&storage, device, full));

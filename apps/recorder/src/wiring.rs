@@ -86,6 +86,7 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
         reports: report_sender,
         recovery: Semaphore::new(1),
         alerts: alerts.clone(),
+        storage: trouble.clone(),
         proc: roots.proc.clone(),
     });
     let mut tasks = Tasks::default();

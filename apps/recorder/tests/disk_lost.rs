@@ -77,7 +77,6 @@ fn accounted(dir: &Path, totals: &Totals) -> Vec<GapCause> {
 }
 
 #[tokio::test]
-#[ignore = "red: the disk that comes back is still read-only, as long as something of the recorder holds the old mount"]
 async fn a_disk_that_turns_read_only_is_told_and_recorded_to_when_it_is_back() {
     let Some((disk, holdfast, session)) = recording(false).await else { return };
     let dir = PathBuf::from(holdfast.session(&session).await.path().await.unwrap());
@@ -98,7 +97,6 @@ async fn a_disk_that_turns_read_only_is_told_and_recorded_to_when_it_is_back() {
 }
 
 #[tokio::test]
-#[ignore = "red: the file that was open when the disk went stays a .part until the next recovery"]
 async fn a_disk_that_is_unmounted_is_told_and_recorded_to_when_it_is_back() {
     let Some((disk, holdfast, session)) = recording(true).await else { return };
     let dir = PathBuf::from(holdfast.session(&session).await.path().await.unwrap());

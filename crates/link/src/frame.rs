@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version of the messages this crate speaks.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// No frame is longer. Large enough for the longest message; `tests/golden.rs` measures it.
 pub const MAX_FRAME_BYTES: usize = 2048;
 

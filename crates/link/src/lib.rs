@@ -23,8 +23,9 @@ mod text;
 pub use crash::CrashReport;
 pub use frame::{MAX_FRAME_BYTES, VERSION, WireError, decode, encode, encode_refusal};
 pub use messages::{
-    AlertCode, Counts, DropCount, DropReason, Event, FileClosed, FileOpened, FromCapture, GapCause, GapReport, Hello,
-    Late, Mark, Phase, Refused, Resume, SourceState, Start, Started, Status, Stop, StopReason, Stopped, ToCapture,
+    AlertCode, Counts, DropCount, DropReason, Event, FileClosed, FileLeft, FileOpened, FromCapture, GapCause,
+    GapReport, Hello, Late, Mark, Phase, Refused, Resume, SourceState, Start, Started, Status, Stop, StopReason,
+    Stopped, ToCapture,
 };
 pub use text::{Id, Path, Text, clip};
 

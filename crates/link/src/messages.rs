@@ -317,6 +317,9 @@ pub enum Event {
         /// Why, for people.
         text: Text,
     },
+    /// A file could not be completed: the disk refused it, or had gone. It stays a `.part` for recovery to close, once the disk is
+    /// there again.
+    FileLeft(FileLeft),
 }
 
 /// Kinds of alerts a capture raises. Those it clears say so; it clears them at the latest when it ends.
@@ -414,6 +417,17 @@ pub struct FileClosed {
     pub bytes: u64,
     /// Its duration.
     pub duration_ms: u64,
+}
+
+/// A file could not be completed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLeft {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Video frames of it that were told to be safe.
+    pub frames: u64,
+    /// Bytes of it that were told to be safe.
+    pub bytes: u64,
 }
 
 /// The recording has a hole.

@@ -3,7 +3,7 @@
 
 use heapless::Vec;
 use holdfast_link::{
-    AlertCode, Counts, CrashReport, DropCount, DropReason, Event, FromCapture, GapCause, Hello, Id, Late,
+    AlertCode, Counts, CrashReport, DropCount, DropReason, Event, FileLeft, FromCapture, GapCause, Hello, Id, Late,
     MAX_FRAME_BYTES, Mark, Path, Phase, Resume, SourceState, Start, Status, Stop, StopReason, Text, ToCapture, VERSION,
     WireError, clip, decode, encode, encode_refusal,
 };
@@ -68,30 +68,32 @@ fn longest_status() -> FromCapture {
 
 #[test]
 fn golden_requests() {
-    assert_eq!(VERSION, 3, "the golden bytes below are those of version 3");
-    assert_eq!(bytes(&ToCapture::Hello), b"HF\x03\x00\x00");
+    assert_eq!(VERSION, 4, "the golden bytes below are those of version 4");
+    assert_eq!(bytes(&ToCapture::Hello), b"HF\x04\x00\x00");
     assert_eq!(
         bytes(&start()),
-        b"HF\x03\x00\x01\x07\x02s1\x09d/s1/cam0\xac\x02\x01\x01\x00\xe8\x07\x03\xab\x02\x00\x80\x01\x05"
+        b"HF\x04\x00\x01\x07\x02s1\x09d/s1/cam0\xac\x02\x01\x01\x00\xe8\x07\x03\xab\x02\x00\x80\x01\x05"
     );
     let stop = ToCapture::Stop(Stop { request: 1, session: id("s1"), reason: StopReason::StorageCritical, trace: 0 });
-    assert_eq!(bytes(&stop), b"HF\x03\x00\x02\x01\x02s1\x01\x00");
+    assert_eq!(bytes(&stop), b"HF\x04\x00\x02\x01\x02s1\x01\x00");
     let mark = ToCapture::Mark(Mark { mono_ns: 1, wall_ns: -1, text: clip("goal") });
-    assert_eq!(bytes(&mark), b"HF\x03\x00\x03\x01\x01\x04goal");
-    assert_eq!(bytes(&ToCapture::Shutdown), b"HF\x03\x00\x04");
-    assert_eq!(bytes(&ToCapture::Arm(true)), b"HF\x03\x00\x05\x01");
-    assert_eq!(bytes(&ToCapture::Bitrate { percent: 50 }), b"HF\x03\x00\x06\x32");
+    assert_eq!(bytes(&mark), b"HF\x04\x00\x03\x01\x01\x04goal");
+    assert_eq!(bytes(&ToCapture::Shutdown), b"HF\x04\x00\x04");
+    assert_eq!(bytes(&ToCapture::Arm(true)), b"HF\x04\x00\x05\x01");
+    assert_eq!(bytes(&ToCapture::Bitrate { percent: 50 }), b"HF\x04\x00\x06\x32");
 }
 
 #[test]
 fn golden_events() {
     let event = |event| bytes(&FromCapture::Event(event));
     let alert = Event::Alert { code: AlertCode::ClockStepped, text: clip("tick") };
-    assert_eq!(event(alert), b"HF\x03\x00\x02\x06\x0a\x04tick");
+    assert_eq!(event(alert), b"HF\x04\x00\x02\x06\x0a\x04tick");
     let cleared = Event::AlertCleared { code: AlertCode::StorageFull };
-    assert_eq!(event(cleared), b"HF\x03\x00\x02\x07\x05");
+    assert_eq!(event(cleared), b"HF\x04\x00\x02\x07\x05");
     let leaving = Event::Leaving { cause: GapCause::EncoderFailed, text: clip("x") };
-    assert_eq!(event(leaving), b"HF\x03\x00\x02\x08\x03\x01x");
+    assert_eq!(event(leaving), b"HF\x04\x00\x02\x08\x03\x01x");
+    let left = Event::FileLeft(FileLeft { sequence: 2, frames: 300, bytes: 5 });
+    assert_eq!(event(left), b"HF\x04\x00\x02\x09\x02\xac\x02\x05");
 }
 
 #[test]
@@ -121,7 +123,7 @@ fn golden_status() {
         bitrate_percent: 50,
     });
     let mut expected =
-        b"HF\x03\x00\x01\x01\x03\x01\x02s1\x01\x07x264enc\x04\x03\x02\x01\x01\x01\x09\x05\x06\x07\x08".to_vec();
+        b"HF\x04\x00\x01\x01\x03\x01\x02s1\x01\x07x264enc\x04\x03\x02\x01\x01\x01\x09\x05\x06\x07\x08".to_vec();
     expected.extend([7; 16]);
     expected.extend(b"\x01f\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x01\x32");
     assert_eq!(bytes(&status), expected);
@@ -147,7 +149,7 @@ fn golden_hello() {
         config_digest: 1,
         software: clip("hc 0.1"),
     });
-    let mut expected = b"HF\x03\x00\x00\x04cam0\xac\x02".to_vec();
+    let mut expected = b"HF\x04\x00\x00\x04cam0\xac\x02".to_vec();
     expected.extend([7; 16]);
     expected.extend(b"\x01\x06hc 0.1");
     assert_eq!(bytes(&hello), expected);
@@ -168,7 +170,7 @@ fn a_peer_of_another_version_gets_a_clear_refusal() {
     assert_eq!(error, WireError::Version { theirs: 9, ours: VERSION });
     assert!(error.to_string().contains("version 9"), "{error}");
     // And what we answer is understood, in every version to come, as this.
-    assert_eq!(encode_refusal(), *b"HF\x00\x00\x03\x00");
+    assert_eq!(encode_refusal(), *b"HF\x00\x00\x04\x00");
     assert_eq!(
         decode::<FromCapture>(&encode_refusal()).unwrap_err(),
         WireError::RefusedByPeer { theirs: VERSION, ours: VERSION }
@@ -194,7 +196,7 @@ proptest! {
     /// Nothing that arrives on the socket may panic us, and what decodes encodes again.
     #[test]
     fn garbage_never_panics(tail in proptest::collection::vec(any::<u8>(), 0..300), ours in any::<bool>()) {
-        let mut frame = if ours { b"HF\x03\x00".to_vec() } else { std::vec::Vec::new() };
+        let mut frame = if ours { b"HF\x04\x00".to_vec() } else { std::vec::Vec::new() };
         frame.extend(tail);
         if let Ok(message) = decode::<ToCapture>(&frame) {
             prop_assert!(encode(&message, &mut [0; MAX_FRAME_BYTES]).is_ok());

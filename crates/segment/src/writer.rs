@@ -334,7 +334,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Empty`] if nothing was ever appended; the `.part` is gone then (its blocks are back in the pool if
-    /// they came from there). Otherwise the disk refused; the `.part` stays, with all that is safe, for recovery.
+    /// they came from there). Otherwise the disk refused, or its directory has gone; the `.part` stays, with all that is safe, for
+    /// recovery.
     pub fn close(mut self, reason: CloseReason) -> Result<Closed> {
         let Some(chain) = self.chain else {
             return Err(self.discard());
@@ -361,7 +362,12 @@ impl Writer {
         };
         match gone {
             Ok(()) => Error::Empty { path: self.part },
-            Err(error) => error,
+            Err(error) => {
+                // Its name can't be reached (the disk was unmounted under it), but its bytes can: a chunk that was never called
+                // safe must not come back as footage in the place of the file that is written instead.
+                let _ = self.file.set_len(0).and_then(|()| self.file.sync_data());
+                error
+            }
         }
     }
 }

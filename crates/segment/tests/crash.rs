@@ -215,6 +215,35 @@ fn parts_without_footage_are_set_aside_or_given_back() {
     assert_eq!(pool.files().unwrap().len(), 1);
 }
 
+/// The disk is unmounted while it is written to: what is open can still be written, what has a name can't be reached.
+#[test]
+fn a_chunk_that_was_never_safe_does_not_come_back_when_its_directory_does() {
+    let scratch = scratch();
+    let (there, gone) = (scratch.path().join("there"), scratch.path().join("gone"));
+    let pool = Pool::open(&scratch.path().join("pool")).unwrap();
+    let options = WriteOptions { recycle: Some(pool.clone()), ..WriteOptions::default() };
+    let (bytes, _) = recording(identity(1), 3, 4);
+    for recycled in [false, true] {
+        std::fs::create_dir(&there).unwrap();
+        if recycled {
+            pool.retire(&part(scratch.path(), &bytes)).unwrap();
+        }
+        let mut writer = Writer::create(&there, NAME, identity(1), tracks(), &options).unwrap();
+        assert_eq!(writer.is_recycled(), recycled);
+        // A name that came from the pool is durable: the chunk is safe, and stays.
+        std::fs::rename(&there, &gone).unwrap();
+        assert_eq!(writer.append(&chunk(0, 4)).is_ok(), recycled);
+        assert!(matches!(writer.close(CloseReason::DiskFailed), Err(Error::Io { .. })));
+        std::fs::rename(&gone, &there).unwrap();
+        let recovered = recover::recover(&there.join(format!("{NAME}.part")), None).unwrap();
+        match recycled {
+            true => holds(&recovered.path, 1, 4),
+            false => assert_eq!(recovered.outcome, Outcome::Empty, "{recovered}"),
+        }
+        std::fs::remove_dir_all(&there).unwrap();
+    }
+}
+
 #[test]
 fn a_retirement_that_was_cut_short_is_finished() {
     let dir = scratch();

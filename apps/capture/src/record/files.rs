@@ -186,6 +186,11 @@ impl Files {
         self.writer.is_some()
     }
 
+    /// Of the open file, or of the next.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// Sequence number, id and final name of the open file.
     pub fn current(&self) -> Option<link::FileOpened> {
         let writer = self.writer.as_ref()?;
@@ -235,11 +240,11 @@ impl Files {
         }
     }
 
-    /// Completes the open file and gives it its final name, durably. Returns its sequence number too.
+    /// Completes the open file and gives it its final name, durably.
     ///
     /// # Errors
     /// See [`StorageError`]; the file stays a `.part` for recovery then, and the next one names it as its predecessor.
-    pub fn close(&mut self, reason: CloseReason) -> Result<(u64, Closed), StorageError> {
+    pub fn close(&mut self, reason: CloseReason) -> Result<Closed, StorageError> {
         let writer = self.writer.take().ok_or(StorageError::NotOpen)?;
         let (sequence, file_id) = (writer.identity().sequence, writer.identity().file_id);
         let was_written = writer.file_bytes() > 0;
@@ -251,7 +256,7 @@ impl Files {
             self.previous = Some(Previous { sequence, file_id, digest });
         }
         self.closed += u64::from(closed.is_ok());
-        Ok((sequence, closed?))
+        Ok(closed?)
     }
 
     /// How many files have been completed.

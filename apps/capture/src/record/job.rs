@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holdfast_config::Recording;
-use holdfast_link::{self as link, AlertCode, DropReason, Event, FileClosed, Started};
+use holdfast_link::{self as link, AlertCode, DropReason, Event, FileClosed, FileLeft, Started};
 use holdfast_segment::{CloseReason, Gap, GapCause, Mark, Safe, Track};
 
 use super::act::{Act, Limits};
@@ -40,8 +40,8 @@ pub struct Job<D> {
     first_ns: u64,
     safe_until_ns: u64,
     safe_bytes: u64,
-    /// Bytes of the files before the open one.
-    closed_bytes: u64,
+    /// Bytes safe in the files before the open one.
+    earlier_bytes: u64,
     /// The open file has not been announced.
     unannounced: bool,
     trouble: Trouble,
@@ -80,7 +80,7 @@ impl<D: AsRef<[u8]>> Job<D> {
             first_ns: 0,
             safe_until_ns: 0,
             safe_bytes: 0,
-            closed_bytes: 0,
+            earlier_bytes: 0,
             unannounced: false,
             trouble: Trouble::default(),
             opening: None,
@@ -317,7 +317,7 @@ impl<D: AsRef<[u8]>> Job<D> {
         self.tally.safe(frames);
         let ends = packets.iter().filter(|packet| packet.is_video()).map(|packet| packet.dts_ns + packet.duration_ns);
         self.safe_until_ns = ends.max().unwrap_or(self.safe_until_ns);
-        self.safe_bytes = self.closed_bytes + safe.file_bytes;
+        self.safe_bytes = self.earlier_bytes + safe.file_bytes;
         shared.clear(AlertCode::Dropped);
         if let Some(code) = self.trouble.over() {
             tracing::info!("the storage takes footage again");
@@ -372,10 +372,11 @@ impl<D: AsRef<[u8]>> Job<D> {
             tell_gap(&gap, shared);
             self.files.note_gap(gap);
         }
+        let sequence = self.files.sequence();
         match shared.at_disk(|| self.files.close(reason)) {
-            Ok((sequence, closed)) => {
-                self.closed_bytes += closed.file_bytes;
-                self.safe_bytes = self.closed_bytes;
+            Ok(closed) => {
+                self.earlier_bytes += closed.file_bytes;
+                self.safe_bytes = self.earlier_bytes;
                 let name = closed.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 let event = FileClosed {
                     sequence,
@@ -390,7 +391,11 @@ impl<D: AsRef<[u8]>> Job<D> {
             }
             Err(StorageError::Segment { source: holdfast_segment::Error::Empty { .. } }) => {}
             Err(error) => {
-                tracing::error!(session = self.session(), %error, "a file could not be completed; recovery will")
+                tracing::error!(session = self.session(), %error, "a file could not be completed; recovery will");
+                let bytes = self.safe_bytes - self.earlier_bytes;
+                self.earlier_bytes = self.safe_bytes;
+                let left = FileLeft { sequence, frames: self.tally.file_counts().safe, bytes };
+                shared.tell(To::All, Event::FileLeft(left));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! An input's part in a session, over all the processes that recorded it.
 
-use holdfast_link::{FileClosed, FileOpened, GapCause, Resume, Status, Stopped};
+use std::collections::BTreeMap;
+
+use holdfast_link::{FileClosed, FileLeft, FileOpened, GapCause, Resume, Status, Stopped};
 use holdfast_records::Tally;
 
 use super::view::drop_name;
@@ -31,13 +33,15 @@ pub struct Engaged {
     base: Tally,
     /// The running one.
     run: Tally,
-    /// Of `run.safe` and `run.safe_bytes`: in files that are closed.
+    /// Of `run.safe` and `run.safe_bytes`: in files that are closed, or were left open.
     run_closed: (u64, u64),
+    /// Files that no process could complete, by sequence number, with what was told to be safe of them: frames, bytes.
+    left: BTreeMap<u64, (u64, u64)>,
     /// It has written to disk in this session, in whichever process.
     pub begun: bool,
     /// `Report::Safe` was sent.
     pub safe_told: bool,
-    /// A process has died since, and its last file may need recovery.
+    /// A process has died since, or has left a file open: it needs recovery, and the disk is there for it.
     pub orphans: bool,
     /// What was safe of the last file of the process that died: frames, bytes.
     orphan_safe: (u64, u64),
@@ -57,6 +61,7 @@ impl Engaged {
             begun: record.begun,
             run: Tally::default(),
             run_closed: (0, 0),
+            left: BTreeMap::new(),
             safe_told: false,
             // A recorder that has restarted can't know whether a process died before.
             orphans: record.begun,
@@ -102,6 +107,20 @@ impl Engaged {
     pub fn opened(&mut self, file: &FileOpened) {
         self.begun = true;
         self.last = Some((file.sequence, file.file_id));
+        // The disk takes files again, so what it has refused before can be closed.
+        self.orphans |= !self.left.is_empty();
+    }
+
+    /// It could not complete a file.
+    pub fn left(&mut self, file: &FileLeft) {
+        self.run_closed.0 += file.frames;
+        self.run_closed.1 += file.bytes;
+        self.left.insert(file.sequence, (file.frames, file.bytes));
+    }
+
+    /// The part is over: what was left open is closed now, or by the recovery at the next start.
+    pub fn ends(&mut self) {
+        self.orphans |= !self.left.is_empty();
     }
 
     /// It has closed a file.
@@ -152,12 +171,15 @@ impl Engaged {
         }
     }
 
-    /// A file of a dead process was recovered: more of it may have been safe than we had been told.
+    /// A file that was left open was recovered: more of it may have been safe than we had been told.
     pub fn recovered(&mut self, file: &Recovered) {
-        let (frames, bytes) = std::mem::take(&mut self.orphan_safe);
+        let (frames, bytes) = self.left.remove(&file.sequence).unwrap_or_else(|| std::mem::take(&mut self.orphan_safe));
         let more = file.frames.saturating_sub(frames);
         self.base.safe += more;
         self.base.safe_bytes += file.bytes.saturating_sub(bytes);
+        if more == 0 {
+            return;
+        }
         // They had been counted as taken in, or died unseen by us; never as lost and safe at once.
         match self.base.dropped.get_mut(DIED) {
             Some(lost) if *lost > more => *lost -= more,
@@ -197,7 +219,7 @@ impl Engaged {
 mod tests {
     use super::{DIED, Engaged};
     use crate::captures::{Record, Recovered};
-    use holdfast_link::{FileClosed, GapCause};
+    use holdfast_link::{FileClosed, FileLeft, FileOpened, GapCause};
     use holdfast_records::Tally;
 
     fn engaged() -> Engaged {
@@ -244,6 +266,29 @@ mod tests {
         part.safe_until_mono_ns = 20_000_000_000;
         part.ended(true);
         assert_eq!(told(&mut part), Some((GapCause::CaptureDied, 20_000_000_000)));
+    }
+
+    #[test]
+    fn what_was_left_open_is_counted_once_whoever_closes_it() {
+        let mut part = engaged();
+        part.run = Tally { source: 130, safe: 130, safe_bytes: 1300, ..Tally::default() };
+        part.closed(&closed(60, 600));
+        part.left(&FileLeft { sequence: 2, frames: 40, bytes: 400 });
+        assert!(!part.orphans, "the disk is gone: nothing can be closed");
+        part.opened(&FileOpened { sequence: 3, file_id: [0; 16], file: holdfast_link::Path::new() });
+        assert!(std::mem::take(&mut part.orphans));
+        // Its end was written then.
+        part.recovered(&recovered(40, 450));
+        assert_eq!((part.tally().safe, part.tally().safe_bytes), (130, 1350));
+        // The process dies; of its third file 30 were known to be safe, and 33 are.
+        part.ended(true);
+        part.recovered(&Recovered { sequence: 3, ..recovered(33, 330) });
+        assert_eq!((part.tally().safe, part.tally().source, part.tally().lost()), (133, 133, 0));
+        // One that is never seen to come back is tried once more at the end.
+        part.left(&FileLeft { sequence: 4, frames: 1, bytes: 1 });
+        part.orphans = false;
+        part.ends();
+        assert!(part.orphans);
     }
 
     #[test]

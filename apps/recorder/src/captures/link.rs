@@ -169,7 +169,7 @@ mod tests {
         assert!(matches!(error, LinkError::Wire(WireError::Foreign { length: 14 })), "{error}");
         let (error, _) = peer_says(vec![b'x'; MAX_FRAME_BYTES * 2]).await;
         assert!(matches!(error, LinkError::Wire(WireError::Foreign { .. })), "{error}");
-        let (error, _) = peer_says(b"HF\x03\x00\xff\xff\xff\xff".to_vec()).await;
+        let (error, _) = peer_says(b"HF\x04\x00\xff\xff\xff\xff".to_vec()).await;
         assert!(matches!(error, LinkError::Wire(WireError::Malformed { .. })), "{error}");
     }
 

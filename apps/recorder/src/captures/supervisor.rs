@@ -21,6 +21,7 @@ use super::{Recovered, Report, Want, files};
 use crate::alerts::Alerts;
 use crate::clock;
 use crate::failsafe::{Alarm, Event, Failsafe};
+use crate::guard::trouble::Trouble;
 
 /// A capture that was started listens within this time, or it is killed by nobody but tried again.
 const START_PATIENCE: Duration = Duration::from_secs(15);
@@ -43,6 +44,8 @@ pub struct Shared {
     pub recovery: Semaphore,
     /// Where what is wrong is told.
     pub alerts: Alerts,
+    /// Who looks after the storage, to look at it when a capture says that it refuses, or takes footage again.
+    pub storage: Trouble,
     /// `/proc`
     pub proc: PathBuf,
 }
@@ -310,6 +313,9 @@ impl Supervisor {
 
     /// The part is over and nothing records it any more: recovers what is left and says so.
     async fn finish(&mut self) {
+        if let Some(part) = &mut self.engaged {
+            part.ends();
+        }
         self.recover();
         while self.recovering.is_some() {
             let done = joined(&mut self.recovering).await;

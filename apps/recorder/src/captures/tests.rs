@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::alerts::Alerts;
+use crate::guard::trouble::Trouble;
 
 use super::{Record, Report, Shared, Spawn, Supervisor};
 
@@ -28,6 +29,7 @@ async fn the_end_of_a_session_that_was_never_seen_is_told() {
         reports,
         recovery: Semaphore::new(1),
         alerts: Alerts::default(),
+        storage: Trouble::new(Alerts::default()),
         proc: "/proc".into(),
     });
     let (supervisor, handle) = Supervisor::new(0, "cam0".to_owned(), 0, false, shared);

@@ -175,6 +175,8 @@ impl Engine {
         }
         if level != storage::Level::Unavailable {
             self.storage_is_there();
+        } else if let Err(error) = self.keeper.hand(Job::LetGo) {
+            warn!("the session's journal is held on to: {error}");
         }
         let running = session_in(self.machine.state()).map(|session| session.id.clone());
         if let (true, Some(id)) =

@@ -1,5 +1,6 @@
 //! The thread that writes.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use holdfast_journal::Journal;
 use holdfast_records::{Checkpoint, EndTotals, Record};
 use holdfast_segment::durable;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::catalog::{Catalog, count_closed};
 use super::records::StateRecord;
@@ -21,6 +22,9 @@ use crate::alerts::Alerts;
 use crate::guard::trouble::{self, Trouble};
 use crate::session::Session;
 use crate::{clock, storage};
+
+/// Notes that wait for a storage that is gone.
+const MAX_OWED: usize = 256;
 
 /// Told when a job is done.
 pub type Noted = oneshot::Sender<Result<(), Error>>;
@@ -42,6 +46,8 @@ pub enum Job {
     Close(Closing),
     /// Remember for the next start.
     State(StateRecord, Option<Noted>),
+    /// The storage is gone or read-only: nothing of it is held open, or it could not be unmounted, checked and mounted anew.
+    LetGo,
 }
 
 /// How a session ends.
@@ -104,7 +110,12 @@ impl Keeper {
             Job::Create(_, done) | Job::Reopen(.., done) | Job::Note(.., Some(done)) | Job::State(_, Some(done)) => {
                 let _ = done.send(Err(Self::busy()));
             }
-            Job::Note(.., None) | Job::State(_, None) | Job::Close(_) | Job::Mend(..) | Job::StopAsked(_) => (),
+            Job::Note(.., None)
+            | Job::State(_, None)
+            | Job::Close(_)
+            | Job::Mend(..)
+            | Job::StopAsked(_)
+            | Job::LetGo => (),
         }
     }
 
@@ -130,8 +141,18 @@ struct Thread {
     alerts: Alerts,
     /// Told what the disk refuses.
     trouble: Trouble,
-    /// The journal of the session being recorded, and what is in it.
-    open: Option<(Option<Journal<Record>>, Summary)>,
+    open: Option<Open>,
+}
+
+/// The session being recorded.
+struct Open {
+    /// `None` while it can't be written.
+    journal: Option<Journal<Record>>,
+    /// What is in it, and what is owed to it.
+    summary: Summary,
+    /// What could not be written yet, oldest first. At most [`MAX_OWED`]: then the oldest are left out, and the files' own ledgers
+    /// have them.
+    owed: VecDeque<Record>,
 }
 
 impl Thread {
@@ -167,7 +188,12 @@ impl Thread {
             Job::Note(id, record, done) => {
                 let noted = self.note(&id, record);
                 match done {
-                    Some(done) => drop(done.send(noted)),
+                    Some(done) => {
+                        if noted.is_err() {
+                            self.owe_less(&id);
+                        }
+                        let _ = done.send(noted);
+                    }
                     None => log_failure(&id, noted),
                 }
             }
@@ -176,6 +202,11 @@ impl Thread {
                 let noted = self.state.note(&record);
                 if let Some(done) = done {
                     let _ = done.send(noted);
+                }
+            }
+            Job::LetGo => {
+                if self.open.as_mut().and_then(|open| open.journal.take()).is_some() {
+                    info!("the session's journal is closed until the storage is there again");
                 }
             }
         }
@@ -193,7 +224,7 @@ impl Thread {
             Some(why) => Record::Interrupted { why, wall_ns, totals: written },
         };
         log_failure(&id, self.note(&id, record));
-        self.open.take_if(|(_, summary)| summary.id == id);
+        self.open.take_if(|open| open.summary.id == id);
         let _ = self.state.note(&StateRecord::Ended(id));
         let _ = done.send(totals);
     }
@@ -253,7 +284,7 @@ impl Thread {
             inputs: summary.inputs.clone(),
             ..checkpoint
         };
-        self.open = Some((journal, summary));
+        self.open = Some(Open { journal, summary, owed: VecDeque::new() });
         self.checkpoint = Some(checkpoint.clone());
         let _ = self.state.note(&StateRecord::Current(checkpoint));
     }
@@ -267,20 +298,15 @@ impl Thread {
 
     /// Appends a record to a session's journal, open or not.
     fn note(&mut self, id: &str, record: Record) -> Result<(), Error> {
-        if let Some((slot, summary)) = self.open.as_mut().filter(|(_, summary)| summary.id == id) {
-            summary.note(&record);
-            self.catalog.put(Arc::new(summary.clone()));
-            let dir = self.catalog.dir(id).unwrap_or_default();
-            if let Some(journal) = slot
-                && self.trouble.append(journal, &record).is_ok()
-            {
-                session_journal::keep_a_copy(journal, &dir, &record);
-                return Ok(());
+        if let Some(open) = self.open.as_mut().filter(|open| open.summary.id == id) {
+            open.summary.note(&record);
+            self.catalog.put(Arc::new(open.summary.clone()));
+            open.owed.push_back(record);
+            if open.owed.len() > MAX_OWED {
+                open.owed.pop_front();
+                warn!(session = id, "the storage is away for so long that a note is left out of the session's journal");
             }
-            // What is on disk is uncertain; opening again settles it, and for that the lock must be let go.
-            *slot = None;
-            let journal = slot.insert(session_journal::open(&dir, id, self.checkpoint.as_ref())?.journal);
-            return self.trouble.append(journal, &record);
+            return self.pay(id);
         }
         let Some(known) = self.catalog.get(id) else {
             return Err(Error::new(ErrorCode::UnknownSession, format!("there is no session {id} on this storage")));
@@ -297,9 +323,36 @@ impl Thread {
         Ok(())
     }
 
+    /// Writes what is owed to the journal of the session being recorded.
+    fn pay(&mut self, id: &str) -> Result<(), Error> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let dir = self.catalog.dir(id).unwrap_or_default();
+        while let Some(record) = open.owed.front() {
+            if let Some(journal) = &mut open.journal
+                && self.trouble.append(journal, record).is_ok()
+            {
+                session_journal::keep_a_copy(journal, &dir, record);
+            } else {
+                // What is on disk is uncertain; opening again settles it, and for that the lock must be let go.
+                open.journal = None;
+                let opened = session_journal::open(&dir, id, self.checkpoint.as_ref())?;
+                self.trouble.append(open.journal.insert(opened.journal), record)?;
+            }
+            open.owed.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The newest note was refused to whoever asked for it: it is not owed.
+    fn owe_less(&mut self, id: &str) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.summary.id == id) {
+            open.owed.pop_back();
+        }
+    }
+
     /// Sets aside what is damaged of a session's journal and adds what its files know.
     fn mend(&mut self, id: &str) -> Result<(), Error> {
-        if self.open.as_ref().is_some_and(|(_, summary)| summary.id == id) {
+        if self.open.as_ref().is_some_and(|open| open.summary.id == id) {
             return Ok(());
         }
         let opened = session_journal::open(&self.dir(id)?, id, self.checkpoint.as_ref())?;
@@ -324,6 +377,6 @@ impl Trouble {
 
 fn log_failure(session: &str, noted: Result<(), Error>) {
     if let Err(error) = noted {
-        error!(session, "a note is missing from the session's journal: {error}");
+        error!(session, "a note is not in the session's journal: {error}");
     }
 }

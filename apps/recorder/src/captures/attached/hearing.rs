@@ -1,7 +1,7 @@
 //! What a capture says, and what follows from it.
 
 use holdfast_dbus::AlertCode;
-use holdfast_link::{Event, FromCapture, Phase, Status};
+use holdfast_link::{AlertCode as Told, Event, FromCapture, Phase, Status};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -86,6 +86,13 @@ impl Supervisor {
         self.recover();
     }
 
+    /// A capture meets a storage that refuses, or takes footage again, before the guard looks the next time.
+    fn look_at_storage(&self, told: Told) {
+        if matches!(told, Told::Storage | Told::StorageFull | Told::StorageReadOnly | Told::WriteFailed) {
+            self.shared.storage.poke();
+        }
+    }
+
     async fn hear_event(&mut self, attached: &mut Attached, event: Event) {
         let session = self.engaged.as_ref().map(|part| part.record.session.clone());
         match event {
@@ -152,13 +159,24 @@ impl Supervisor {
                     self.report(Report::FileClosed { session, file }).await;
                 }
             }
+            Event::FileLeft(file) => {
+                if let Some(part) = &mut self.engaged {
+                    part.left(&file);
+                }
+            }
             Event::Gap(gap) => {
                 if let Some(session) = session {
                     self.report(Report::Gap { session, gap }).await;
                 }
             }
-            Event::Alert { code, text } => self.judge.told(code, &text),
-            Event::AlertCleared { code } => self.judge.untold(code),
+            Event::Alert { code, text } => {
+                self.look_at_storage(code);
+                self.judge.told(code, &text);
+            }
+            Event::AlertCleared { code } => {
+                self.look_at_storage(code);
+                self.judge.untold(code);
+            }
             Event::Leaving { cause, text } => {
                 warn!(input = self.name, ?cause, "the capture ends by itself: {text}");
                 attached.leaves_for = Some(text.as_str().to_owned());
