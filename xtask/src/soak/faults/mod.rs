@@ -23,7 +23,7 @@ use crate::terminal::{self, Table};
 use crate::workspace::{Profile, Programs};
 use disk::Disk;
 pub use play::recorder_comes_back;
-use row::{Row, Run};
+use row::{CI_TRIES, Judged, Row, Run};
 use rows::FAULTS;
 use stage::Stage;
 use table::Fault;
@@ -34,7 +34,7 @@ pub struct FaultsArgs {
     /// Only this one, or those whose names begin so. docs/faults.md is written only by a run of all, as often as it wants each.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Only those that CI tries.
+    /// Only those that CI tries, and as CI does: slow ones up to three times, whose usual time counts.
     #[arg(long)]
     quick: bool,
     /// Each so often, and its 95th percentile held to the bound. Without it: those that have such a bound 20 times, others once.
@@ -57,8 +57,12 @@ pub fn run(args: &FaultsArgs, common: &Common, interrupt: &Interrupt) -> anyhow:
         let names: Vec<&str> = FAULTS.iter().map(|fault| fault.name).collect();
         bail!("there is no such fault; there are: {}", names.join(", "));
     }
-    let repeat = if args.quick { args.repeat.or(Some(1)) } else { args.repeat };
-    let rows = try_all(&faults, repeat, common.profile, interrupt)?;
+    let tries = match (args.repeat, args.quick) {
+        (Some(times), _) => Tries::Times(times),
+        (None, true) => Tries::UntilUsual,
+        (None, false) => Tries::AsOftenAsItWants,
+    };
+    let rows = try_all(&faults, tries, common.profile, interrupt)?;
     if faults.len() == FAULTS.len() && args.repeat.is_none() {
         page::write(&rows)?;
     }
@@ -69,7 +73,18 @@ pub fn run(args: &FaultsArgs, common: &Common, interrupt: &Interrupt) -> anyhow:
 /// The quick ones in the tests' profile.
 pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<String> {
     let faults: Vec<&'static Fault> = FAULTS.iter().filter(|fault| fault.quick).collect();
-    verdict(&try_all(&faults, Some(1), Profile::Dev, interrupt)?)
+    verdict(&try_all(&faults, Tries::UntilUsual, Profile::Dev, interrupt)?)
+}
+
+/// How often each is tried.
+#[derive(Debug, Clone, Copy)]
+enum Tries {
+    /// As the table says.
+    AsOftenAsItWants,
+    /// So often.
+    Times(u32),
+    /// Once, and again only if it was slow and nothing else: [`CI_TRIES`] at most, and the usual time counts.
+    UntilUsual,
 }
 
 fn verdict(rows: &[Row]) -> anyhow::Result<String> {
@@ -89,7 +104,7 @@ fn verdict(rows: &[Row]) -> anyhow::Result<String> {
 
 fn try_all(
     faults: &[&'static Fault],
-    repeat: Option<u32>,
+    tries: Tries,
     profile: Profile,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<Row>> {
@@ -100,14 +115,23 @@ fn try_all(
         terminal::step(&format!("{}: {}", fault.name, fault.what));
         // The first of all is the one that nothing happens to.
         let undisturbed = rows.first().filter(|row| row.fault.name == FAULTS[0].name).and_then(Row::pace);
-        let mut row = Row { undisturbed, ..Row::new(fault) };
+        let (times, judged) = match tries {
+            Tries::AsOftenAsItWants => (fault.repeat, Judged::P95),
+            Tries::Times(times) => (times, Judged::P95),
+            Tries::UntilUsual => (1, Judged::P50),
+        };
+        let mut row = Row { undisturbed, judged, ..Row::new(fault) };
         row.skipped = fault.scene.impossible();
         if let Some(why) = row.skipped {
             terminal::note(&format!("SKIPPED: {why}"));
         }
-        let times = if row.skipped.is_some() { 0 } else { repeat.unwrap_or(fault.repeat) };
+        let times = if row.skipped.is_some() { 0 } else { times };
         for _ in 0..times {
             interrupt.check()?;
+            try_once(&mut row, &programs, interrupt)?;
+        }
+        while judged == Judged::P50 && row.is_only_slow() && row.runs.len() < CI_TRIES {
+            terminal::note(&format!("slow, tried once more: {}", row.complaints().join(", ")));
             try_once(&mut row, &programs, interrupt)?;
         }
         for complaint in row.complaints() {
