@@ -132,7 +132,8 @@ impl<D: AsRef<[u8]>> Control<D> {
             .iter()
             .any(|peer| peer.greeted)
             .then(|| self.status_due_ns.saturating_sub(now_ns).min(STATUS_NS));
-        let timeout = status.into_iter().chain(self.upkeep.patience_ns(now_ns, self.shared.recordings().1)).min();
+        let upkeep = self.upkeep.patience_ns(now_ns, self.shared.recordings().1, !self.peers.is_empty());
+        let timeout = status.into_iter().chain(upkeep).min();
         let timeout = timeout.and_then(|rest_ns| Timespec::try_from(Duration::from_nanos(rest_ns)).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}

@@ -108,10 +108,12 @@ impl Upkeep {
 
     /// How long the thread may sleep until it has to look again; `None`: for ever.
     #[must_use]
-    pub fn patience_ns(&self, now_ns: u64, recording: bool) -> Option<u64> {
+    pub fn patience_ns(&self, now_ns: u64, recording: bool, has_peers: bool) -> Option<u64> {
         let watchdog = self.watchdog_ns.map(|period_ns| (self.fed_ns + period_ns).saturating_sub(now_ns));
         let alone = match (self.alone_ns, self.alone_since_ns) {
             (Some(alone_ns), Some(since_ns)) => Some((since_ns + alone_ns).saturating_sub(now_ns)),
+            // The last peer has gone after the last look: its time is counted from the next one, which must come.
+            (Some(_), None) if !recording && !has_peers => Some(0),
             _ => None,
         };
         let clock = recording.then_some(CLOCK_LOOK_NS);
@@ -165,27 +167,28 @@ mod tests {
         let mut upkeep = Upkeep::new(Some(Duration::from_secs(30)), None);
         assert_eq!(upkeep.look(&at(100)), [Duty::FeedWatchdog]);
         assert_eq!(upkeep.look(&at(105)), []);
-        assert_eq!(upkeep.patience_ns(105 * S, false), Some(5 * S));
+        assert_eq!(upkeep.patience_ns(105 * S, false, true), Some(5 * S));
         assert_eq!(upkeep.look(&at(110)), [Duty::FeedWatchdog]);
         // The writer hangs: nobody feeds, and nobody spins.
         let hangs = |seconds| Look { signs: Signs { writer_turn_ns: 110 * S, ..at(0).signs }, ..at(seconds) };
         assert_eq!(upkeep.look(&hangs(124)), [Duty::FeedWatchdog]);
         assert_eq!(upkeep.look(&hangs(140)), []);
-        assert!(upkeep.patience_ns(140 * S, true).unwrap() > 0);
+        assert!(upkeep.patience_ns(140 * S, true, true).unwrap() > 0);
         // It waits for the disk: that is no reason to kill it.
         let stalled =
             Look { signs: Signs { writer_turn_ns: 110 * S, disk_since_ns: 111 * S, source_busy_ns: 0 }, ..at(600) };
         assert_eq!(upkeep.look(&stalled), [Duty::FeedWatchdog]);
         assert_eq!(Upkeep::new(None, None).look(&at(5)), []);
-        assert_eq!(Upkeep::new(None, None).patience_ns(5, false), None);
+        assert_eq!(Upkeep::new(None, None).patience_ns(5, false, false), None);
     }
 
     #[test]
     fn only_an_idle_capture_that_nobody_needs_ends() {
         let mut upkeep = Upkeep::new(None, Some(Duration::from_secs(60)));
         let idle = |seconds| Look { has_peers: false, recording: false, ..at(seconds) };
+        assert!(upkeep.patience_ns(0, false, false).is_some_and(|ns| ns < S), "nobody has looked yet");
         assert_eq!(upkeep.look(&idle(0)), []);
-        assert_eq!(upkeep.patience_ns(0, false), Some(60 * S));
+        assert_eq!(upkeep.patience_ns(0, false, false), Some(60 * S));
         assert_eq!(upkeep.look(&idle(59)), []);
         assert_eq!(upkeep.look(&Look { recording: true, ..idle(61) }), [], "it records");
         assert_eq!(upkeep.look(&Look { recording: true, ..idle(10_000) }), [], "for ever");
