@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -83,16 +84,19 @@ impl Bus {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command.args(["watch", "--json", "--config", &self.config()]).stdout(Stdio::piped());
         let mut watch = Process(command.spawn().unwrap());
-        let lines = BufReader::new(watch.0.stdout.take().unwrap()).lines();
-        let begun = Instant::now();
-        for line in lines {
-            let shown = json(&line.unwrap());
-            if wanted(&shown) {
-                return shown;
+        let (tell, lines) = mpsc::channel();
+        let output = BufReader::new(watch.0.stdout.take().unwrap());
+        // Ends with the program, at the latest when it is dropped.
+        std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| tell.send(line).is_ok()));
+        let (begun, mut last) = (Instant::now(), Value::Null);
+        // Also where nothing is said at all: there is no recorder then.
+        while let Ok(line) = lines.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
+            last = json(&line);
+            if wanted(&last) {
+                return last;
             }
-            assert!(begun.elapsed() < DEADLINE, "still not: {shown}");
         }
-        panic!("watch ended");
+        panic!("still not: {last}");
     }
 }
 

@@ -89,9 +89,11 @@ impl Shelf {
         self.root().join("2026-11-21").join(SESSION)
     }
 
+    /// At once and whole: a program may be reading what was there before.
     pub fn write(&self, name: &str, text: &str) -> String {
-        let path = self.path(name);
-        std::fs::write(&path, text).unwrap();
+        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(&new, &path).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
