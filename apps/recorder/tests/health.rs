@@ -234,10 +234,17 @@ async fn a_directory_that_can_not_be_used_is_tried_until_it_can() {
             !error.is_empty() && state != "recording"
         })
         .await;
+    // As long as it holds it is told, although the source delivers: over three statuses of the capture.
+    let told = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < told {
+        assert_ne!(input.source_error().await.unwrap(), "", "{}", holdfast.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     fs::remove_file(&dir).unwrap();
     fs::rename(&aside, &dir).unwrap();
     let safe = input.safe_frames().await.unwrap();
     holdfast.until_safe_frames("cam0", safe + 30).await;
+    assert_eq!(input.source_error().await.unwrap(), "");
     let totals = holdfast.stop().await;
     assert_eq!((totals.session, totals.incomplete.len()), (path, 0));
 }

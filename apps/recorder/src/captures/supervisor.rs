@@ -328,6 +328,7 @@ impl Supervisor {
         let (session, tally) = (part.record.session.clone(), part.tally());
         self.show(|view| {
             view.session = None;
+            view.refused = false;
             view.tally = tally;
         });
         self.ended_told = Some(session.clone());

@@ -18,6 +18,8 @@ pub struct InputView {
     pub source_state: &'static str,
     /// What fails: source, capture process or its start.
     pub error: String,
+    /// That is a refusal to record, which holds until it records, however well its source delivers.
+    pub refused: bool,
     /// The session it takes part in.
     pub session: Option<String>,
     /// The session that `tally` is about: the present or the last one.
@@ -120,11 +122,14 @@ impl InputView {
             Phase::Stopping => InputState::Stopping,
         };
         replace(&mut self.encoder, &status.encoder);
+        self.refused &= status.session.is_none();
         match &status.source {
             SourceState::Connecting => self.source_state = "connecting",
             SourceState::Streaming => {
                 self.source_state = "streaming";
-                self.error.clear();
+                if !self.refused {
+                    self.error.clear();
+                }
             }
             SourceState::Waiting { error, .. } => {
                 self.source_state = "waiting";
@@ -149,6 +154,7 @@ impl InputView {
     /// No process runs (any longer).
     pub fn gone(&mut self, state: InputState) {
         self.state = state;
+        self.refused = false;
         self.pid = 0;
         self.source_state = "";
         self.current_file.clear();

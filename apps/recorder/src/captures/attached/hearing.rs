@@ -135,7 +135,8 @@ impl Supervisor {
             }
             Event::Refused(refused) => {
                 warn!(input = self.name, code = refused.code, "the capture refused: {}", refused.text);
-                if attached.starting.take_if(|request| *request == refused.request).is_some() {
+                let is_start = attached.starting.take_if(|request| *request == refused.request).is_some();
+                if is_start {
                     self.failsafe(attached.failed(), &refused.text);
                 } else {
                     // A stop of what is not recorded: then it has stopped.
@@ -145,7 +146,7 @@ impl Supervisor {
                     }
                 }
                 let text = refused.text.as_str().to_owned();
-                self.show(|view| view.error = text);
+                self.show(|view| (view.error, view.refused) = (text, is_start));
             }
             Event::FileOpened(file) => {
                 if let (Some(part), Some(session)) = (&mut self.engaged, session) {
