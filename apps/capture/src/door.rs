@@ -79,6 +79,26 @@ impl Door {
     }
 }
 
+/// Whether a capture listens for this input. Told by the kernel, so that the capture does not notice, and without its lock, so
+/// that one that starts just now gets it.
+#[must_use]
+pub fn is_served(runtime_dir: &Path, input: &str) -> bool {
+    let socket = runtime_dir.join(link::SOCKET_DIRECTORY).join(format!("{input}.sock"));
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    listens(&sockets, &socket)
+}
+
+/// Of the columns of `/proc/net/unix` the fourth has flags (this one: it listens), the eighth the path.
+fn listens(sockets: &str, socket: &Path) -> bool {
+    const LISTENS: &str = "00010000";
+    sockets.lines().any(|line| {
+        let mut columns = line.split_ascii_whitespace();
+        let flags = columns.nth(3);
+        let path = line.find(" /").and_then(|at| line.get(at + 1..));
+        flags == Some(LISTENS) && path.is_some_and(|path| Path::new(path) == socket)
+    })
+}
+
 impl AsFd for Door {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
@@ -88,5 +108,31 @@ impl AsFd for Door {
 impl Drop for Door {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Door, is_served, listens};
+
+    #[test]
+    fn a_door_that_is_open_is_seen_and_one_that_was_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_served(dir.path(), "cam0"));
+        let door = Door::open(dir.path(), "cam0").unwrap();
+        assert!(is_served(dir.path(), "cam0") && !is_served(dir.path(), "cam"));
+        drop(door);
+        assert!(!is_served(dir.path(), "cam0"));
+    }
+
+    #[test]
+    fn a_connection_is_no_door() {
+        let line =
+            |flags: &str| format!("Num\n0000000000000000: 00000002 00000000 {flags} 0005 01 4711 /run/a b.sock\n");
+        assert!(listens(&line("00010000"), Path::new("/run/a b.sock")));
+        assert!(!listens(&line("00010000"), Path::new("/run/a")));
+        assert!(!listens(&line("00000000"), Path::new("/run/a b.sock")));
     }
 }

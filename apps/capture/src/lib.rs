@@ -30,6 +30,7 @@ pub mod packet;
 pub mod priority;
 pub mod probe;
 pub mod queue;
+pub mod reach;
 pub mod record;
 pub mod ring;
 pub mod service;

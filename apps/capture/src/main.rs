@@ -39,6 +39,15 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Shows whether an input's source can be reached, as one line of JSON. Begins nothing, and takes 1.5 s at most. Fails if it
+    /// can't, and does not look while a capture serves the input.
+    ProbeInput {
+        /// The input, as the configuration names it.
+        name: String,
+        /// Leaves the answer in the runtime directory, too: the recorder looks for it there.
+        #[arg(long)]
+        keep: bool,
+    },
     /// Tries one encoder; what other tasks run as a child with a deadline.
     #[command(hide = true)]
     ProbeEncoder {
@@ -75,10 +84,14 @@ fn main() -> ExitCode {
     wiring::abort_on_panic();
     let _log = holdfast_log::begin("info");
     let arguments = Arguments::parse();
+    if let Some(Task::ProbeInput { name, keep }) = &arguments.command {
+        return probe_input(&arguments.config, name, *keep);
+    }
     let result = match (arguments.command, arguments.input) {
         (Some(Task::ProbeEncoder { name, picture }), _) => probe_one(&name, &picture.job()),
         (Some(Task::ProbeEncoders { json, picture }), _) => probe_all(json, &picture.job()),
         (Some(Task::ProbeElements { json }), _) => probe_elements(&arguments.config, json),
+        (Some(Task::ProbeInput { .. }), _) => Ok(()),
         (None, Some(input)) => wiring::run(&arguments.config, &input).map_err(Into::into),
         (None, None) => Err("say which input: --input NAME".into()),
     };
@@ -91,6 +104,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Nothing could be looked at, which says nothing about the source.
+const TROUBLE: u8 = 2;
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn probe_one(name: &str, job: &Job) -> Outcome {
@@ -100,6 +116,23 @@ fn probe_one(name: &str, job: &Job) -> Outcome {
     let evidence = probe::try_encoder(encoders::row(name)?, job);
     println!("{}", serde_json::to_string(&evidence)?);
     Ok(())
+}
+
+fn probe_input(config: &Path, name: &str, keep: bool) -> ExitCode {
+    priority::lower_most();
+    let found = wiring::look(config, name, keep).map_err(Into::into);
+    let told = found.and_then(|found| {
+        println!("{}", serde_json::to_string(&found)?);
+        Ok::<_, Box<dyn std::error::Error>>(found.reachable == Some(true))
+    });
+    match told {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("holdfast-capture: {error}");
+            ExitCode::from(TROUBLE)
+        }
+    }
 }
 
 fn probe_elements(config: &Path, json: bool) -> Outcome {

@@ -12,6 +12,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 const CAPTURE_NICE: i32 = -10;
 const CAPTURE_OOM: i32 = -900;
 const PROBE_NICE: i32 = 10;
+const LOOK_NICE: i32 = 19;
 const PROBE_OOM: i32 = 500;
 const OOM_FILE: &str = "/proc/self/oom_score_adj";
 /// The kernel's own work happens here as long as nobody says otherwise.
@@ -32,7 +33,16 @@ pub fn raise(cpus: &CaptureCpus) -> Vec<String> {
 
 /// Puts a probe behind everything else, whatever it was started by. Going down needs no privilege.
 pub fn lower() {
-    let _ = setpriority_process(None, PROBE_NICE);
+    lower_to(PROBE_NICE);
+}
+
+/// The same for a look at a source. Nobody waits for what it finds: it runs when nothing else wants to.
+pub fn lower_most() {
+    lower_to(LOOK_NICE);
+}
+
+fn lower_to(nice: i32) {
+    let _ = setpriority_process(None, nice);
     let _ = ioprio::set_priority(this_thread(), Priority::new(Class::Idle));
     let _ = std::fs::write(OOM_FILE, PROBE_OOM.to_string());
 }

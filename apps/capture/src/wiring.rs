@@ -15,10 +15,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::clock::Wall;
 use crate::control::Control;
-use crate::door::{Door, DoorError};
+use crate::door::{self, Door, DoorError};
 use crate::intake::{CaptureQueue, Intake};
 use crate::probe::Probe;
 use crate::queue::Queue;
+use crate::reach::Reach;
 use crate::record::{Recorder, Station};
 use crate::source::encode::Encoders;
 use crate::source::file::FileSource;
@@ -103,10 +104,7 @@ const SOURCE_PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Only before anything is recorded; see [`StartError`].
 pub fn serve(config: &Config, input_name: &str, program: &Path, tuning: &Tuning) -> Result<(), StartError> {
-    let input = config.inputs.iter().find(|input| input.name == input_name).ok_or_else(|| StartError::NoSuchInput {
-        name: input_name.to_owned(),
-        known: config.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
-    })?;
+    let input = find(config, input_name)?;
 
     holdfast_log::serves_input(&input.name);
     // First the right to serve the input: a second capture must not even look at its camera.
@@ -178,6 +176,33 @@ pub fn serve(config: &Config, input_name: &str, program: &Path, tuning: &Tuning)
     }
     tracing::info!(input = input.name, "ended");
     Ok(())
+}
+
+/// Looks whether an input's source can be reached, unless a capture serves it. `keep`: see [`Reach::keep`].
+///
+/// # Errors
+/// Nothing could be looked at; see [`StartError`].
+pub fn look(config_path: &Path, input_name: &str, keep: bool) -> Result<Reach, StartError> {
+    let config = Config::load(config_path)?;
+    let input = find(&config, input_name)?;
+    let runtime_dir = &config.recorder.runtime_dir;
+    let found = if door::is_served(runtime_dir, &input.name) {
+        Reach::served()
+    } else {
+        let program = std::env::current_exe().map_err(io("find this program"))?;
+        Reach::of(source(&config, input, &program))
+    };
+    if keep {
+        found.keep(runtime_dir, &input.name).map_err(io("leave the answer in recorder.runtime_dir"))?;
+    }
+    Ok(found)
+}
+
+fn find<'a>(config: &'a Config, input_name: &str) -> Result<&'a Input, StartError> {
+    config.inputs.iter().find(|input| input.name == input_name).ok_or_else(|| StartError::NoSuchInput {
+        name: input_name.to_owned(),
+        known: config.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// The source of an input, real or simulated, as configured.

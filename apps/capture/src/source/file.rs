@@ -77,6 +77,10 @@ impl Source for FileSource {
         Ok(Built { pipeline, encoder: "copy".to_owned() })
     }
 
+    fn look(&self) -> Result<(), Failure> {
+        self.demuxer().map(drop)
+    }
+
     fn explain(&self, trouble: &Trouble) -> Failure {
         if trouble.error.matches(gst::StreamError::CodecNotFound)
             || trouble.error.matches(gst::CoreError::MissingPlugin)

@@ -26,6 +26,8 @@ use crate::packet::Medium;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for a look at the camera: for connecting, and for each answer.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longer than pictures may be missing: who looks after those has better words.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -66,23 +68,13 @@ impl Source for InterleavedSource {
         if self.use_rtspsrc.load(Ordering::Relaxed) {
             return self.rtspsrc.build(feed);
         }
-        // Read at each attempt, so that a corrected file counts without a restart.
-        let known = match &self.credentials_file {
-            Some(path) => Some(credentials::read(path).map_err(|error| Failure::configuration(error.to_string()))?),
-            None => None,
-        };
         let pipeline = gst::Pipeline::new();
+        let options = options(self.credentials_file.as_deref(), CONNECT_TIMEOUT, ANSWER_TIMEOUT)?;
         self.failure = Arc::default();
         self.ready = Some(Session {
             url: self.url.clone(),
             credentials_file: self.credentials_file.clone(),
-            options: Options {
-                user_agent: crate::SOFTWARE.to_owned(),
-                credentials: known.map(|known| Credentials { user: known.user, password: known.password }),
-                connect_timeout: CONNECT_TIMEOUT,
-                answer_timeout: ANSWER_TIMEOUT,
-                silence_timeout: SILENCE_TIMEOUT,
-            },
+            options,
             audio: self.audio,
             pipeline: pipeline.clone(),
             feed: feed.clone(),
@@ -113,6 +105,10 @@ impl Source for InterleavedSource {
         // Else it is still looking for the camera; it sees that it is not wanted before it touches the pipeline.
     }
 
+    fn look(&self) -> Result<(), Failure> {
+        look(&self.url, self.credentials_file.as_deref())
+    }
+
     fn explain(&self, trouble: &Trouble) -> Failure {
         if self.use_rtspsrc.load(Ordering::Relaxed) && self.ready.is_none() && self.running.is_none() {
             return self.rtspsrc.explain(trouble);
@@ -128,6 +124,37 @@ impl Source for InterleavedSource {
 
     fn ended(&mut self, pipeline: &gst::Pipeline) -> Result<(), Failure> {
         self.rtspsrc.ended(pipeline)
+    }
+}
+
+/// Asks a camera what it has, and says good-bye: no stream is set up, so it counts as no viewer.
+pub(super) fn look(url: &str, credentials_file: Option<&Path>) -> Result<(), Failure> {
+    let options = options(credentials_file, LOOK_TIMEOUT, LOOK_TIMEOUT)?;
+    let (client, _) =
+        client::open(url, &options, &mut |_| ()).map_err(|error| explain(url, credentials_file, &error))?;
+    client.teardown();
+    Ok(())
+}
+
+/// Who we are is read at each attempt, so that a corrected file counts without a restart.
+fn options(credentials_file: Option<&Path>, connect: Duration, answer: Duration) -> Result<Options, Failure> {
+    let known = match credentials_file {
+        Some(path) => Some(credentials::read(path).map_err(|error| Failure::configuration(error.to_string()))?),
+        None => None,
+    };
+    Ok(Options {
+        user_agent: crate::SOFTWARE.to_owned(),
+        credentials: known.map(|known| Credentials { user: known.user, password: known.password }),
+        connect_timeout: connect,
+        answer_timeout: answer,
+        silence_timeout: SILENCE_TIMEOUT,
+    })
+}
+
+fn explain(url: &str, credentials_file: Option<&Path>, error: &Error) -> Failure {
+    match (error, credentials_file) {
+        (Error::WrongPassword, Some(path)) => Failure::source(format!("{url}: {error} in {}", path.display())),
+        _ => Failure::source(format!("{url}: {error}")),
     }
 }
 
@@ -207,7 +234,7 @@ impl Session {
     }
 
     fn play(&self) -> Result<(), Failure> {
-        let failed = |error| self.explain(&error);
+        let failed = |error| explain(&self.url, self.credentials_file.as_deref(), &error);
         let opened = client::open(&self.url, &self.options, &mut |socket| self.stop.watch(socket));
         let (client, presentation) = opened.map_err(failed)?;
         let chosen = self.choose(&presentation.streams)?;
@@ -279,14 +306,6 @@ impl Session {
         }
         self.feed.expect_audio(offer.has("audio"));
         Ok(chosen)
-    }
-
-    fn explain(&self, error: &Error) -> Failure {
-        let url = &self.url;
-        match (error, &self.credentials_file) {
-            (Error::WrongPassword, Some(path)) => Failure::source(format!("{url}: {error} in {}", Path::display(path))),
-            _ => Failure::source(format!("{url}: {error}")),
-        }
     }
 }
 

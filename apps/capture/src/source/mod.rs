@@ -124,6 +124,15 @@ pub trait Source: Send {
         Err(Failure::source("the source ended its stream; a live source never does that. Check the device"))
     }
 
+    /// Whether it could be recorded from, as far as that shows without doing it: nothing is begun, changed or kept open. It may
+    /// take as long as whatever is asked takes; whoever calls this has the deadline ([`crate::reach`]).
+    ///
+    /// # Errors
+    /// Why it can't be reached.
+    fn look(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Its encoders, if it has to encode.
     fn encoders(&mut self) -> Option<&mut Encoders> {
         None

@@ -1,6 +1,6 @@
 //! RTSP cameras: H.264 and H.265 as they come, never re-encoded.
 
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,11 @@ const UDP_LATENCY_MS: u32 = 200;
 const TIMEOUT_US: u64 = 5_000_000;
 /// For finding out why there is no connection.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// And for finding out whether there would be one, where no more can be asked.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 const DEFAULT_PORT: u16 = 554;
+/// Of `rtsps`.
+const DEFAULT_TLS_PORT: u16 = 322;
 
 /// See the module.
 #[derive(Debug)]
@@ -106,6 +110,14 @@ impl Source for RtspSource {
         Ok(Built { pipeline, encoder: "copy".to_owned() })
     }
 
+    /// Inside TLS nothing can be asked without GStreamer and its time: there a connection has to do.
+    fn look(&self) -> Result<(), Failure> {
+        if self.url.starts_with("rtsp://") {
+            return super::interleaved::look(&self.url, self.credentials_file.as_deref());
+        }
+        dial(&self.url, LOOK_TIMEOUT).map(drop).map_err(|why| Failure::source(format!("{}: {why}", self.url)))
+    }
+
     fn explain(&self, trouble: &Trouble) -> Failure {
         let url = &self.url;
         let offer = lock(&self.offer);
@@ -170,30 +182,36 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, feed: &Arc<Feed>) -> Result<
 
 /// Tries what GStreamer has tried, for a better answer than "generic error".
 fn why_no_connection(url: &str) -> String {
-    let Some((host, port)) = host_and_port(url) else {
-        return "this is no address of a camera".to_owned();
-    };
-    let Ok(mut addresses) = (host.as_str(), port).to_socket_addrs() else {
-        return format!("the name {host} cannot be resolved. Check the host in the URL and the network's DNS");
-    };
-    let Some(address) = addresses.next() else {
-        return format!("the name {host} has no address. Check the host in the URL");
-    };
-    match TcpStream::connect_timeout(&address, DIAL_TIMEOUT) {
-        Ok(_) => format!("{address} answers, but not as an RTSP server. Check the port in the URL"),
+    match dial(url, DIAL_TIMEOUT) {
+        Ok(address) => format!("{address} answers, but not as an RTSP server. Check the port in the URL"),
+        Err(why) => why,
+    }
+}
+
+/// Connects, and hangs up. Returns who answered, or why nobody does.
+fn dial(url: &str, patience: Duration) -> Result<SocketAddr, String> {
+    let (host, port) = host_and_port(url).ok_or("this is no address of a camera")?;
+    let addresses = (host.as_str(), port).to_socket_addrs();
+    let mut addresses = addresses
+        .map_err(|_| format!("the name {host} cannot be resolved. Check the host in the URL and the network's DNS"))?;
+    let address =
+        addresses.next().ok_or_else(|| format!("the name {host} has no address. Check the host in the URL"))?;
+    match TcpStream::connect_timeout(&address, patience) {
+        Ok(_) => Ok(address),
         Err(error) => {
-            format!("{address} cannot be reached: {error}. Check the address, the cable and the camera's power")
+            Err(format!("{address} cannot be reached: {error}. Check the address, the cable and the camera's power"))
         }
     }
 }
 
 fn host_and_port(url: &str) -> Option<(String, u16)> {
-    let (_, rest) = url.split_once("://")?;
+    let (scheme, rest) = url.split_once("://")?;
+    let default_port = if scheme == "rtsps" { DEFAULT_TLS_PORT } else { DEFAULT_PORT };
     let authority = rest.split(['/', '?']).next()?;
     let authority = authority.rsplit('@').next()?;
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
-        _ => (authority, DEFAULT_PORT),
+        _ => (authority, default_port),
     };
     Some((host.trim_matches(['[', ']']).to_owned(), port))
 }
@@ -209,6 +227,7 @@ mod tests {
         assert_eq!(found("rtsp://cam.lan:8554/a?b=rtsp://x:1"), ("cam.lan".into(), 8554));
         assert_eq!(found("rtsp://[fe80::1]:8554/a"), ("fe80::1".into(), 8554));
         assert_eq!(found("rtsp://[fe80::1]/a"), ("fe80::1".into(), 554));
+        assert_eq!(found("rtsps://cam.lan/a"), ("cam.lan".into(), 322));
         assert_eq!(host_and_port("nonsense"), None);
     }
 }

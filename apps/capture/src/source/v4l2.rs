@@ -81,6 +81,19 @@ impl Source for V4l2Source {
         Ok(Built { pipeline, encoder: encoder.to_owned() })
     }
 
+    /// Opens the device and asks what it is (VIDIOC_QUERYCAP), no more: it streams to one program at a time.
+    fn look(&self) -> Result<(), Failure> {
+        if !self.device.exists() {
+            return Err(self.failure(why_not_open(&self.device)));
+        }
+        gst::init().map_err(|error| Failure::configuration(format!("GStreamer does not start: {error}")))?;
+        let device = make("v4l2src")?;
+        device.set_property("device", self.device.to_string_lossy().as_ref());
+        let opened = device.set_state(gst::State::Ready);
+        let _ = device.set_state(gst::State::Null);
+        opened.map(drop).map_err(|_| self.failure(why_not_open(&self.device)))
+    }
+
     fn explain(&self, trouble: &Trouble) -> Failure {
         if self.encoders.is_from_encoder(trouble) {
             return self.encoders.explain(&self.device.display().to_string(), trouble);
