@@ -97,6 +97,8 @@ alerts! {
     RateLow = "rate-low", Warning, "check the picture: a covered lens or a frozen camera yields little";
     /// The input can't work on this box as it is configured.
     InputConfiguration = "input-configuration", Critical, "mend the configuration; holdfast doctor shows what is missing";
+    /// An input that nobody records can't be reached: a recording of it would have no pictures.
+    InputUnreachable = "input-unreachable", Warning, "the text says what is missing; check address, credentials, cable and power of the camera before you record";
     /// A capture uses more memory than it should. It is not killed for it.
     MemoryHigh = "memory-high", Warning, "report it with the log; stop and start the recording when it is convenient";
     /// A capture uses more of the CPU than it should.

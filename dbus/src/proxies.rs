@@ -191,6 +191,10 @@ pub trait Input {
     #[zbus(property)]
     fn source_error(&self) -> zbus::Result<String>;
     #[zbus(property)]
+    fn reachable(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn reach_error(&self) -> zbus::Result<String>;
+    #[zbus(property)]
     fn session(&self) -> zbus::Result<OwnedObjectPath>;
     #[zbus(property)]
     fn safe_frames(&self) -> zbus::Result<u64>;

@@ -34,7 +34,7 @@ const PROGRAMS: [(&str, &str); 3] = [
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
     ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
     ("apps/recorder/systemd/holdfast-recording.slice", "usr/lib/systemd/system/holdfast-recording.slice"),
@@ -44,6 +44,7 @@ const FILES: [(&str, &str); 13] = [
     ("apps/recorder/systemd/tmpfiles.conf", "usr/lib/tmpfiles.d/holdfast.conf"),
     ("apps/recorder/systemd/org.holdfast.rules", "usr/share/polkit-1/rules.d/org.holdfast.rules"),
     ("apps/capture/systemd/holdfast-capture@.service", "usr/lib/systemd/system/holdfast-capture@.service"),
+    ("apps/capture/systemd/holdfast-probe@.service", "usr/lib/systemd/system/holdfast-probe@.service"),
     ("dbus/org.holdfast.Recorder1.conf", "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf"),
     ("dbus/org.holdfast.Recorder1.service", "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service"),
     ("dbus/org.holdfast.Recorder1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml"),

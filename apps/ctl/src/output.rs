@@ -85,10 +85,11 @@ impl Output {
         let style = self.style();
         let style = match word {
             "recording" => style.red().bold(),
-            "armed" | "ok" | "streaming" | "stopped" | "granted" => style.green(),
+            "armed" | "ok" | "streaming" | "reachable" | "stopped" | "granted" => style.green(),
             "starting" | "stopping" | "connecting" | "waiting" | "warn" | "warning" | "interrupted" | "queued"
             | "revoked" => style.yellow(),
-            "failed" | "error" | "low" | "critical" | "unavailable" | "fail" | "unknown" | "overdue" => style.red(),
+            "failed" | "error" | "low" | "critical" | "unavailable" | "unreachable" | "fail" | "unknown"
+            | "overdue" => style.red(),
             _ => style,
         };
         style.apply_to(word).to_string()

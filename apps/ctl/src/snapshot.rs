@@ -67,6 +67,9 @@ pub struct Input {
     pub encoder: String,
     pub source_state: String,
     pub source_error: String,
+    /// yes, no or unknown: whether a recording would find a source, while no capture serves it.
+    pub reachable: String,
+    pub reach_error: String,
     pub session: Option<String>,
     pub safe_frames: u64,
     pub safe_bytes: u64,
@@ -203,6 +206,8 @@ fn read_input(input: &Properties) -> Input {
         encoder: input.text("Encoder"),
         source_state: input.text("SourceState"),
         source_error: input.text("SourceError"),
+        reachable: input.text("Reachable"),
+        reach_error: input.text("ReachError"),
         session: session(&input.text("Session")),
         safe_frames: input.number("SafeFrames"),
         safe_bytes: input.number("SafeBytes"),
@@ -333,6 +338,18 @@ impl Storage {
     }
 }
 
+impl Input {
+    /// How its source is, in one word: as its capture says, or as it was found where none runs.
+    fn source_word(&self) -> &str {
+        match (self.source_state.as_str(), self.reachable.as_str()) {
+            ("", "yes") => "reachable",
+            ("", "no") => "unreachable",
+            ("", _) => "-",
+            (state, _) => state,
+        }
+    }
+}
+
 /// A row per input, and below it what is wrong with it.
 pub fn inputs_table(inputs: &[Input], out: &Output) -> String {
     let head = ["INPUT", "STATE", "SOURCE", "ENCODER", "SAFE", "BYTES", "LOST", "RESTARTS", "QUEUE", "SYNC", "FILE"];
@@ -351,7 +368,7 @@ pub fn inputs_table(inputs: &[Input], out: &Output) -> String {
             vec![
                 input.name.clone(),
                 out.state(&input.state),
-                if input.source_state.is_empty() { "-".to_owned() } else { out.state(&input.source_state) },
+                out.state(input.source_word()),
                 or_dash(&input.encoder),
                 input.safe_frames.to_string(),
                 output::bytes(input.safe_bytes),
@@ -368,8 +385,10 @@ pub fn inputs_table(inputs: &[Input], out: &Output) -> String {
         })
         .collect();
     let mut text = output::table(&head, &rows);
-    for input in inputs.iter().filter(|input| !input.source_error.is_empty()) {
-        text.push_str(&format!("\n{}: {}", out.style().red().apply_to(&input.name), input.source_error));
+    for input in inputs {
+        for error in [&input.source_error, &input.reach_error].into_iter().filter(|error| !error.is_empty()) {
+            text.push_str(&format!("\n{}: {error}", out.style().red().apply_to(&input.name)));
+        }
     }
     text
 }

@@ -13,6 +13,7 @@ use crate::engine::{Carried, RecoveryView};
 use crate::guard::{ballast, cleaner};
 use crate::lessor::Desk;
 use crate::metrics::Observed;
+use crate::probing::Reach;
 use crate::store::{Catalog, Noted, Summary};
 use crate::{pressure, storage};
 
@@ -196,6 +197,8 @@ pub struct InputEntry {
     pub source: String,
     /// What it does.
     pub view: watch::Receiver<InputView>,
+    /// Whether its source can be reached, while no capture serves it.
+    pub reach: watch::Receiver<Reach>,
 }
 
 /// What everyone may see and ask. Reading never waits for the engine or a disk.

@@ -3,7 +3,8 @@
 //!
 //! The constants here are the ones that the checks go by. What a capture says of itself is judged where it is heard
 //! (`captures/judge.rs`), what the kernel says of it by [`watcher`]. Neither ever waits for the other, and nothing here can hold
-//! up a recording: looking into `/proc`, `/sys` and at sources is done by two threads of the lowest priority ([`telemetry`]).
+//! up a recording: looking into `/proc` and `/sys` is done by two threads of the lowest priority ([`telemetry`]), looking at sources
+//! by processes of the lowest priority, two at a time ([`crate::probing`]).
 
 pub mod clock;
 pub mod process;
@@ -34,7 +35,7 @@ pub const RATE_WINDOW: Duration = Duration::from_secs(30);
 pub const RATE_LEARNING: Duration = Duration::from_secs(60);
 /// Of what the recording usually yields.
 pub const RATE_LOW_PERCENT: u64 = 20;
-/// How often processes and sources are looked at while something is recorded: looking costs, too.
+/// How often processes are looked at while something is recorded: looking costs, too.
 pub const LOOK_RECORDING: Duration = Duration::from_secs(10);
 /// How often otherwise.
 pub const LOOK_IDLE: Duration = Duration::from_secs(5);
@@ -42,6 +43,15 @@ pub const LOOK_IDLE: Duration = Duration::from_secs(5);
 pub const LOOKS_AT_A_TIME: usize = 2;
 /// A look that takes longer is given up.
 pub const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+/// How often the source of an input that nobody records is probed while something is recorded.
+pub const PROBE_RECORDING: Duration = Duration::from_secs(10);
+/// How often otherwise. Each probe costs the camera a connection and a line in its log, and a box may be idle for weeks; yet who has
+/// put a cable back sees that it is right before he has walked round to the button.
+pub const PROBE_IDLE: Duration = Duration::from_secs(30);
+/// The first probe of a source comes so long after its capture has gone, and so long after that of the input before.
+pub const PROBE_SETTLES: Duration = Duration::from_secs(1);
+/// A source is said to be out of reach when so many probes in a row had no end.
+pub const PROBE_SILENCES: u32 = 2;
 /// The CPU is too busy only if it has been for so many looks.
 pub const CPU_LOOKS: u32 = 3;
 /// A process that has ended and was not collected in so many looks is a zombie.
@@ -123,7 +133,7 @@ const fn check(
     Check { name, what, every, limit, alert, action }
 }
 
-/// What processes and sources are looked at with.
+/// How often processes are looked at.
 const LOOK: Every = Every::Times(LOOK_RECORDING, LOOK_IDLE);
 
 /// All checks.
@@ -263,6 +273,14 @@ pub const CHECKS: &[Check] = &[
         Limit::Any,
         AlertCode::Zombie,
         "none",
+    ),
+    check(
+        "reach",
+        "whether the source of an input that no capture serves answers",
+        Every::Times(PROBE_RECORDING, PROBE_IDLE),
+        Limit::Any,
+        AlertCode::InputUnreachable,
+        "none: a recording tries all the same; cleared when it answers, or when a capture serves the input",
     ),
     check(
         "clock step",

@@ -20,6 +20,7 @@ mod lessor;
 mod meter;
 mod metrics;
 mod pressure;
+mod probing;
 mod resume;
 mod retention;
 mod session;

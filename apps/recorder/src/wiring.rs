@@ -1,7 +1,7 @@
 //! Puts the recorder together: the only place that picks what is real and what is not, by configuration, at run time.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +24,14 @@ use crate::health::watcher::{self, Roots};
 use crate::leases::Strain;
 use crate::lessor::Lessor;
 use crate::metrics::{Metrics, Observed};
+use crate::probing::{Children, Probed, Prober, Reach, Surroundings, Units, Way};
 use crate::resume::Policy;
 use crate::session::Machine;
 use crate::startup::reason::{self, Evidence};
 use crate::startup::{Recovery, evidence};
 use crate::store::{self, Catalog, Job, Keeper, Run, StateRecord};
 use crate::tasks::Tasks;
-use crate::{bus, clock, gauge, guard, inhibit, meter, metrics, pressure, startup, storage};
+use crate::{bus, clock, gauge, guard, inhibit, meter, metrics, pressure, probing, startup, storage};
 
 /// How long the marker of an end in good order may take: systemd does not wait for ever.
 const MARKER_PATIENCE: Duration = Duration::from_secs(2);
@@ -42,7 +43,7 @@ const MARKER_PATIENCE: Duration = Duration::from_secs(2);
 pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> anyhow::Result<()> {
     let started_boottime_ns = clock::uptime_ns();
     let connection = bus::connect(&config.recorder.bus).await?;
-    let launcher = launcher(&config, config_path).await?;
+    let (launcher, prober) = launchers(&config, config_path).await?;
 
     let socket_dir = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
     std::fs::create_dir_all(&socket_dir).with_context(|| format!("cannot create {}", socket_dir.display()))?;
@@ -92,12 +93,22 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
     let mut tasks = Tasks::default();
     let mut inputs = Vec::new();
     let mut entries = Vec::new();
+    let mut probed = Vec::new();
     for (index, input) in config.inputs.iter().enumerate() {
         let armed = state.armed.get(&input.name).copied().unwrap_or(input.armed);
         let digest = input.digest(&config);
-        let (supervisor, handle) = Supervisor::new(index, input.name.clone(), digest, armed, Arc::clone(&shared));
+        let way = Arc::new(Way::default());
+        let (supervisor, handle) =
+            Supervisor::new(index, input.name.clone(), digest, armed, Arc::clone(&way), Arc::clone(&shared));
+        let (reach, reach_view) = watch::channel(Reach::unknown());
+        probed.push(Probed { name: input.name.clone(), way, reach });
         tasks.spawn_for("supervisor", &input.name, supervisor.run());
-        entries.push(InputEntry { name: input.name.clone(), source: source_text(input), view: handle.view.clone() });
+        entries.push(InputEntry {
+            name: input.name.clone(),
+            source: source_text(input),
+            view: handle.view.clone(),
+            reach: reach_view,
+        });
         inputs.push(engine::Input { name: input.name.clone(), handle });
     }
     let found = startup::find(inputs.len(), &mut reports).await;
@@ -202,6 +213,13 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
     let telemetry = Telemetry::start(LOOK_PATIENCE).context("no threads for telemetry")?;
     let seen = Roots { proc: roots.proc.clone(), thermal: roots.sys.join("class/thermal") };
     tasks.spawn("health", watcher::run(Arc::clone(&facade), telemetry, seen));
+    let around = Surroundings {
+        prober,
+        alerts: facade.alerts.clone(),
+        recorder: facade.view.clone(),
+        pressure: facade.pressure.clone(),
+    };
+    tasks.spawn("probing", probing::run(probed, around));
     tasks.spawn("pressure", gauge::run(roots, Arc::clone(&facade), pressure_sender, strain_sender));
     tasks.spawn("engine", engine.run(calls, reports));
     tasks.spawn("leases", lessor.run());
@@ -273,7 +291,9 @@ fn run_now() -> Run {
     }
 }
 
-async fn launcher(config: &Config, config_path: &Path) -> anyhow::Result<Arc<dyn Launcher>> {
+/// Who starts captures, and who probes.
+async fn launchers(config: &Config, config_path: &Path) -> anyhow::Result<(Arc<dyn Launcher>, Box<dyn Prober>)> {
+    let socket_dir = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
     let systemd = match config.recorder.supervisor {
         Choice::Systemd => true,
         Choice::Spawn => false,
@@ -283,12 +303,14 @@ async fn launcher(config: &Config, config_path: &Path) -> anyhow::Result<Arc<dyn
     if systemd {
         let system_bus = Connection::system().await.context("no connection to systemd over the system bus")?;
         info!("captures are systemd units");
-        return Ok(Arc::new(Systemd::new(system_bus)));
+        let units = Units::new(system_bus.clone(), &socket_dir);
+        return Ok((Arc::new(Systemd::new(system_bus)), Box::new(units)));
     }
-    let log_dir: PathBuf = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
     let config_path = std::path::absolute(config_path).unwrap_or_else(|_| config_path.to_owned());
     info!("captures are detached processes");
-    Ok(Arc::new(Spawn::new(&config.recorder.capture_program, config_path, log_dir)))
+    let program = &config.recorder.capture_program;
+    let children = Children::new(program, config_path.clone());
+    Ok((Arc::new(Spawn::new(program, config_path, socket_dir)), Box::new(children)))
 }
 
 /// What an input records, for people. A URL here never has credentials: they are in a file of their own.

@@ -69,6 +69,16 @@ impl Input {
     }
 
     #[zbus(property)]
+    fn reachable(&self) -> &'static str {
+        self.entry().reach.borrow().name()
+    }
+
+    #[zbus(property)]
+    fn reach_error(&self) -> String {
+        self.entry().reach.borrow().text().to_owned()
+    }
+
+    #[zbus(property)]
     fn session(&self) -> OwnedObjectPath {
         let none = || ObjectPath::from_static_str_unchecked(NO_OBJECT).into();
         self.see(|view| view.session.as_deref().map_or_else(none, session_path))

@@ -118,7 +118,7 @@ impl Launcher for Spawn {
 }
 
 /// A name without `/` is looked for beside this program, then in `PATH`.
-fn find(program: &Path) -> PathBuf {
+pub fn find(program: &Path) -> PathBuf {
     if program.components().count() > 1 {
         return program.to_owned();
     }

@@ -17,9 +17,9 @@ mod systemd;
 mod view;
 
 pub use files::{Recovered, recover_parts, sequence_of, summary};
-pub use launch::{Launcher, Spawn};
+pub use launch::{Launcher, Spawn, find};
 pub use supervisor::{Handle, Shared, Supervisor};
-pub use systemd::Systemd;
+pub use systemd::{JobRemovedStream, ManagerProxy, Systemd, refusal};
 pub use view::{InputState, InputView, cause_name, segment_cause_name};
 
 use holdfast_link::{FileClosed, FileOpened, GapCause, GapReport};

@@ -9,7 +9,7 @@ use holdfast_link as link;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::attached::Attached;
 use super::engaged::Engaged;
@@ -22,6 +22,7 @@ use crate::alerts::Alerts;
 use crate::clock;
 use crate::failsafe::{Alarm, Event, Failsafe};
 use crate::guard::trouble::Trouble;
+use crate::probing::Way;
 
 /// A capture that was started listens within this time, or it is killed by nobody but tried again.
 const START_PATIENCE: Duration = Duration::from_secs(15);
@@ -56,6 +57,8 @@ pub struct Supervisor {
     pub(super) name: String,
     pub(super) digest: u64,
     pub(super) shared: Arc<Shared>,
+    /// Keeps probes away from the source while a capture has it.
+    way: Arc<Way>,
     pub(super) want: watch::Receiver<Want>,
     pub(super) marks: mpsc::Receiver<link::Mark>,
     view: watch::Sender<InputView>,
@@ -97,7 +100,14 @@ pub struct Handle {
 
 impl Supervisor {
     /// A supervisor that holds still until it is told otherwise. `digest`: of the input's configuration.
-    pub fn new(index: usize, name: String, digest: u64, armed: bool, shared: Arc<Shared>) -> (Self, Handle) {
+    pub fn new(
+        index: usize,
+        name: String,
+        digest: u64,
+        armed: bool,
+        way: Arc<Way>,
+        shared: Arc<Shared>,
+    ) -> (Self, Handle) {
         let (want_sender, want) = watch::channel(Want { hold: true, armed, ..Want::default() });
         let (marks_sender, marks) = mpsc::channel(16);
         let (view, view_receiver) = watch::channel(InputView { armed, ..InputView::default() });
@@ -107,6 +117,7 @@ impl Supervisor {
             name,
             digest,
             shared,
+            way,
             judge,
             want,
             marks,
@@ -200,6 +211,7 @@ impl Supervisor {
         };
         match link.greet(&self.name).await {
             Ok(hello) => {
+                self.way.take();
                 self.mute_since = None;
                 self.judge.meet();
                 self.show(|view| {
@@ -239,6 +251,8 @@ impl Supervisor {
         self.judge.gone();
         if want.record.is_none() && !want.armed {
             self.show(|view| view.gone(InputState::Off));
+            // Whatever changes ends a probe that is under way.
+            let _free = self.way.free();
             return self.want.changed().await.ok();
         }
         if let Some(due_ns) = self.failsafe.due_ns() {
@@ -268,6 +282,13 @@ impl Supervisor {
             let state = if view.session.is_some() { InputState::Starting } else { InputState::Connecting };
             view.gone(state);
         });
+        self.way.take();
+        if !self.way.cleared().await {
+            warn!(
+                input = self.name,
+                "a probe of the source hangs and can't be ended; the capture is started beside it"
+            );
+        }
         let mut exit = self.shared.launcher.launch(&self.name).await?;
         let socket = self.socket();
         let deadline = Instant::now() + START_PATIENCE;

@@ -18,10 +18,11 @@ use super::launch::{Exit, LaunchError, Launcher, Launching};
     default_service = "org.freedesktop.systemd1",
     default_path = "/org/freedesktop/systemd1"
 )]
-trait Manager {
+pub trait Manager {
     fn subscribe(&self) -> zbus::Result<()>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
@@ -86,25 +87,25 @@ impl Systemd {
         });
         Ok(exit)
     }
+}
 
-    /// What to say when systemd did not take the order.
-    async fn refusal(&self, error: zbus::Error) -> String {
-        let text = error.to_string();
-        let refused = matches!(&error, zbus::Error::MethodError(name, ..)
-            if ["org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"]
-                .contains(&name.as_str()));
-        if !refused {
-            return text;
-        }
-        let polkit = async {
-            let bus = DBusProxy::new(&self.system_bus).await.ok()?;
-            let name = BusName::from(WellKnownName::from_static_str_unchecked("org.freedesktop.PolicyKit1"));
-            bus.name_has_owner(name).await.ok()
-        };
-        match timeout(Duration::from_secs(1), polkit).await {
-            Ok(Some(true)) => format!("{text}; polkit has no rule that allows it: install org.holdfast.rules"),
-            _ => format!("{text}; that takes polkit, which does not run: install it"),
-        }
+/// What to say when systemd did not take the order.
+pub async fn refusal(system_bus: &Connection, error: zbus::Error) -> String {
+    let text = error.to_string();
+    let refused = matches!(&error, zbus::Error::MethodError(name, ..)
+        if ["org.freedesktop.DBus.Error.AccessDenied", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"]
+            .contains(&name.as_str()));
+    if !refused {
+        return text;
+    }
+    let polkit = async {
+        let bus = DBusProxy::new(system_bus).await.ok()?;
+        let name = BusName::from(WellKnownName::from_static_str_unchecked("org.freedesktop.PolicyKit1"));
+        bus.name_has_owner(name).await.ok()
+    };
+    match timeout(Duration::from_secs(1), polkit).await {
+        Ok(Some(true)) => format!("{text}; polkit has no rule that allows it: install org.holdfast.rules"),
+        _ => format!("{text}; that takes polkit, which does not run: install it"),
     }
 }
 
@@ -136,7 +137,7 @@ impl Launcher for Systemd {
             let unit = format!("holdfast-capture@{input}.service");
             match self.start(&unit).await {
                 Ok(exit) => Ok(Some(exit)),
-                Err(error) => Err(LaunchError::Unit { why: self.refusal(error).await, unit }),
+                Err(error) => Err(LaunchError::Unit { why: refusal(&self.system_bus, error).await, unit }),
             }
         })
     }

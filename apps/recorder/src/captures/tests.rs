@@ -32,7 +32,7 @@ async fn the_end_of_a_session_that_was_never_seen_is_told() {
         storage: Trouble::new(Alerts::default()),
         proc: "/proc".into(),
     });
-    let (supervisor, handle) = Supervisor::new(0, "cam0".to_owned(), 0, false, shared);
+    let (supervisor, handle) = Supervisor::new(0, "cam0".to_owned(), 0, false, Arc::default(), shared);
     handle.want.send_modify(|want| {
         want.hold = false;
         want.record = Some(Record {
