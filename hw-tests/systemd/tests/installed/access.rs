@@ -1,6 +1,6 @@
 //! Who may do what: over the recorder's bus name, and with the recorder's own user.
 
-use crate::appliance::{Appliance, CAPTURE, Disk, NAME, OPERATOR, RECORDER, ROOT, SOON, has_polkit};
+use crate::appliance::{Appliance, CAPTURE, Disk, NAME, OPERATOR, PROBE, RECORDER, ROOT, SOON, has_polkit};
 
 const SYSTEMD: [&str; 5] =
     ["busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
@@ -53,7 +53,7 @@ fn a_call_starts_the_recorder_and_strangers_may_only_read() {
 }
 
 #[test]
-fn the_recorders_user_may_start_captures_and_nothing_else() {
+fn the_recorders_user_may_start_captures_and_probes_and_nothing_else() {
     let Some(appliance) = Appliance::boot(Disk::Memory) else {
         return;
     };
@@ -71,9 +71,11 @@ fn the_recorders_user_may_start_captures_and_nothing_else() {
     refuses(&["StartUnit", "ss", "poweroff.target", "replace"]);
     refuses(&["StartUnit", "ss", "holdfast-capture@a\\x2fb.service", "replace"]);
     // The dangerous one: a unit of one's own making, as root, under a name that is allowed.
-    let mine = ["StartTransientUnit", "ssa(sv)a(sa(sv))", "holdfast-capture@mine.service", "replace"];
+    let transient = ["StartTransientUnit", "ssa(sv)a(sa(sv))"];
     let touch = ["1", "ExecStart", "a(sasb)", "1", "/bin/touch", "2", "/bin/touch", "/run/was-root", "false", "0"];
-    refuses(&[&mine[..], &touch].concat());
+    for mine in ["holdfast-capture@mine.service", "holdfast-probe@mine.service"] {
+        refuses(&[&transient[..], &[mine, "replace"], &touch].concat());
+    }
     assert!(!rig.run(&["test", "-e", "/run/was-root"]).ok());
 
     let start = ["StartUnit", "ss", CAPTURE, "replace"];
@@ -89,4 +91,15 @@ fn the_recorders_user_may_start_captures_and_nothing_else() {
     refuses(&["RestartUnit", "ss", CAPTURE, "replace"]);
     refuses(&["KillUnit", "ssi", CAPTURE, "all", "9"]);
     refuses(&["SetUnitProperties", "sba(sv)", CAPTURE, "true", "1", "CPUWeight", "t", "1"]);
+
+    // A probe it may end as well: a capture does not wait for one.
+    refuses(&["StartUnit", "ss", "holdfast-probe@a\\x2fb.service", "replace"]);
+    for verb in ["StartUnit", "StopUnit"] {
+        let arguments = [verb, "ss", PROBE, "replace"];
+        assert!(!ask(OPERATOR, &arguments).ok());
+        let said = ask("holdfast", &arguments);
+        assert!(said.ok(), "{}\n{}", said.err, rig.log(30));
+    }
+    refuses(&["RestartUnit", "ss", PROBE, "replace"]);
+    refuses(&["StopUnit", "ss", RECORDER, "replace"]);
 }

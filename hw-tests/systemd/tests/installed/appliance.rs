@@ -11,6 +11,7 @@ use serde_json::Value;
 pub(crate) const NAME: &str = "org.holdfast.Recorder1";
 pub(crate) const RECORDER: &str = "holdfast-recorder.service";
 pub(crate) const CAPTURE: &str = "holdfast-capture@test.service";
+pub(crate) const PROBE: &str = "holdfast-probe@test.service";
 pub(crate) const ROOT: &str = "/var/lib/holdfast/recordings";
 /// Member of the group holdfast; a person, not a service.
 pub(crate) const OPERATOR: &str = "operator";
@@ -103,7 +104,7 @@ impl Appliance {
         self.property(INPUT_PATH, "org.holdfast.Recorder1.Input", property)
     }
 
-    fn property(&self, path: &str, interface: &str, property: &str) -> Value {
+    pub(crate) fn property(&self, path: &str, interface: &str, property: &str) -> Value {
         let said =
             self.rig.run_as("nobody", &["busctl", "--json=short", "get-property", NAME, path, interface, property]);
         if !said.ok() {

@@ -4,6 +4,7 @@
 mod access;
 mod appliance;
 mod observed;
+mod probing;
 mod reason;
 mod recording;
 mod shutdown;

@@ -2,15 +2,15 @@
 
 use holdfast_aloud::say;
 
-use crate::appliance::{Appliance, CAPTURE, Disk, RECORDER, ROOT};
+use crate::appliance::{Appliance, CAPTURE, Disk, PROBE, RECORDER, ROOT};
 
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
-const EXPOSURE_LIMITS: [(&str, f32); 2] = [(RECORDER, 1.0), (CAPTURE, 2.3)];
+const EXPOSURE_LIMITS: [(&str, f32); 3] = [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3)];
 
 const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
 
 /// What systemd has understood, whatever of it the kernel can do here.
-const PRIORITIES: [(&str, &str, &str); 16] = [
+const PRIORITIES: [(&str, &str, &str); 22] = [
     (SLICES[0], "CPUWeight", "1000"),
     (SLICES[0], "IOWeight", "1000"),
     (SLICES[1], "CPUWeight", "1000"),
@@ -27,6 +27,12 @@ const PRIORITIES: [(&str, &str, &str); 16] = [
     (RECORDER, "CPUWeight", "500"),
     (RECORDER, "IOWeight", "500"),
     (RECORDER, "OOMScoreAdjust", "-800"),
+    (PROBE, "Slice", SLICES[2]),
+    (PROBE, "Nice", "19"),
+    (PROBE, "CPUWeight", "idle"),
+    (PROBE, "IOSchedulingClass", "3"),
+    (PROBE, "TimeoutStartUSec", "2s"),
+    (PROBE, "OOMScoreAdjust", "500"),
 ];
 
 #[test]
@@ -38,7 +44,7 @@ fn units_users_and_directories_are_as_they_should_be() {
     assert_eq!(rig.run(&["systemctl", "is-system-running"]).out, "running", "{}", rig.log(60));
 
     let verified =
-        rig.run(&["systemd-analyze", "verify", "--man=no", RECORDER, CAPTURE, SLICES[0], SLICES[1], SLICES[2]]);
+        rig.run(&["systemd-analyze", "verify", "--man=no", RECORDER, CAPTURE, PROBE, SLICES[0], SLICES[1], SLICES[2]]);
     assert!(verified.ok() && verified.err.is_empty() && verified.out.is_empty(), "{}\n{}", verified.out, verified.err);
 
     for (unit, property, expected) in PRIORITIES {
