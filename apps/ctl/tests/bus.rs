@@ -114,6 +114,26 @@ fn misses_its_last_file(bus: &Bus, session: &Value) {
     assert!(run.code == 0 && run.out.contains("all that was recorded is there"), "{}{}", run.out, run.err);
 }
 
+/// What an input without a capture looks like: its camera is unplugged.
+#[test]
+fn a_camera_that_is_away_is_shown_before_it_is_recorded() {
+    let Some(bus) = Bus::start() else { return };
+    bus.more(
+        "input.toml",
+        "[[input]]\nname = \"away\"\nsource = \"file\"\npath = \"/no/such/file.mp4\"\narmed = false\n",
+    );
+    let Some(_recorder) = Recorder::start(&bus) else { return };
+    let shown = bus.wait(|shown| shown["inputs"][1]["reachable"] == "no");
+    let why = shown["inputs"][1]["reach_error"].as_str().unwrap();
+    assert!(why.contains("/no/such/file.mp4: cannot be opened"), "{why}");
+    for command in ["inputs", "status"] {
+        let run = bus.holdfast(&[command]);
+        let row = run.out.lines().find(|line| line.starts_with("away ")).unwrap_or_else(|| panic!("{}", run.out));
+        assert!(row.contains("off") && row.contains("unreachable"), "{}", run.out);
+        assert!(run.out.contains(&format!("\naway: {why}")), "{}", run.out);
+    }
+}
+
 #[test]
 fn alerts_are_shown_with_their_remedies_as_they_come_and_go() {
     // Every code is explained, with no bus in sight.

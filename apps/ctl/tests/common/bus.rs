@@ -64,9 +64,14 @@ impl Bus {
     }
 
     pub fn protect(&self, lines: &str) {
+        self.more("protection.toml", &format!("[protection]\n{lines}\n"));
+    }
+
+    /// A drop-in of the configuration.
+    pub fn more(&self, name: &str, lines: &str) {
         let path = self.shelf.path("holdfast.toml.d");
         std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("protection.toml"), format!("[protection]\n{lines}\n")).unwrap();
+        std::fs::write(path.join(name), lines).unwrap();
     }
 
     pub fn holdfast(&self, arguments: &[&str]) -> Run {
