@@ -130,6 +130,11 @@ impl Bench {
         self.world.0.lock().unwrap().under_way
     }
 
+    /// At a time.
+    fn most(&self) -> usize {
+        self.world.0.lock().unwrap().most
+    }
+
     fn record(&self, session: Option<&str>) {
         self.recorder.send_modify(|view| view.session = session.map(str::to_owned));
     }
@@ -184,7 +189,7 @@ async fn two_at_a_time_and_what_hangs_is_given_up() {
     let bench = Bench::new(&[Source::Hangs, Source::Hangs, Source::Hangs, Source::Answers(Reach::Yes)]);
     let _free: Vec<_> = bench.ways.iter().map(|way| way.free()).collect();
     seconds(8).await;
-    assert_eq!(bench.world.0.lock().unwrap().most, 2);
+    assert_eq!(bench.most(), 2);
     // At 1 and 2; the third waits for the first to be given up at 3, the last for the second.
     let begun = |input| bench.begun(input, start);
     assert_eq!((begun("cam0"), begun("cam1"), begun("cam2"), begun("cam3")), (vec![1], vec![2], vec![3], vec![4]));
@@ -194,6 +199,19 @@ async fn two_at_a_time_and_what_hangs_is_given_up() {
     seconds(8).await;
     assert_eq!((begun("cam0"), bench.reach[0].borrow().name()), (vec![1, 11], "no"));
     assert!(bench.alerts.holds(AlertCode::InputUnreachable, "cam0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_hang_two_run_at_a_time_and_each_has_its_turn() {
+    let start = Instant::now();
+    let bench = Bench::new(&vec![Source::Hangs; 20]);
+    let _free: Vec<_> = bench.ways.iter().map(|way| way.free()).collect();
+    seconds(23).await;
+    assert_eq!(bench.most(), 2);
+    // Each takes 2 s, two at a time: all have had one within 20 s.
+    for number in 0..20 {
+        assert!(!bench.begun(&format!("cam{number}"), start).is_empty(), "cam{number}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
