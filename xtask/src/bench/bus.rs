@@ -10,7 +10,7 @@ use super::{Common, Figures, percentile, rounded};
 use crate::interrupt::Interrupt;
 use crate::rig::{Directory, Rig, Settings};
 use crate::terminal::{self, Table};
-use crate::workspace::Programs;
+use crate::workspace::{Built, Programs};
 
 const CLIENTS: u32 = 20;
 /// Between two reads of a client: together they read 400 times a second.
@@ -18,12 +18,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How long a recording lasts.
 const RECORDING: Duration = Duration::from_millis(400);
 
-pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let cycles = if common.quick { 5 } else { 60 };
-    let programs = Programs::build(common.profile, &["holdfast-recorder", "holdfast-capture"])?;
+    let programs = built.get()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     terminal::step(&format!("bus: {CLIENTS} clients read, {cycles} times Start and Stop"));
-    let mut times = runtime.block_on(measure(cycles, &programs, interrupt))?;
+    let mut times = runtime.block_on(measure(cycles, programs, interrupt))?;
     let mut table = Table::new(["call", "calls", "p50", "p99", "slowest"]);
     let mut row = |name: &str, ms: &mut [f64]| {
         let [p50, p99, slowest] = [50, 99, 100].map(|percent| percentile(ms, percent));

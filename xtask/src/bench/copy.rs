@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::process::Guarded;
 use crate::rig::{Camera, Directory, Place, Settings, quoted};
 use crate::terminal::{self, Table};
-use crate::workspace::Programs;
+use crate::workspace::{Built, Programs};
 
 /// Everyone has started, loaded its libraries and found its pace by then.
 const WARM_UP: Duration = Duration::from_secs(4);
@@ -58,9 +58,9 @@ struct Used {
     memory: usage::Memory,
 }
 
-pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let (rounds, length) = if common.quick { (1, Duration::from_secs(5)) } else { (3, Duration::from_secs(60)) };
-    let programs = Programs::build(common.profile, &["holdfast-capture", "holdfast-simcam"])?;
+    let programs = built.get()?;
     let clip = clip::hd(common)?;
     let mut camera =
         Camera::start(&programs, [std::ffi::OsStr::new("--file"), clip.as_os_str(), "--audio=none".as_ref()])?;

@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
 use crate::interrupt::Interrupt;
-use crate::workspace::Profile;
+use crate::workspace::{Built, Profile};
 use crate::{setup, terminal};
 
 /// Measure.
@@ -69,10 +69,8 @@ pub type Figures = Map<String, Value>;
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     setup::run(&setup::SetupArgs::default())?;
     let interrupt = Interrupt::listen()?;
-    let figures = match args.what {
-        What::All => all(&args.common, &interrupt),
-        what => one(what, &args.common, &interrupt),
-    }?;
+    let built = Built::when_wanted(args.common.profile);
+    let figures = one(args.what, &args.common, &built, &interrupt)?;
     if args.common.json {
         println!("{}", Value::Object(figures));
     }
@@ -87,27 +85,28 @@ pub fn device_impossible() -> Option<&'static str> {
 /// The short form of all benches in the tests' profile: shows that they work.
 pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
     let common = Common { json: false, quick: true, profile: Profile::Dev };
-    all(&common, interrupt).map(|_| ())
+    all(&common, &Built::when_wanted(common.profile), interrupt).map(|_| ())
 }
 
-fn all(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+fn all(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
     for what in [What::Copy, What::Wear, What::Scale, What::Start, What::Rotate, What::Bus, What::Powercut] {
-        figures.extend(one(what, common, interrupt)?);
+        figures.extend(one(what, common, built, interrupt)?);
     }
     Ok(figures)
 }
 
-fn one(what: What, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+fn one(what: What, common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     match what {
-        What::All => all(common, interrupt),
-        What::Copy => copy::run(common, interrupt),
+        What::All => all(common, built, interrupt),
+        What::Copy => copy::run(common, built, interrupt),
+        // It writes by itself.
         What::Wear => wear::run(common, interrupt),
-        What::Scale => scale::run(common, interrupt),
-        What::Start => start::run(common, interrupt),
-        What::Rotate => rotate::run(common, interrupt),
-        What::Bus => bus::run(common, interrupt),
-        What::Powercut => powercut::run(common, interrupt),
+        What::Scale => scale::run(common, built, interrupt),
+        What::Start => start::run(common, built, interrupt),
+        What::Rotate => rotate::run(common, built, interrupt),
+        What::Bus => bus::run(common, built, interrupt),
+        What::Powercut => powercut::run(common, built, interrupt),
     }
 }
 

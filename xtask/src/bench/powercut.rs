@@ -10,6 +10,7 @@ use crate::interrupt::Interrupt;
 use crate::soak;
 use crate::terminal::{self, Table};
 use crate::workspace;
+use crate::workspace::Built;
 
 /// Where the picture goes.
 const PICTURE: &str = "docs/pictures/powercut.svg";
@@ -26,7 +27,7 @@ struct Row {
     cuts: u64,
 }
 
-pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let (seconds, file_seconds, cuts) = if common.quick { (12, 4, 2) } else { (64, 20, 9) };
     terminal::step(&format!("powercut: six writers record for {seconds} s, {cuts} cuts"));
     let words = [
@@ -35,7 +36,7 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
         format!("--file-seconds={file_seconds}"),
         format!("--cuts={cuts}"),
     ];
-    let found = soak::powercut_rig(common.profile, words.map(Into::into).to_vec(), interrupt)?;
+    let found = soak::powercut_rig(built.get()?, words.map(Into::into).to_vec(), interrupt)?;
     if let Some(why) = found["skipped"].as_str() {
         return Ok(skipped("powercut", why));
     }

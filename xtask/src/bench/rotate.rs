@@ -18,15 +18,15 @@ use crate::interrupt::Interrupt;
 use crate::process::Guarded;
 use crate::rig::{Camera, Directory, Place, Settings};
 use crate::terminal::{self, Table, thousands};
-use crate::workspace::Programs;
+use crate::workspace::Built;
 
 const ROTATION_MS: u32 = 500;
 const GOP_MS: u32 = 250;
 
-pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let rotations = if common.quick { 8 } else { 220 };
-    let programs = Programs::build(common.profile, &["holdfast-simcam"])?;
-    let program = Programs::build_example(common.profile, "holdfast-capture", "short-rotation")?;
+    let programs = built.get()?;
+    let program = programs.short_rotation();
     let mut directory = Directory::temporary()?;
     let gop = format!("--gop-ms={GOP_MS}");
     let mut camera =

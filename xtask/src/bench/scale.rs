@@ -10,7 +10,7 @@ use super::{Common, Figures, clip, rounded, usage};
 use crate::interrupt::Interrupt;
 use crate::rig::{Camera, Directory, Place, Settings};
 use crate::terminal::{self, Table};
-use crate::workspace::Programs;
+use crate::workspace::{Built, Programs};
 
 const WARM_UP: Duration = Duration::from_secs(4);
 
@@ -25,15 +25,15 @@ struct Used {
     dropped: u64,
 }
 
-pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let (steps, length): (&[usize], _) =
         if common.quick { (&[1, 4], Duration::from_secs(4)) } else { (&[1, 8, 32], Duration::from_secs(30)) };
-    let programs = Programs::build(common.profile, &["holdfast-capture", "holdfast-simcam"])?;
+    let programs = built.get()?;
     let clip = clip::hd(common)?;
     let mut all = Vec::new();
     for inputs in steps {
         terminal::step(&format!("scale: {inputs} inputs, {} s", length.as_secs()));
-        all.push(measure(*inputs, length, &programs, &clip, interrupt)?);
+        all.push(measure(*inputs, length, programs, &clip, interrupt)?);
     }
     Ok(report(&all))
 }

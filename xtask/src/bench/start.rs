@@ -9,15 +9,14 @@ use super::{Common, Figures, percentile, rounded};
 use crate::interrupt::Interrupt;
 use crate::rig::{Camera, Directory, Rig, Settings};
 use crate::terminal::{self, Table};
-use crate::workspace::Programs;
+use crate::workspace::{Built, Programs};
 
 /// How long an input may take to deliver.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
+pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let (armed_rounds, cold_rounds) = if common.quick { (5, 2) } else { (60, 20) };
-    let packages = ["holdfast-recorder", "holdfast-capture", "holdfast-simcam"];
-    let programs = Programs::build(common.profile, &packages)?;
+    let programs = built.get()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let mut table = Table::new(["input", "state", "rounds", "p50", "p95", "slowest"]);
     let mut figures = Figures::new();
@@ -25,7 +24,7 @@ pub fn run(common: &Common, interrupt: &Interrupt) -> anyhow::Result<Figures> {
         for (armed, rounds) in [(true, armed_rounds), (false, cold_rounds)] {
             let state = if armed { "armed" } else { "cold" };
             terminal::step(&format!("start: {source}, {state}, {rounds} rounds"));
-            let mut ms = runtime.block_on(measure(source, armed, rounds, &programs, interrupt))?;
+            let mut ms = runtime.block_on(measure(source, armed, rounds, programs, interrupt))?;
             let [p50, p95, slowest] = [50, 95, 100].map(|percent| percentile(&mut ms, percent));
             let cells = [p50, p95, slowest].map(|ms| format!("{ms:.1} ms"));
             table.row([source.to_owned(), state.to_owned(), rounds.to_string()].into_iter().chain(cells));

@@ -1,7 +1,6 @@
 //! Power cuts by the thousand (docs/powercut.md).
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::{Common, Outcome};
 use crate::interrupt::Interrupt;
 use crate::process::Guarded;
 use crate::terminal::{self, Table, thousands};
-use crate::workspace::{self, Profile, Programs};
+use crate::workspace::{self, Programs};
 
 /// Cut the power.
 #[derive(Debug, Args)]
@@ -50,7 +49,7 @@ pub fn run(args: &PowercutArgs, common: &Common, interrupt: &Interrupt) -> anyho
     ];
     let mut soak = vec!["soak".into(), "--keep".into(), kept.into_os_string()];
     soak.extend(words.map(Into::into));
-    let found = rig(common.profile, soak, interrupt)?;
+    let found = rig(&Programs::build_all(common.profile)?, soak, interrupt)?;
     if let Some(why) = found["skipped"].as_str() {
         bail!("no power was cut: {why}");
     }
@@ -98,13 +97,9 @@ fn verdict(found: &Value, images: u64) -> anyhow::Result<()> {
 }
 
 /// Runs the rig to its end and returns its last word. `words`: for it; it is told where the programs are if it asks.
-pub fn rig(profile: Profile, words: Vec<std::ffi::OsString>, interrupt: &Interrupt) -> anyhow::Result<Value> {
-    let packages = ["holdfast-powercut", "holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-simcam"];
-    let programs = Programs::build(profile, &packages)?;
-    let example: PathBuf = Programs::build_example(profile, "holdfast-capture", "short-rotation")?;
-    let directory = example.parent().and_then(std::path::Path::parent).context("an example in no directory")?;
+pub fn rig(programs: &Programs, words: Vec<std::ffi::OsString>, interrupt: &Interrupt) -> anyhow::Result<Value> {
     let mut command = Command::new(programs.path("holdfast-powercut"));
-    command.args(words).arg("--programs").arg(directory).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(words).arg("--programs").arg(programs.directory()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut rig = Guarded::spawn(&mut command)?;
     let mut output = rig.child().stdout.take().context("a rig without output")?;
     let reader = std::thread::spawn(move || {

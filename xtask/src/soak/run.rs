@@ -106,7 +106,7 @@ pub fn run(args: &RunArgs, common: &Common, interrupt: &Interrupt) -> anyhow::Re
     if let Some(why) = super::faults::disk_impossible() {
         bail!("a soak needs a disk of its own: {why}");
     }
-    let programs = Programs::build(common.profile, &["holdfast-recorder", "holdfast-capture", "holdfast-simcam"])?;
+    let programs = Programs::build_all(common.profile)?;
     let mut directory = Directory::temporary()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let mut sum = Sum::default();

@@ -108,8 +108,7 @@ fn try_all(
     profile: Profile,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Vec<Row>> {
-    let packages = ["holdfast-recorder", "holdfast-capture", "holdfast-simcam"];
-    let programs = Programs::build(profile, &packages)?;
+    let programs = Programs::build_all(profile)?;
     let mut rows = Vec::<Row>::new();
     for fault in faults {
         terminal::step(&format!("{}: {}", fault.name, fault.what));
