@@ -23,7 +23,8 @@ pub const EXIT_CODES: &str = "Exit codes:
   2  wrong usage
   3  the configuration is wrong
   4  the recorder or its bus can't be reached
-  5  the recorder refused; the message has its number, as in [-1006]
+  5  refused; the message has its number, as in [-1006]. So is a session or an input that is not there ([-1003], [-1002]),
+     whether the recorder was asked or only the files
   6  not permitted
   7  something else failed: a file, a disk, a program";
 

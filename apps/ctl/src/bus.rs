@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_config::{Bus, Config};
-use holdfast_dbus::{BUS_NAME, ErrorCode, RecorderProxy};
+use holdfast_dbus::{BUS_NAME, RecorderProxy};
 use zbus::Connection;
 use zbus::names::BusName;
 
@@ -104,11 +104,7 @@ fn not_running(link: &Link) -> Failure {
 /// What an error on the bus means to the user.
 pub fn failure(link: &Link, error: &zbus::Error) -> Failure {
     if let Some(refusal) = holdfast_dbus::Error::from_zbus(error) {
-        let exit = if refusal.code == ErrorCode::NotPermitted { Exit::NotPermitted } else { Exit::Refused };
-        return Failure::new(exit, format!("[{}] {}", refusal.code.number(), refusal.message), "")
-            .with("code", refusal.code.number())
-            .with("name", refusal.code.name())
-            .with("details", refusal.details);
+        return Failure::refused(refusal.code, refusal.message, "").with("details", refusal.details);
     }
     let (name, text) = match error {
         zbus::Error::MethodError(name, text, _) => (name.to_string(), text.clone().unwrap_or_default()),

@@ -1,5 +1,6 @@
 //! What went wrong, for people and programs, and the exit code that says so.
 
+use holdfast_dbus::ErrorCode;
 use serde::Serialize;
 use serde_json::json;
 
@@ -49,6 +50,15 @@ impl Failure {
 
     pub fn usage(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message, remedy)
+    }
+
+    /// A refusal with its number: of the recorder, or of this program, which tells of sessions and inputs that are not there as the
+    /// recorder does, also where only files were looked at.
+    pub fn refused(code: ErrorCode, message: impl std::fmt::Display, remedy: impl Into<String>) -> Self {
+        let exit = if code == ErrorCode::NotPermitted { Exit::NotPermitted } else { Exit::Refused };
+        Self::new(exit, format!("[{}] {message}", code.number()), remedy)
+            .with("code", code.number())
+            .with("name", code.name())
     }
 
     pub fn with(mut self, key: &str, value: impl Serialize) -> Self {

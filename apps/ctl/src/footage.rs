@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use holdfast_dbus::ErrorCode;
 use holdfast_segment::export::{Export, Gaps, Options, Summary, find_segments};
 use holdfast_segment::recover::{self, Outcome as Became};
 use holdfast_segment::{Error, PART_SUFFIX, Pool};
@@ -182,7 +183,8 @@ fn sources(path: &Path, inputs: &[String], several: bool) -> Result<Vec<PathBuf>
     let names: Vec<String> = found.iter().map(name).collect();
     for input in inputs {
         if !names.contains(input) {
-            return Err(Failure::usage(
+            return Err(Failure::refused(
+                ErrorCode::UnknownInput,
                 format!("there is no footage of input {input} in {}", path.display()),
                 format!("its inputs are: {}", names.join(", ")),
             ));

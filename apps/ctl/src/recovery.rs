@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 
 use holdfast_dbus::{
-    FilesOptions, InterruptedInfo, InterruptedOptions, RecorderProxy, RecoveryProxy, SessionProxy, SetAsideInfo,
-    session_path,
+    ErrorCode, FilesOptions, InterruptedInfo, InterruptedOptions, RecorderProxy, RecoveryProxy, SessionProxy,
+    SetAsideInfo, session_path,
 };
 use serde_json::{Value, json};
 
@@ -279,7 +279,8 @@ fn choose<'a>(interrupted: &'a [InterruptedInfo], word: &str) -> Result<&'a Inte
         (Some(_), Some(_)) => {
             Err(Failure::usage(format!("{word} is the beginning of several sessions"), "name more of it"))
         }
-        (None, _) => Err(Failure::usage(
+        (None, _) => Err(Failure::refused(
+            ErrorCode::UnknownSession,
             format!("{word} is none of the sessions that were interrupted"),
             "holdfast recovery lists them",
         )),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_dbus::{ListOptions, RecorderProxy};
+use holdfast_dbus::{ErrorCode, ListOptions, RecorderProxy};
 
 use crate::bus::{self, Link};
 use crate::failure::Failure;
@@ -35,7 +35,7 @@ pub fn on_disk(root: &Path, word: &str) -> Result<PathBuf, Failure> {
         .iter()
         .find(|(found, _)| found == id)
         .map(|(_, path)| path.clone())
-        .ok_or_else(|| Failure::usage(format!("there is no session {word}"), ""))
+        .ok_or_else(|| unknown(format!("there is no session {word}")))
 }
 
 /// `(id, directory)` of all sessions (`<root>/<date>/<id>`), newest first.
@@ -81,18 +81,21 @@ pub fn sessions_on_disk(root: &Path) -> Result<Vec<(String, PathBuf)>, Failure> 
     Ok(sessions)
 }
 
+fn unknown(what: String) -> Failure {
+    Failure::refused(ErrorCode::UnknownSession, what, "holdfast sessions lists them")
+}
+
 /// `ids` are newest first.
 fn choose<'a>(ids: &'a [String], word: &str, place: &str) -> Result<&'a String, Failure> {
-    let none = |what: String| Failure::usage(what, "holdfast sessions lists them");
     if word == "last" {
-        return ids.first().ok_or_else(|| none(format!("there are no sessions {place}")));
+        return ids.first().ok_or_else(|| unknown(format!("there are no sessions {place}")));
     }
     if let Some(id) = ids.iter().find(|id| *id == word) {
         return Ok(id);
     }
     let matches: Vec<&String> = ids.iter().filter(|id| !word.is_empty() && id.starts_with(word)).collect();
     match matches.as_slice() {
-        [] => Err(none(format!("there is no session {word} {place}"))),
+        [] => Err(unknown(format!("there is no session {word} {place}"))),
         [only] => Ok(only),
         several => {
             let shown: Vec<&str> = several.iter().take(5).map(|id| id.as_str()).collect();

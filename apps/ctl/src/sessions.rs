@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_dbus::{FilesOptions, ListOptions, SessionInfo, SessionProxy, session_path};
+use holdfast_dbus::{ErrorCode, FilesOptions, ListOptions, SessionInfo, SessionProxy, session_path};
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -206,7 +206,8 @@ async fn info(link: &bus::Link, recorder: &holdfast_dbus::RecorderProxy<'_>, id:
         let options = ListOptions { limit: Some(1000), before: before.clone() };
         let page = recorder.list_sessions(options).await.map_err(|error| bus::failure(link, &error))?;
         let Some(last) = page.last().map(|session| session.id.clone()) else {
-            return Err(Failure::usage(format!("session {id} is gone"), "holdfast sessions lists what is there"));
+            let gone = format!("session {id} is gone");
+            return Err(Failure::refused(ErrorCode::UnknownSession, gone, "holdfast sessions lists what is there"));
         };
         if let Some(found) = page.into_iter().find(|session| session.id == id) {
             return Ok(found);

@@ -97,6 +97,43 @@ fn a_recording_from_start_to_export() {
     assert_eq!(run.code, 0, "{}{}", run.out, run.err);
 }
 
+/// Whoever is asked, the recorder or the disk, and for whatever: a program can tell it by one exit code and one number.
+#[test]
+fn a_session_that_is_not_there_is_told_alike_by_every_command() {
+    let Some(bus) = Bus::start() else { return };
+    let Some(_recorder) = Recorder::start(&bus) else { return };
+    // There is one, but not this one.
+    bus.json(&["start"]);
+    bus.json(&["stop"]);
+    let no = "20200101T000000Z-aaaaaa";
+    for arguments in [
+        &["show", no][..],
+        &["protect", no],
+        &["unprotect", no],
+        &["stop", "--session", no],
+        &["verify", no],
+        &["export", no],
+        &["recovery", "show", no],
+        &["recovery", "keep", no],
+        &["recovery", "resume", no],
+        &["recovery", "dismiss", no],
+        &["recovery", "discard", "--yes", no],
+        &["recovery", "restore", no],
+    ] {
+        let run = bus.holdfast(&[arguments, &["--json"]].concat());
+        let error = &json(&run.out)["error"];
+        assert_eq!(
+            (run.code, &error["exit"], &error["code"]),
+            (5, &5.into(), &(-1003).into()),
+            "{arguments:?}: {error}"
+        );
+        assert_eq!(error["name"], "org.holdfast.Error.UnknownSession", "{arguments:?}");
+    }
+    // As it is documented.
+    let run = bus.holdfast(&["man"]);
+    assert!(run.out.contains("a session or an input that is not there"), "{}", run.out);
+}
+
 /// What is gone from the end of a session shows in no chain of files: the session's journal knows it.
 fn misses_its_last_file(bus: &Bus, session: &Value) {
     let name = session["file_list"].as_array().unwrap().last().unwrap()["path"].as_str().unwrap();

@@ -158,8 +158,8 @@ fn a_session_of_several_inputs_asks_which_one() {
     assert_eq!(run.code, 2);
     assert!(run.err.contains("cam0, cam1") && run.err.contains("--input"), "{}", run.err);
     let run = export(&["-o", shelf.path("x.mp4").to_str().unwrap(), "--input", "cam7"]);
-    assert_eq!(run.code, 2);
-    assert!(run.err.contains("cam7"), "{}", run.err);
+    assert_eq!(run.code, 5);
+    assert!(run.err.contains("[-1002]") && run.err.contains("cam7"), "{}", run.err);
     let run = export(&["-o", shelf.path("x.mp4").to_str().unwrap(), "--input", "cam1"]);
     assert_eq!(run.code, 0, "{}", run.err);
     // Into a directory: all of them.
@@ -190,11 +190,11 @@ fn a_session_that_is_not_there_is_told() {
     let shelf = Shelf::new();
     let config = shelf.config("");
     let run = holdfast(&["--config", &config, "verify", "last"]);
-    assert_eq!(run.code, 2);
+    assert_eq!(run.code, 5);
     assert!(run.err.contains("there are no sessions"), "{}", run.err);
     shelf.record("cam0", 1);
     let run = holdfast(&["--config", &config, "verify", "2031"]);
-    assert!(run.code == 2 && run.err.contains("there is no session 2031"), "{}", run.err);
+    assert!(run.code == 5 && run.err.contains("[-1003] there is no session 2031"), "{}", run.err);
     let run = holdfast(&["verify", "/nonexistent/file.mp4"]);
     assert!(run.code == 2 && run.err.contains("does not exist"), "{}", run.err);
     let run = holdfast(&["--config", "/nonexistent", "verify", "last"]);

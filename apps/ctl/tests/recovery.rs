@@ -70,7 +70,7 @@ fn what_was_interrupted_is_listed_kept_and_discarded_only_when_that_is_meant() {
     }
     assert_eq!(bus.json(&["recovery", "show", &id])["recovered"], session["recovered"]);
     let run = bus.holdfast(&["recovery", "show", "20200101"]);
-    assert!(run.code == 2 && run.err.contains("is none of the sessions that were interrupted"), "{}", run.err);
+    assert!(run.code == 5 && run.err.contains("is none of the sessions that were interrupted"), "{}", run.err);
     for word in ["resume", "dismiss"] {
         let run = bus.holdfast(&["recovery", word]);
         assert!(run.code == 5 && run.err.contains("no session waits"), "{word}: {}", run.err);

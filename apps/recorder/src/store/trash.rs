@@ -82,7 +82,8 @@ pub fn discard_session(catalog: &Catalog, id: &str) -> Result<PathBuf, Error> {
 /// Brings a discarded session back.
 pub fn restore(catalog: &Catalog, id: &str) -> Result<(), Error> {
     let from = of_storage(catalog.root()).join(id);
-    let dir = catalog.dir(id).filter(|_| from.is_dir()).ok_or_else(|| unknown(id))?;
+    let unknown = || Error::new(ErrorCode::UnknownSession, format!("no session {id} was discarded; see ListSetAside"));
+    let dir = catalog.dir(id).filter(|_| from.is_dir()).ok_or_else(unknown)?;
     let date = dir.parent().unwrap_or(&dir);
     durable::create_dir_all(date).map_err(|error| Error::new(ErrorCode::StorageUnavailable, error.to_string()))?;
     if dir.exists() {
