@@ -25,6 +25,8 @@ impl Drop for Process {
 pub struct Bus {
     pub shelf: Shelf,
     pub address: String,
+    /// Written once: programs that run meanwhile read it whenever they like.
+    config: String,
     _daemon: Process,
 }
 
@@ -47,20 +49,21 @@ impl Bus {
         let mut line = String::new();
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert!(line.starts_with("unix:"), "{line}");
-        Some(Self { shelf, address, _daemon: Process(daemon) })
-    }
-
-    pub fn config(&self) -> String {
-        let dir = |name: &str| self.shelf.path(name).display().to_string();
-        self.shelf.config(&format!(
+        let dir = |name: &str| shelf.path(name).display().to_string();
+        let config = shelf.config(&format!(
             "[recorder]\nbus = \"{}\"\nruntime_dir = \"{}\"\nstate_dir = \"{}\"\nsupervisor = \"spawn\"\n\
              capture_program = \"{}\"\n[[input]]\nname = \"cam-0\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\n",
-            self.address,
+            address,
             dir("run"),
             dir("state"),
             // Where it can't be built there is no recorder either.
             built("holdfast-capture").unwrap_or_default().display(),
-        ))
+        ));
+        Some(Self { shelf, address, config, _daemon: Process(daemon) })
+    }
+
+    pub fn config(&self) -> String {
+        self.config.clone()
     }
 
     pub fn protect(&self, lines: &str) {
@@ -114,8 +117,20 @@ pub struct Recorder<'a> {
 impl<'a> Recorder<'a> {
     /// With its one input armed, or recording what goes on. `None`, said aloud, where the programs can't be built.
     pub fn start(bus: &'a Bus) -> Option<Self> {
+        Self::start_with(bus, &[])
+    }
+
+    /// The same, on a box that nothing else presses: however busy the machine is, no lease waits or ends for it.
+    pub fn start_at_ease(bus: &'a Bus) -> Option<Self> {
+        let proc = bus.shelf.path("proc");
+        std::fs::create_dir_all(&proc).unwrap();
+        Self::start_with(bus, &["--proc", &proc.display().to_string()])
+    }
+
+    fn start_with(bus: &'a Bus, arguments: &[&str]) -> Option<Self> {
         let recorder = Command::new(built("holdfast-recorder")?)
             .args(["--config", &bus.config()])
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
