@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -76,6 +77,36 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
                 return Self::begin(paths, new, schema_version);
             }
         }
+    }
+
+    /// Makes the journal `name` in `dir`, where there is none, with its first records. Returns when it is safe on disk; a crash
+    /// before leaves no journal, never one without these records. Opening one and appending to it takes a sync more.
+    ///
+    /// # Errors
+    /// [`Error::Io`] of kind `AlreadyExists` where there is a journal, or what is left of one; nothing is changed then. Otherwise
+    /// as [`open`](Self::open) and [`append`](Self::append).
+    pub fn create<I>(dir: impl AsRef<Path>, name: &str, schema_version: u32, first: I) -> Result<Self>
+    where
+        I: IntoIterator,
+        I::Item: Borrow<R>,
+    {
+        let paths = Paths::new(dir.as_ref(), name)?;
+        let new = paths.lock_new()?;
+        for path in [&paths.current, &paths.previous] {
+            if path.try_exists().map_err(Error::io(path, "look up"))? {
+                paths.discard_new();
+                return Err(Error::io(path, "make anew")(ErrorKind::AlreadyExists.into()));
+            }
+        }
+        let payloads = encode_all::<R, _>(&paths.current, first)?;
+        let header = Header {
+            schema: paths.name.clone(),
+            schema_version,
+            generation: 1,
+            base_records: as_u64(payloads.len()),
+            file_id: random_id(&paths.current)?,
+        };
+        Self::install(paths, new, header, schema_version, &payloads, Keep::Nothing)
     }
 
     /// Opens the journal as [`open`](Self::open) does, but lets nothing that stands in its place keep it from being opened: what

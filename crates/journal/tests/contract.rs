@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -53,6 +53,33 @@ fn a_second_writer_is_refused_and_a_reader_is_not() {
     Journal::<Old>::open(dir.path(), "other", 1).unwrap();
     drop(journal);
     assert_eq!(open::<Old>(dir.path(), 1).records, [Old::Started(2)]);
+}
+
+#[test]
+fn a_journal_made_with_its_first_records_is_like_one_they_were_appended_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(dir.path(), "session", 1, [Old::Started(1), Old::Started(2)]).unwrap();
+    // It has the lock, and is there for readers.
+    assert!(matches!(Journal::<Old>::open(dir.path(), "session", 1).err().unwrap(), Error::Locked { .. }));
+    assert_eq!(read::<Old>(dir.path(), "session", 1).unwrap().records.len(), 2);
+    journal.append(&Old::Started(3)).unwrap();
+    assert_eq!((journal.records(), journal.records_since_compaction(), journal.generation()), (3, 1, 1));
+    drop(journal);
+    let opened = open::<Old>(dir.path(), 1);
+    assert!(opened.report.is_clean(), "{}", opened.report);
+    assert_eq!(opened.records, [Old::Started(1), Old::Started(2), Old::Started(3)]);
+    drop(opened);
+
+    // Never in place of one that is there, and be it only the generation before.
+    let before = fs::read(dir.path().join("session.journal")).unwrap();
+    let exists = |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists);
+    let again = || Journal::create(dir.path(), "session", 1, [Old::Started(9)]).err().unwrap();
+    assert!(exists(&again()), "{}", again());
+    assert_eq!(fs::read(dir.path().join("session.journal")).unwrap(), before);
+    fs::rename(dir.path().join("session.journal"), dir.path().join("session.journal.prev")).unwrap();
+    assert!(exists(&again()), "{}", again());
+    let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["session.journal.prev"], "nothing is left of the attempt");
 }
 
 /// A child that another thread forks shares all open files until its exec; it must not keep the journal locked.
