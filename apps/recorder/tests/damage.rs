@@ -119,6 +119,28 @@ async fn a_lost_journal_comes_back_with_label_and_token_from_the_recorders_own_c
     holdfast.stop().await;
 }
 
+/// The copy follows the answer to Stop by a moment; behind the answer itself nothing of the session is held open.
+#[tokio::test]
+async fn a_stopped_session_has_a_copy_of_its_journal_soon_and_is_let_go_of_at_once() {
+    let mut holdfast = Box::new(&test_input("cam0", true)).await;
+    let path = holdfast.start("of the copy").await;
+    holdfast.until_safe_frames("cam0", 20).await;
+    let totals = holdfast.stop().await;
+    let held: Vec<_> = holdfast.open_files().into_iter().filter(|file| file.starts_with(holdfast.root())).collect();
+    assert!(held.is_empty(), "{held:?}");
+    let journal = session_dir(&holdfast, &totals.id).join("session.journal");
+    let copy = journal.with_extension("journal.prev");
+    holdfast.until("the copy", || async { copy.exists() }).await;
+    // The copy alone is enough: of what the recorder knows nothing, and no file tells.
+    everything_dies(&mut holdfast, &["cam0"]).await;
+    fs::remove_file(&journal).unwrap();
+    fs::remove_dir_all(holdfast.dir.path().join("state")).unwrap();
+    holdfast.start_recorder().await;
+    let session = holdfast.session(&path).await;
+    assert_eq!(session.label().await.unwrap(), "of the copy", "{}", holdfast.log());
+    assert_eq!(session.state().await.unwrap(), "stopped");
+}
+
 /// Three witnesses; any one of them is enough.
 #[tokio::test]
 async fn what_was_stopped_never_goes_on_whatever_is_lost() {

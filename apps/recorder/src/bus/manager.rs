@@ -135,16 +135,7 @@ fn known_session(path_or_id: &str) -> Result<String, Error> {
 impl Manager {
     /// Who is given a session's path may use it at once: the publisher, which goes by the news, may be a moment behind.
     async fn publish_session(&self, id: &str, server: &ObjectServer) {
-        let summary = async {
-            loop {
-                // The keeper of the journal makes it known on its own thread.
-                match self.facade.catalog.known(id) {
-                    Some(summary) => return summary,
-                    None => tokio::time::sleep(Duration::from_millis(1)).await,
-                }
-            }
-        };
-        let Ok(summary) = timeout(Duration::from_secs(1), summary).await else {
+        let Ok(summary) = timeout(Duration::from_secs(1), self.facade.catalog.known_soon(id)).await else {
             return;
         };
         // It may have been published meanwhile: that is no error.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_dbus::FileInfo;
 use holdfast_segment::PART_SUFFIX;
+use tokio::sync::Notify;
 
 use super::summary::Summary;
 use crate::{captures, ids};
@@ -13,19 +14,22 @@ use crate::{captures, ids};
 /// Sessions kept in memory; older ones are read again when asked for.
 const REMEMBERED: usize = 1000;
 
-/// Finds and remembers sessions. All methods but [`Catalog::known`] read the disk: call them where blocking is fine.
+/// Finds and remembers sessions. All methods but [`Catalog::known`] and [`Catalog::known_soon`] read the disk: call them where
+/// blocking is fine.
 #[derive(Debug)]
 pub struct Catalog {
     root: PathBuf,
     sessions: Mutex<BTreeMap<String, Arc<Summary>>>,
     /// Sessions that were put since they were last asked for. As many as there are sessions in memory at most.
     changed: Mutex<BTreeSet<String>>,
+    /// Wakes who waits for a session to be put.
+    put: Notify,
 }
 
 impl Catalog {
     /// Of the sessions below this root.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, sessions: Mutex::default(), changed: Mutex::default() }
+        Self { root, sessions: Mutex::default(), changed: Mutex::default(), put: Notify::new() }
     }
 
     /// Where a session lives.
@@ -90,6 +94,19 @@ impl Catalog {
     pub fn put(&self, summary: Arc<Summary>) {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(summary.id.clone());
         self.remember(summary);
+        self.put.notify_waiters();
+    }
+
+    /// A session in memory, as soon as it is: the keeper of the journals makes a new one known on its own thread.
+    pub async fn known_soon(&self, id: &str) -> Arc<Summary> {
+        loop {
+            // Before looking: what is put from here on wakes it.
+            let put = self.put.notified();
+            if let Some(summary) = self.known(id) {
+                return summary;
+            }
+            put.await;
+        }
     }
 
     fn remember(&self, summary: Arc<Summary>) {

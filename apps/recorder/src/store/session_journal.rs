@@ -25,6 +25,13 @@ pub struct Opened {
     pub trouble: Option<String>,
 }
 
+/// Makes the journal of a session whose directory was just made. There are no files yet to learn from, and whoever has asked for the
+/// session waits for this: it costs two syncs. None if something stands there already: that is for [`open`].
+pub fn create(dir: &Path, first: Record) -> Option<Opened> {
+    let journal = Journal::create(dir, SESSION_JOURNAL, SESSION_SCHEMA, [&first]).ok()?;
+    Some(Opened { journal, records: vec![first], rebuilt: false, trouble: None })
+}
+
 /// Opens or makes a session's journal. What is damaged is set aside; what is then missing is added from the files, after
 /// `checkpoint`, the recorder's own copy of its first record.
 pub fn open(dir: &Path, id: &str, checkpoint: Option<&Checkpoint>) -> Result<Opened, Error> {
@@ -65,13 +72,14 @@ pub fn open(dir: &Path, id: &str, checkpoint: Option<&Checkpoint>) -> Result<Ope
     Ok(Opened { journal, records, rebuilt, trouble })
 }
 
-/// Makes a fallback copy where one is due: after what must not be lost, and now and then.
-pub fn keep_a_copy(journal: &mut Journal<Record>, dir: &Path, last: &Record) {
+/// Whether a fallback copy is due behind this record: after what must not be lost, and now and then.
+pub fn is_copy_due(journal: &Journal<Record>, last: &Record) -> bool {
     let matters = matches!(last, Record::Protected(_) | Record::Stopped { .. } | Record::Interrupted { .. });
-    let since = journal.records_since_compaction();
-    if !matters && since < COPY_AFTER_RECORDS.max(journal.records() / 2) {
-        return;
-    }
+    matters || journal.records_since_compaction() >= COPY_AFTER_RECORDS.max(journal.records() / 2)
+}
+
+/// Makes a fallback copy.
+pub fn keep_a_copy(journal: &mut Journal<Record>, dir: &Path) {
     match holdfast_records::read(dir) {
         // Fewer, or damage that has come since: what is there is better left as it is.
         Ok(read) if !read.report.is_damaged() && u64::try_from(read.records.len()) == Ok(journal.records()) => {

@@ -188,6 +188,13 @@ impl Box {
         self.recorder.insert(child)
     }
 
+    /// What the recorder has open.
+    pub fn open_files(&self) -> Vec<PathBuf> {
+        let pid = self.recorder.as_ref().unwrap().id();
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        fds.filter_map(|fd| fs::read_link(fd.path()).ok()).collect()
+    }
+
     /// Starts the recorder and waits for its name.
     pub async fn start_recorder(&mut self) {
         let dbus = zbus::fdo::DBusProxy::new(&self.client).await.unwrap();
