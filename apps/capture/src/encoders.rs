@@ -7,6 +7,8 @@ use gst::prelude::*;
 use gstreamer as gst;
 use holdfast_config::Codec;
 
+use crate::source::packages::package_of;
+
 mod faults;
 
 pub use faults::{FAULTY, Fault};
@@ -240,7 +242,7 @@ pub enum EncoderError {
         /// The encoder.
         element: &'static str,
         /// What is missing.
-        missing: String,
+        missing: &'static str,
         /// Where to get it.
         package: &'static str,
     },
@@ -336,8 +338,8 @@ impl Row {
 
         let bin = gst::parse::bin_from_description(&chain, true).map_err(|error| match error.kind() {
             Some(gst::ParseError::NoSuchElement) => {
-                let missing = self.missing_element().unwrap_or_else(|| error.message().to_owned());
-                EncoderError::Missing { element: self.element, missing, package: self.package }
+                let (missing, package) = self.missing_element().unwrap_or((self.factory(), self.package));
+                EncoderError::Missing { element: self.element, missing, package }
             }
             _ => EncoderError::Build { element: self.element, reason: error.message().to_owned() },
         })?;
@@ -352,11 +354,20 @@ impl Row {
         Ok(bin)
     }
 
-    fn missing_element(&self) -> Option<String> {
-        let elements = self.colour_path.split('!').map(str::trim).filter(|part| !part.contains('/'));
-        let mut all =
-            elements.chain([self.factory(), if self.codec == Codec::H264 { "h264parse" } else { "h265parse" }]);
-        all.find(|name| gst::ElementFactory::find(name).is_none()).map(str::to_owned)
+    /// The elements that it is used with: those of its colour path, and the parser behind it where it needs one.
+    #[must_use]
+    pub fn helpers(&self) -> Vec<&'static str> {
+        let before = self.colour_path.split('!').map(str::trim).filter(|part| !part.contains('/'));
+        let parser = if self.codec == Codec::H264 { "h264parse" } else { "h265parse" };
+        before.chain((!self.writes_avc).then_some(parser)).collect()
+    }
+
+    /// The first element of its [bin](Self::bin) that is not installed, and where to get it.
+    fn missing_element(&self) -> Option<(&'static str, &'static str)> {
+        let mut all = [(self.factory(), self.package)]
+            .into_iter()
+            .chain(self.helpers().into_iter().map(|helper| (helper, package_of(helper))));
+        all.find(|(name, _)| gst::ElementFactory::find(name).is_none())
     }
 }
 

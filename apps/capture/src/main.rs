@@ -149,8 +149,12 @@ fn probe_elements(config: &Path, json: bool) -> Outcome {
         if missing.is_empty() {
             println!("{input}: all elements are installed");
         }
-        for needs::Missing { element, package } in missing {
-            println!("{input}: {element} is not installed; it comes with {package}");
+        for needs::Missing { element, package, costs } in missing {
+            let or_else = match costs {
+                needs::Costs::Recording => "",
+                needs::Costs::Sound => ", and without it there is no sound",
+            };
+            println!("{input}: {element} is not installed; it comes with {package}{or_else}");
         }
     }
     Ok(())

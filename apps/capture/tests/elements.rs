@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use gstreamer::prelude::*;
 use serde_json::Value;
 
 const INPUTS: &str = r#"
@@ -20,6 +21,17 @@ audio = false
 [[input]]
 name = "picture"
 source = "test"
+
+[[input]]
+name = "hdmi"
+source = "v4l2"
+device = "/dev/video0"
+audio_device = "hw:1"
+
+[[input]]
+name = "footage"
+source = "file"
+path = "/nonexistent/footage.mp4"
 "#;
 
 /// What is missing for each input, with GStreamer's plugins looked for in `plugins`, or where they are.
@@ -38,6 +50,39 @@ fn missing(plugins: Option<&str>) -> Vec<(String, Vec<Value>)> {
     let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     let row = |row: &Value| (row["input"].as_str().unwrap().to_owned(), row["missing"].as_array().unwrap().clone());
     rows.iter().map(row).collect()
+}
+
+/// A box that has all the plugins of this one, but for those of these elements.
+fn box_without(elements: &[&str]) -> tempfile::TempDir {
+    gstreamer::init().unwrap();
+    let file_of =
+        |element: &str| gstreamer::ElementFactory::find(element).and_then(|factory| factory.plugin()?.filename());
+    let left_out: Vec<_> = elements.iter().filter_map(|element| file_of(element)).collect();
+    let plugins = tempfile::tempdir().unwrap();
+    for plugin in gstreamer::Registry::get().plugins().iter().filter_map(|plugin| plugin.filename()) {
+        if !left_out.contains(&plugin) {
+            std::os::unix::fs::symlink(&plugin, plugins.path().join(plugin.file_name().unwrap())).unwrap();
+        }
+    }
+    plugins
+}
+
+#[test]
+fn each_input_is_told_just_what_it_lacks() {
+    let sound = ["fdkaacenc", "avenc_aac", "voaacenc", "opusenc"];
+    let plugins = box_without(&[&["alsasrc", "jpegdec", "qtdemux"], &sound[..]].concat());
+    let rows = missing(plugins.path().to_str());
+    let lacks = |input: &str| -> Vec<[&str; 3]> {
+        let (_, missing) = rows.iter().find(|(name, _)| name == input).unwrap();
+        missing.iter().map(|row| ["element", "package", "costs"].map(|key| row[key].as_str().unwrap())).collect()
+    };
+    let good = |element| [element, "gstreamer1.0-plugins-good", "recording"];
+    let silent = ["avenc_aac", "gstreamer1.0-libav", "sound"];
+    assert_eq!(lacks("hdmi"), [good("jpegdec"), ["alsasrc", "gstreamer1.0-alsa", "recording"], silent]);
+    assert_eq!(lacks("picture"), [silent]);
+    assert_eq!(lacks("footage"), [good("qtdemux")]);
+    // Both read sound that the camera has encoded.
+    assert_eq!((lacks("camera"), lacks("distant")), (vec![], vec![]));
 }
 
 #[test]

@@ -308,20 +308,30 @@ fn doctor_believes_what_the_capture_program_found_out() {
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         path
     };
-    let ask = |program: &str, input: &str, name: &str| {
+    let ask_all = |program: &str, input: &str, name: &str| {
         let more =
             format!("[recorder]\ncapture_program = \"{program}\"\n[[input]]\nname = \"a\"\nsource = \"test\"\n{input}");
         let arguments = ["doctor", "--json", "--bus", "unix:path=/nonexistent/bus", "--config", &shelf.config(&more)];
-        check(&json(&holdfast(&arguments).out), name).remove(0)
+        check(&json(&holdfast(&arguments).out), name)
     };
+    let ask = |program: &str, input: &str, name: &str| ask_all(program, input, name).remove(0);
     let lacking = program(
         r#"[{"input":"a","missing":[{"element":"rtspsrc","package":"plugins-good"},{"element":"h264parse","package":"plugins-bad"}]},
             {"input":"b","missing":[]},
-            {"input":"c","missing":[{"element":"h264parse","package":"plugins-bad"}]}]"#,
+            {"input":"c","missing":[{"element":"h264parse","package":"plugins-bad","costs":"recording"},
+                                    {"element":"avenc_aac","package":"libav","costs":"sound"}]}]"#,
     );
-    let (level, told) = ask(&lacking, "", "elements");
-    assert!(level == "fail" && told.contains("a needs rtspsrc, h264parse; c needs h264parse"), "{told}");
-    assert!(told.contains("apt install plugins-bad plugins-good"), "{told}");
+    let told = ask_all(&lacking, "", "elements");
+    let [(a, of_a), (c, of_c), (sound, of_sound)] = &told[..] else { panic!("{told:?}") };
+    assert!(
+        a == "fail" && of_a.contains("a needs") && of_a.contains("rtspsrc (plugins-good), h264parse (plugins-bad)"),
+        "{of_a}"
+    );
+    assert!(of_a.ends_with("apt install plugins-bad plugins-good"), "{of_a}");
+    assert!(c == "fail" && of_c.contains("c needs") && of_c.ends_with("apt install plugins-bad"), "{of_c}");
+    // It records all the same.
+    assert!(sound == "warning" && of_sound.contains("c needs") && of_sound.contains("without sound"), "{of_sound}");
+    assert!(of_sound.ends_with("apt install libav"), "{of_sound}");
     let (level, told) = ask(&program(r#"[{"input":"a","missing":[]}]"#), "", "elements");
     assert!(level == "ok", "{told}");
 

@@ -26,6 +26,22 @@ const AUDIO_TABLE: &[AudioRow] = &[
     AudioRow { element: "opusenc", parser: "opusparse", rate: 48_000, settings: &[("bitrate", "96000")] },
 ];
 
+/// What stands before every encoder.
+pub const BESIDE_ENCODER: [&str; 2] = ["audioconvert", "audioresample"];
+
+/// The encoder to install where there is none: Debian has it in its main section.
+const OBTAINABLE: &str = "avenc_aac";
+
+/// The encoder that is lacking, or `None` if there is one.
+pub fn lacking(is_there: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    AUDIO_TABLE.iter().all(|row| !is_there(row.element)).then_some(OBTAINABLE)
+}
+
+/// The parser of the encoder that is taken here.
+pub fn parser(is_there: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    AUDIO_TABLE.iter().find(|row| is_there(row.element)).map(|row| row.parser)
+}
+
 /// Puts the best audio encoder and the sink behind `raw`. False if none is installed: the recording is silent then.
 ///
 /// # Errors

@@ -34,16 +34,34 @@ impl FileSource {
 
     /// The demuxer for what the file is, whatever it is called.
     fn demuxer(&self) -> Result<&'static str, Failure> {
-        let mut head = [0; 12];
+        let mut head = Head::default();
         let mut file =
             File::open(&self.path).map_err(|error| self.failure(format!("cannot be opened: {error}. Check path")))?;
         file.read_exact(&mut head).map_err(|error| self.failure(format!("cannot be read: {error}. Check path")))?;
-        match head {
-            [_, _, _, _, b'f', b't', b'y', b'p', ..] => Ok("qtdemux"),
-            [0x1a, 0x45, 0xdf, 0xa3, ..] => Ok("matroskademux"),
-            _ => Err(self.failure("is no MP4, MOV or Matroska file; only those can be played in a loop. Convert it: ffmpeg -i FILE -c copy FILE.mp4")),
-        }
+        demuxer_for(&head).ok_or_else(|| self.failure("is no MP4, MOV or Matroska file; only those can be played in a loop. Convert it: ffmpeg -i FILE -c copy FILE.mp4"))
     }
+}
+
+/// All demuxers that there is a use for.
+pub const DEMUXERS: [&str; 2] = ["qtdemux", "matroskademux"];
+
+/// As much of a file as says what it is.
+type Head = [u8; 12];
+
+fn demuxer_for(head: &Head) -> Option<&'static str> {
+    match head {
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some(DEMUXERS[0]),
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(DEMUXERS[1]),
+        _ => None,
+    }
+}
+
+/// The demuxer for this file, as far as it can be read.
+#[must_use]
+pub fn demuxer_of(path: &Path) -> Option<&'static str> {
+    let mut head = Head::default();
+    File::open(path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
+    demuxer_for(&head)
 }
 
 impl Source for FileSource {

@@ -8,6 +8,7 @@ pub mod interleaved;
 mod memory;
 pub mod needs;
 pub mod offer;
+pub mod packages;
 pub mod rtsp;
 pub mod supervise;
 pub mod test;
@@ -154,20 +155,9 @@ pub struct Built {
 /// The element is not installed.
 pub fn make(factory: &str) -> Result<gst::Element, Failure> {
     gst::ElementFactory::make(factory).build().map_err(|_| {
-        let package = package_of(factory);
+        let package = packages::package_of(factory);
         Failure::configuration(format!("the GStreamer element {factory} is not installed. Install {package}"))
     })
-}
-
-/// The Debian package of an element that sources need.
-fn package_of(factory: &str) -> &'static str {
-    match factory {
-        "h264parse" | "h265parse" | "h264timestamper" | "h265timestamper" | "opusparse" => "gstreamer1.0-plugins-bad",
-        "capsfilter" | "filesrc" => "libgstreamer1.0-0",
-        "alsasrc" | "appsink" | "appsrc" | "audioconvert" | "audioresample" | "audiotestsrc" | "videotestsrc"
-        | "videoconvert" | "opusenc" => "gstreamer1.0-plugins-base",
-        _ => "gstreamer1.0-plugins-good",
-    }
 }
 
 /// Puts elements into the pipeline and links them in this order.

@@ -28,7 +28,7 @@ pub async fn check(config: &Config, global: &Global) -> Vec<Check> {
     };
     let path = global.config.display().to_string();
     let mut checks = match ask(&program, &["--config", &path, "probe-elements", "--json"]).await {
-        Ok(needs) => vec![elements(needs)],
+        Ok(needs) => elements(needs),
         Err(problem) => vec![problem.told_as("elements")],
     };
     match ask(&program, &["probe-encoders", "--json"]).await {
@@ -87,29 +87,48 @@ struct Needs {
 struct Missing {
     element: String,
     package: String,
+    #[serde(default)]
+    costs: Costs,
 }
 
-fn elements(needs: Vec<Needs>) -> Check {
-    let mut packages = BTreeSet::new();
-    let mut lacks = Vec::new();
+/// What there is not without an element.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Costs {
+    Sound,
+    #[default]
+    #[serde(other)]
+    Recording,
+}
+
+/// One finding for each input that lacks something it does not record without, and one where it is only the sound.
+fn elements(needs: Vec<Needs>) -> Vec<Check> {
+    let mut checks = Vec::new();
     for Needs { input, missing } in needs {
-        if missing.is_empty() {
-            continue;
+        for (costs, level, without) in [
+            (Costs::Recording, Level::Fail, ""),
+            (Costs::Sound, Level::Warning, "; until then it records without sound"),
+        ] {
+            let lacks: Vec<&Missing> = missing.iter().filter(|missing| missing.costs == costs).collect();
+            if lacks.is_empty() {
+                continue;
+            }
+            let named: Vec<String> =
+                lacks.iter().map(|missing| format!("{} ({})", missing.element, missing.package)).collect();
+            let packages: BTreeSet<&str> = lacks.iter().map(|missing| missing.package.as_str()).collect();
+            let packages: Vec<&str> = packages.into_iter().collect();
+            checks.push(Check::new(
+                "elements",
+                level,
+                format!("{input} needs what GStreamer lacks here: {}{without}", named.join(", ")),
+                format!("sudo apt install {}", packages.join(" ")),
+            ));
         }
-        let names: Vec<&str> = missing.iter().map(|missing| missing.element.as_str()).collect();
-        lacks.push(format!("{input} needs {}", names.join(", ")));
-        packages.extend(missing.into_iter().map(|missing| missing.package));
     }
-    if lacks.is_empty() {
-        return Check::ok("elements", "all GStreamer elements that the inputs need are installed");
+    if checks.is_empty() {
+        checks.push(Check::ok("elements", "all GStreamer elements that the inputs need are installed"));
     }
-    let packages: Vec<String> = packages.into_iter().collect();
-    Check::new(
-        "elements",
-        Level::Fail,
-        format!("GStreamer elements are missing: {}", lacks.join("; ")),
-        format!("sudo apt install {}", packages.join(" ")),
-    )
+    checks
 }
 
 /// An encoder of the capture program's table, and whether it works here.
