@@ -29,6 +29,8 @@ const MAX_OWED: usize = 256;
 /// Between the end of a session and the copy of its journal: a Start that follows at once does not wait for it. A disk that loses what
 /// it had does not do so within a second.
 const COPY_AFTER: Duration = Duration::from_secs(1);
+/// Sessions that are begun and ended faster than that do not pile up.
+const MAX_UNCOPIED: usize = 16;
 
 /// Carries out what the keeper is asked.
 pub(super) struct Thread {
@@ -43,8 +45,9 @@ pub(super) struct Thread {
     open: Option<Open>,
     /// The session that was asked to stop last, once the state says that it is over.
     ended: Option<String>,
-    /// The session that was closed last, until there is a fallback copy of its journal; and when that is made.
-    closed: Option<(String, Instant)>,
+    /// Sessions that were closed, until there are fallback copies of their journals; and when those are made. At most
+    /// [`MAX_UNCOPIED`].
+    closed: VecDeque<(String, Instant)>,
 }
 
 /// The session being recorded.
@@ -69,12 +72,12 @@ impl Thread {
         checkpoint: Option<Checkpoint>,
         alerts: Alerts,
     ) -> Self {
-        Self { storage, catalog, state, trouble, checkpoint, alerts, open: None, ended: None, closed: None }
+        Self { storage, catalog, state, trouble, checkpoint, alerts, open: None, ended: None, closed: VecDeque::new() }
     }
 
     /// The next job; `None` when nobody can ask any more. Makes the copy that comes due meanwhile.
     pub(super) fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
-        if let Some((_, due)) = &self.closed {
+        while let Some((_, due)) = self.closed.front() {
             match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(job) => return Some(job),
                 Err(_) => self.copy_closed(),
@@ -87,7 +90,8 @@ impl Thread {
         self.carry_out(job);
         self.copy();
         // However many jobs follow each other.
-        if self.closed.as_ref().is_some_and(|(_, due)| *due <= Instant::now()) {
+        let is_due = self.closed.front().is_some_and(|(_, due)| *due <= Instant::now());
+        if is_due || self.closed.len() > MAX_UNCOPIED {
             self.copy_closed();
         }
     }
@@ -142,7 +146,7 @@ impl Thread {
                 }
             }
             Job::LetGo => {
-                self.closed = None;
+                self.closed.clear();
                 if self.open.as_mut().and_then(|open| open.journal.take()).is_some() {
                     info!("the session's journal is closed until the storage is there again");
                 }
@@ -167,15 +171,17 @@ impl Thread {
             let _ = self.state.note(&StateRecord::Ended(id.clone()));
         }
         // Nothing is held open behind the answer: whoever has it may unmount the storage.
-        self.open.take_if(|open| open.summary.id == id);
+        let was_open = self.open.take_if(|open| open.summary.id == id).is_some();
         let _ = done.send(totals);
-        self.copy_closed();
-        self.closed = Some((id, Instant::now() + COPY_AFTER));
+        // Of one that was not open, the note above has made it.
+        if was_open {
+            self.closed.push_back((id, Instant::now() + COPY_AFTER));
+        }
     }
 
-    /// Makes the copy of the session that was closed, if it is still there.
+    /// Makes the copy of the session that has waited for longest, if it is still there.
     fn copy_closed(&mut self) {
-        let Some((id, _)) = self.closed.take() else { return };
+        let Some((id, _)) = self.closed.pop_front() else { return };
         let Some(dir) = self.catalog.dir(&id).filter(|dir| dir.is_dir()) else { return };
         match session_journal::open(&dir, &id, self.checkpoint.as_ref()) {
             Ok(mut opened) => {
