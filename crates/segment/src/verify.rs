@@ -54,8 +54,18 @@ pub fn verify_files_with(paths: &[PathBuf], mut done: impl FnMut(&FileReport)) -
             *report = verify_file(&closed);
         }
     }
-    reports.retain(|report| report.path.exists() || never_there.contains(&&report.path));
+    let mut left =
+        still_there(&reports, |path| path.exists() || never_there.iter().any(|never| *never == path)).into_iter();
+    reports.retain(|_| left.next().unwrap_or(true));
     continuity::join(reports)
+}
+
+/// Which of these are there still. Retention goes on meanwhile, the oldest first: asked for the newest first, none can be found gone
+/// whose predecessor was found there.
+fn still_there(reports: &[FileReport], mut exists: impl FnMut(&Path) -> bool) -> Vec<bool> {
+    let mut there: Vec<bool> = reports.iter().rev().map(|report| exists(&report.path)).collect();
+    there.reverse();
+    there
 }
 
 /// The final name of a file that is not open any more.
@@ -80,4 +90,25 @@ fn list(dir: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{still_there, verify_file};
+    use std::path::Path;
+
+    #[test]
+    fn what_retention_gives_up_meanwhile_leaves_no_hole() {
+        let names = ["5", "6", "7"].map(|name| format!("/nowhere/{name}.mp4"));
+        let reports: Vec<_> = names.iter().map(|name| verify_file(Path::new(name))).collect();
+        // Between any two looks the two oldest go.
+        for deleted_after in 0..=3 {
+            let mut looks = 0;
+            let there = still_there(&reports, |path| {
+                looks += 1;
+                looks <= deleted_after || path == Path::new(&names[2])
+            });
+            assert!(there.is_sorted(), "after {deleted_after} looks: {there:?}");
+        }
+    }
 }
