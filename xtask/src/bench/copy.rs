@@ -63,13 +63,13 @@ pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Res
     let programs = built.get()?;
     let clip = clip::hd(common)?;
     let mut camera =
-        Camera::start(&programs, [std::ffi::OsStr::new("--file"), clip.as_os_str(), "--audio=none".as_ref()])?;
+        Camera::start(programs, [std::ffi::OsStr::new("--file"), clip.as_os_str(), "--audio=none".as_ref()])?;
     let mut all: Vec<Used> = Vec::new();
     for round in 1..=rounds {
         terminal::step(&format!("copy: round {round} of {rounds}, {} s", length.as_secs()));
         let directory = Directory::temporary()?;
-        let place = place(&programs, directory.path(), &clip, &camera)?;
-        let mut contenders = start(&programs, &place, &clip, &camera)?;
+        let place = place(programs, directory.path(), &clip, &camera)?;
+        let mut contenders = start(programs, &place, &clip, &camera)?;
         wait(WARM_UP, &mut contenders, interrupt)?;
         let before =
             contenders.iter().map(|contender| usage::cpu_ns(contender.pid())).collect::<anyhow::Result<Vec<_>>>()?;

@@ -30,11 +30,11 @@ pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Res
     let mut directory = Directory::temporary()?;
     let gop = format!("--gop-ms={GOP_MS}");
     let mut camera =
-        Camera::start(&programs, ["--size=320x240", "--audio=aac", "--sound=noise", "--bitrate-kbps=1000", &gop])?;
+        Camera::start(programs, ["--size=320x240", "--audio=aac", "--sound=noise", "--bitrate-kbps=1000", &gop])?;
     let url = camera.url()?.to_owned();
     let lines = ["source = \"rtsp\"".to_owned(), format!("url = \"{url}\""), "armed = false".to_owned()];
     let settings = Settings { inputs: vec![("cam0".to_owned(), lines.to_vec())], ..Settings::default() };
-    let place = Place::new(&programs, directory.path(), &settings)?;
+    let place = Place::new(programs, directory.path(), &settings)?;
 
     terminal::step(&format!("rotate: {rotations} rotations, one every {ROTATION_MS} ms, with audio"));
     let witness = Witness::start(&url, directory.path())?;

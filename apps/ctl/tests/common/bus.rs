@@ -92,7 +92,8 @@ impl Bus {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         command.args(["watch", "--json", "--config", &self.config()]).stdout(Stdio::piped());
         let mut watch = Process(command.spawn().unwrap());
-        let (tell, lines) = mpsc::channel();
+        // Full (64): the reader waits, and with it the program that says more than anybody looks at.
+        let (tell, lines) = mpsc::sync_channel(64);
         let output = BufReader::new(watch.0.stdout.take().unwrap());
         // Ends with the program, at the latest when it is dropped.
         std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| tell.send(line).is_ok()));
