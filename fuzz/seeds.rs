@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use holdfast_link::panel::{self, About, FromPanel, LightLevel, Lines, Show, ToPanel};
 use holdfast_link::{MAX_FRAME_BYTES, Mark, Stop, StopReason, ToCapture, clip, encode};
 use holdfast_segment::{
     BootId, CloseReason, Codec, FileId, Frame, Gap, GapCause, Identity, Mark as Chapter, Media, Track, WriteOptions,
@@ -22,6 +23,7 @@ fn main() -> Done {
     segments(&dir("segment")?)?;
     journals(&dir("journal")?)?;
     links(&dir("link")?)?;
+    panels(&dir("panel")?)?;
     configs(&dir("config")?)?;
     options(&dir("dbus")?)
 }
@@ -53,6 +55,32 @@ fn links(dir: &Path) -> Done {
     // A message without its frame, and a refusal.
     put("bare", &[0, 4, b'c', b'a', b'm', b'0', 1, 2, 3])?;
     put("refusal", &holdfast_link::encode_refusal())?;
+    Ok(())
+}
+
+/// The first byte says what becomes of the rest: see `src/panel.rs`.
+fn panels(dir: &Path) -> Done {
+    let put = |name: &str, first: u8, bytes: &[u8]| std::fs::write(dir.join(name), [&[first], bytes].concat());
+    let mut show = Show { buzzer: true, ..Show::default() };
+    for index in 0..3 {
+        show.lights.push(LightLevel { index, red: 255, green: 110, blue: 0 }).map_err(|_| "too many lights")?;
+    }
+    let lines = Lines { upper: clip("REC 00:01:07"), lower: clip("7 h left") };
+    let about = About { name: clip("rp2040 1.0"), lights: 3, buttons: 2, display: true, buzzer: false };
+    let said =
+        [panel::encode(&ToPanel::Hello)?, panel::encode(&ToPanel::Show(show))?, panel::encode(&ToPanel::Text(lines))?];
+    put("host", 0, &said.concat())?;
+    let hello = panel::encode(&FromPanel::Hello { about, down: 1 })?;
+    let edge = panel::encode(&FromPanel::Edge { button: 1, pressed: true, age_us: 1500 })?;
+    put("board", 0, &[hello, edge, panel::refusal()].concat())?;
+    put("half", 0, &said.concat()[5..])?;
+    put("noise", 0, &[7; 300])?;
+    // Without their frames, so that what is inside is reached: the version, then the message.
+    put("bare-show", 1, &[1, 1, 1, 2, 255, 0, 0, 1])?;
+    put("bare-text", 1, b"\x01\x02\x02hi\x00")?;
+    put("bare-hello", 1, b"\x01\x00\x02hi\x03\x02\x01\x00\x81\x01")?;
+    put("bare-version", 1, &[9, 0])?;
+    put("bare-refusal", 1, &[0, 9])?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ pub mod config;
 pub mod dbus;
 pub mod journal;
 pub mod link;
+pub mod panel;
 pub mod segment;
 
 use std::cell::OnceCell;

@@ -16,7 +16,7 @@ use crate::terminal::{self, Table, thousands};
 use crate::workspace::{cargo, root, target};
 
 /// The targets of `fuzz/`, each a program.
-const TARGETS: [&str; 5] = ["segment", "journal", "link", "config", "dbus"];
+const TARGETS: [&str; 6] = ["segment", "journal", "link", "panel", "config", "dbus"];
 
 /// What cargo-fuzz passes, too, but for the sanitizer.
 const INSTRUMENTATION: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

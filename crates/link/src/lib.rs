@@ -2,7 +2,8 @@
 //!
 //! One message is one datagram on a Unix `SOCK_SEQPACKET` socket that the capture listens on, so a message arrives whole or
 //! not at all. The types own no heap memory (`heapless`), so every message has a largest size ([`MAX_FRAME_BYTES`]) that both
-//! sides can hold in a fixed buffer, and the crate is `no_std`: the panel's microcontroller will use it too.
+//! sides can hold in a fixed buffer, and the crate is `no_std`: the panel's microcontroller uses it too, with messages and
+//! frames of its own in [`panel`].
 //!
 //! # Frame
 //! `b"HF"`, the protocol version as `u16` little endian, then the message in [postcard](https://postcard.jamesmunns.com/wire-format)
@@ -18,6 +19,7 @@
 mod crash;
 mod frame;
 mod messages;
+pub mod panel;
 mod text;
 
 pub use crash::CrashReport;
