@@ -8,13 +8,16 @@ mod error;
 mod leases;
 mod names;
 pub mod options;
+pub mod panel;
 mod proxies;
 mod types;
 
 pub use alert::{AlertCode, AlertInfo, AlertLevel};
 pub use error::{Detail, Error, ErrorCode};
 pub use leases::{GrantedStream, LeaseInfo, LeaseOptions, LeaseProxy, LeasesProxy, Revoked, RevokedStream};
-pub use names::{BUS_NAME, NO_OBJECT, ROOT_PATH, input_path, lease_id_of, lease_path, session_id_of, session_path};
+pub use names::{
+    BUS_NAME, NO_OBJECT, ROOT_PATH, input_name_of, input_path, lease_id_of, lease_path, session_id_of, session_path,
+};
 pub use proxies::{
     AlertCleared, AlertClearedArgs, AlertClearedStream, AlertRaised, AlertRaisedArgs, AlertRaisedStream, FileClosed,
     FileClosedArgs, FileClosedStream, GapRecorded, GapRecordedArgs, GapRecordedStream, SessionStarted,

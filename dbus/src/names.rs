@@ -70,6 +70,12 @@ fn escape(name: &str) -> String {
     out
 }
 
+/// The name of the input that an object path stands for.
+#[must_use]
+pub fn input_name_of(path: &str) -> Option<String> {
+    unescape(path.strip_prefix(INPUT_PREFIX)?)
+}
+
 fn unescape(element: &str) -> Option<String> {
     if element == "_" {
         return Some(String::new());
@@ -93,11 +99,12 @@ fn unescape(element: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{input_path, lease_id_of, lease_path, session_id_of, session_path};
+    use super::{input_name_of, input_path, lease_id_of, lease_path, session_id_of, session_path};
 
     #[test]
     fn paths_carry_ids_there_and_back() {
         assert_eq!(input_path("cam-0_a").as_str(), "/org/holdfast/Recorder1/input/cam_2d0_5fa");
+        assert_eq!(input_name_of(input_path("cam-0_a").as_str()).as_deref(), Some("cam-0_a"));
         let id = "20261121T071503Z-k3f9w2";
         assert_eq!(session_id_of(session_path(id).as_str()).as_deref(), Some(id));
         assert_eq!(session_id_of(id).as_deref(), Some(id));
