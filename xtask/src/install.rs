@@ -26,15 +26,16 @@ const PROGRAM: u32 = 0o755;
 const DATA: u32 = 0o644;
 
 /// Packages and the programs they build, to `usr/bin`.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 4] = [
     ("holdfast-recorder", "holdfast-recorder"),
     ("holdfast-capture", "holdfast-capture"),
+    ("holdfast-panel", "holdfast-panel"),
     ("holdfast-ctl", "holdfast"),
 ];
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 22] = [
     ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
     ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
     ("apps/recorder/systemd/holdfast-recording.slice", "usr/lib/systemd/system/holdfast-recording.slice"),
@@ -44,15 +45,23 @@ const FILES: [(&str, &str); 14] = [
     ("apps/recorder/systemd/tmpfiles.conf", "usr/lib/tmpfiles.d/holdfast.conf"),
     ("apps/recorder/systemd/org.holdfast.rules", "usr/share/polkit-1/rules.d/org.holdfast.rules"),
     ("apps/capture/systemd/holdfast-capture@.service", "usr/lib/systemd/system/holdfast-capture@.service"),
+    ("apps/ledpanel/systemd/holdfast-panel.service", "usr/lib/systemd/system/holdfast-panel.service"),
+    ("apps/ledpanel/systemd/holdfast-panel.preset", "usr/lib/systemd/system-preset/80-holdfast-panel.preset"),
+    ("apps/ledpanel/systemd/sysusers.conf", "usr/lib/sysusers.d/holdfast-panel.conf"),
+    ("apps/ledpanel/udev/60-holdfast-panel.rules", "usr/lib/udev/rules.d/60-holdfast-panel.rules"),
+    ("apps/ledpanel/udev/60-holdfast-display.rules", "usr/lib/udev/rules.d/60-holdfast-display.rules"),
     ("apps/capture/systemd/holdfast-probe@.service", "usr/lib/systemd/system/holdfast-probe@.service"),
     ("dbus/org.holdfast.Recorder1.conf", "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf"),
     ("dbus/org.holdfast.Recorder1.service", "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service"),
     ("dbus/org.holdfast.Recorder1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml"),
-    (CONFIG, "etc/holdfast/holdfast.toml"),
+    ("dbus/org.holdfast.Panel1.conf", "usr/share/dbus-1/system.d/org.holdfast.Panel1.conf"),
+    ("dbus/org.holdfast.Panel1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Panel1.xml"),
+    (CONFIG[0], "etc/holdfast/holdfast.toml"),
+    (CONFIG[1], "etc/holdfast/panel.toml"),
 ];
 
-/// The one file that belongs to the administrator once it is there.
-const CONFIG: &str = "apps/recorder/holdfast.toml";
+/// Files that belong to the administrator once they are there.
+const CONFIG: [&str; 2] = ["apps/recorder/holdfast.toml", "apps/ledpanel/panel.toml"];
 
 /// Where the command line writes its manual: a page for itself, and one for each of its commands.
 const MANUAL: &str = "usr/share/man/man1";
@@ -75,7 +84,7 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
     }
     for (from, to) in FILES {
         let target = args.root.join(to);
-        if from == CONFIG && target.exists() {
+        if CONFIG.contains(&from) && target.exists() {
             terminal::note(&format!("{} is there already and stays as it is", target.display()));
             continue;
         }
@@ -91,7 +100,8 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
     if args.root == Path::new("/") {
         terminal::note(
             "now: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl reload dbus, \
-             look through /etc/holdfast/holdfast.toml, then systemctl enable --now holdfast-recorder",
+             look through /etc/holdfast/holdfast.toml, then systemctl enable --now holdfast-recorder; with buttons and lights \
+             also: udevadm control --reload && udevadm trigger, /etc/holdfast/panel.toml, systemctl enable --now holdfast-panel",
         );
     }
     Ok(())
@@ -128,7 +138,9 @@ mod tests {
     /// A unit that nobody installs is a unit that nobody runs.
     #[test]
     fn every_file_to_install_is_in_the_table() {
-        for directory in ["apps/recorder/systemd", "apps/capture/systemd"] {
+        for directory in
+            ["apps/recorder/systemd", "apps/capture/systemd", "apps/ledpanel/systemd", "apps/ledpanel/udev"]
+        {
             for entry in std::fs::read_dir(root().join(directory)).unwrap() {
                 let path = format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap());
                 assert!(FILES.iter().any(|(from, _)| *from == path), "{path} is not installed");

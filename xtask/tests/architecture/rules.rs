@@ -4,8 +4,19 @@ use crate::tokens::{self, Named};
 use crate::tree::TextFile;
 
 /// Pure cores by file or directory name.
-const CORES: [&str; 9] =
-    ["session", "resume", "retention", "pressure", "failsafe", "buttons", "patterns", "rollout", "leases"];
+const CORES: [&str; 11] = [
+    "session",
+    "resume",
+    "retention",
+    "pressure",
+    "failsafe",
+    "buttons",
+    "orders",
+    "truth",
+    "patterns",
+    "rollout",
+    "leases",
+];
 
 /// What a pure core must not name: all that makes its answer depend on more than state and event.
 const IMPURE: [&[&str]; 15] = [

@@ -4,6 +4,7 @@
 mod access;
 mod appliance;
 mod observed;
+mod panel;
 mod probing;
 mod reason;
 mod recording;

@@ -3,14 +3,15 @@
 use holdfast_aloud::say;
 
 use crate::appliance::{Appliance, CAPTURE, Disk, PROBE, RECORDER, ROOT};
+use crate::panel::PANEL;
 
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
-const EXPOSURE_LIMITS: [(&str, f32); 3] = [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3)];
+const EXPOSURE_LIMITS: [(&str, f32); 4] = [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (PANEL, 1.6)];
 
 const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
 
 /// What systemd has understood, whatever of it the kernel can do here.
-const PRIORITIES: [(&str, &str, &str); 22] = [
+const PRIORITIES: [(&str, &str, &str); 26] = [
     (SLICES[0], "CPUWeight", "1000"),
     (SLICES[0], "IOWeight", "1000"),
     (SLICES[1], "CPUWeight", "1000"),
@@ -27,6 +28,10 @@ const PRIORITIES: [(&str, &str, &str); 22] = [
     (RECORDER, "CPUWeight", "500"),
     (RECORDER, "IOWeight", "500"),
     (RECORDER, "OOMScoreAdjust", "-800"),
+    (PANEL, "Slice", SLICES[1]),
+    (PANEL, "CPUWeight", "100"),
+    (PANEL, "OOMScoreAdjust", "-700"),
+    (PANEL, "MemoryMin", "16777216"),
     (PROBE, "Slice", SLICES[2]),
     (PROBE, "Nice", "19"),
     (PROBE, "CPUWeight", "idle"),
@@ -43,8 +48,18 @@ fn units_users_and_directories_are_as_they_should_be() {
     let rig = &appliance.rig;
     assert_eq!(rig.run(&["systemctl", "is-system-running"]).out, "running", "{}", rig.log(60));
 
-    let verified =
-        rig.run(&["systemd-analyze", "verify", "--man=no", RECORDER, CAPTURE, PROBE, SLICES[0], SLICES[1], SLICES[2]]);
+    let verified = rig.run(&[
+        "systemd-analyze",
+        "verify",
+        "--man=no",
+        RECORDER,
+        CAPTURE,
+        PROBE,
+        PANEL,
+        SLICES[0],
+        SLICES[1],
+        SLICES[2],
+    ]);
     assert!(verified.ok() && verified.err.is_empty() && verified.out.is_empty(), "{}\n{}", verified.out, verified.err);
 
     for (unit, property, expected) in PRIORITIES {
@@ -85,6 +100,8 @@ fn units_users_and_directories_are_as_they_should_be() {
         assert!(rig.run(&["test", "-s", &format!("/usr/share/man/man1/{page}")]).ok(), "{page}");
     }
     // As an image does it.
-    assert!(rig.run(&["systemctl", "preset", RECORDER]).ok());
-    assert_eq!(rig.run(&["systemctl", "is-enabled", RECORDER]).out, "enabled");
+    for unit in [RECORDER, PANEL] {
+        assert!(rig.run(&["systemctl", "preset", unit]).ok());
+        assert_eq!(rig.run(&["systemctl", "is-enabled", unit]).out, "enabled");
+    }
 }
