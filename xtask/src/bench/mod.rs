@@ -5,6 +5,7 @@ mod capture;
 mod clip;
 mod copy;
 mod device;
+mod panel;
 mod powercut;
 mod rotate;
 mod scale;
@@ -57,6 +58,8 @@ enum What {
     Rotate,
     /// Latency of reads and of Start and Stop under 20 clients.
     Bus,
+    /// The front panel: press to light, press to safe footage, recorder dead to fault pattern, and what it costs.
+    Panel,
     /// Bytes that reach the disk per byte of footage.
     Wear,
     /// Seconds of footage lost at a power cut, next to other writers; draws the picture of the README.
@@ -90,7 +93,8 @@ pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
 
 fn all(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
-    for what in [What::Copy, What::Wear, What::Scale, What::Start, What::Rotate, What::Bus, What::Powercut] {
+    for what in [What::Copy, What::Wear, What::Scale, What::Start, What::Rotate, What::Bus, What::Panel, What::Powercut]
+    {
         figures.extend(one(what, common, built, interrupt)?);
     }
     Ok(figures)
@@ -106,6 +110,7 @@ fn one(what: What, common: &Common, built: &Built, interrupt: &Interrupt) -> any
         What::Start => start::run(common, built, interrupt),
         What::Rotate => rotate::run(common, built, interrupt),
         What::Bus => bus::run(common, built, interrupt),
+        What::Panel => panel::run(common, built, interrupt),
         What::Powercut => powercut::run(common, built, interrupt),
     }
 }
