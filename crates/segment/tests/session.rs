@@ -118,6 +118,17 @@ fn a_reboot_needs_a_gap_on_record() {
     only(dir.path(), Severity::Note, "restarted before it: Reboot");
 }
 
+/// A capture died between taking a number for its next file and the first chunk of it.
+#[test]
+fn a_number_that_never_had_footage_is_no_missing_file() {
+    let dir = scratch();
+    let one = record(dir.path(), identity(1), 0..10, 0);
+    let previous = Previous { sequence: 1, file_id: one.file_id, digest: Some(one.digest) };
+    record(dir.path(), Identity { previous: Some(previous), ..identity(3) }, 10..20, 0);
+    only(dir.path(), Severity::Note, "segment 2 before it never had footage");
+    assert!(verify_session(dir.path()).unwrap().is_ok());
+}
+
 #[test]
 fn missing_doubled_and_exchanged_files_are_found() {
     let dir = scratch();

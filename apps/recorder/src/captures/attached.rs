@@ -270,13 +270,13 @@ impl Supervisor {
         let dir = self.shared.root.join(&record.directory);
         let reading = tokio::task::spawn_blocking(move || files::newest(&dir));
         // A stalled disk must not keep the capture from filling its buffer.
-        let on_disk = timeout(DIRECTORY_PATIENCE, reading).await.ok().and_then(Result::ok).unwrap_or((0, None));
+        let on_disk = timeout(DIRECTORY_PATIENCE, reading).await.ok().and_then(Result::ok).unwrap_or_default();
         let Some(engaged) = &mut self.engaged else {
             return Ok(());
         };
         let resume = engaged.resume(on_disk);
         let request = self.next_request();
-        let sequence = resume.as_ref().map_or(0, |resume| resume.previous_sequence) + 1;
+        let sequence = resume.as_ref().map_or(0, |resume| resume.previous_sequence.max(on_disk.number)) + 1;
         let (Ok(session), Ok(directory)) = (record.session.as_str().try_into(), record.directory.as_str().try_into())
         else {
             error!(input = self.name, session = record.session, "a session id or directory too long for the link");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_link::{FileClosed, FileLeft, FileOpened, GapCause, Resume, Status, Stopped};
 use holdfast_records::Tally;
 
+use super::files::Newest;
 use super::view::drop_name;
 use super::{Record, Recovered};
 
@@ -190,15 +191,17 @@ impl Engaged {
         self.base.source = self.base.source.max(accounted);
     }
 
-    /// Where the next process takes up; `None` if nothing was written yet. `on_disk`: the newest file there.
-    pub fn resume(&mut self, on_disk: (u64, Option<[u8; 16]>)) -> Option<Resume> {
-        if !self.begun && on_disk.0 == 0 {
+    /// Where the next process takes up; `None` if nothing was written yet. `on_disk`: what is newest there.
+    pub fn resume(&mut self, on_disk: Newest) -> Option<Resume> {
+        if !self.begun && on_disk.number == 0 {
             return None;
         }
         // Died before it could tell of its newest file, or that file never got its name onto the disk.
         let (previous_sequence, previous_file_id) = match self.last {
-            Some((sequence, id)) if sequence >= on_disk.0 => (sequence, Some(id)),
-            _ => on_disk,
+            Some((sequence, id)) if on_disk.footage.is_none_or(|(newest, _)| sequence >= newest) => {
+                (sequence, Some(id))
+            }
+            _ => on_disk.footage.unwrap_or_default(),
         };
         let (safe_until_mono_ns, safe_until_wall_ns) = match self.cause {
             GapCause::Reboot => (self.record.safe_until_mono_ns, self.record.safe_until_wall_ns),
@@ -218,7 +221,7 @@ impl Engaged {
 #[cfg(test)]
 mod tests {
     use super::{DIED, Engaged};
-    use crate::captures::{Record, Recovered};
+    use crate::captures::{Record, Recovered, files::Newest};
     use holdfast_link::{FileClosed, FileLeft, FileOpened, GapCause};
     use holdfast_records::Tally;
 
@@ -234,6 +237,24 @@ mod tests {
             cause: GapCause::CaptureDied,
         };
         Engaged::new(record)
+    }
+
+    fn on_disk(number: u64) -> Newest {
+        Newest { number, footage: Some((number, None)) }
+    }
+
+    /// A process died after it had taken a number for its next file, and before the first chunk.
+    #[test]
+    fn what_was_never_written_is_nobodys_predecessor() {
+        let mut part = engaged();
+        part.opened(&FileOpened { sequence: 5, file_id: [5; 16], file: holdfast_link::Path::new() });
+        part.ended(true);
+        let resume = part.resume(Newest { number: 6, footage: Some((5, Some([5; 16]))) }).unwrap();
+        assert_eq!((resume.previous_sequence, resume.previous_file_id), (5, Some([5; 16])));
+        // Known by its files alone.
+        let resume = engaged().resume(Newest { number: 6, footage: Some((5, Some([9; 16]))) }).unwrap();
+        assert_eq!((resume.previous_sequence, resume.previous_file_id), (5, Some([9; 16])));
+        assert_eq!(engaged().resume(Newest { number: 1, footage: None }).unwrap().previous_file_id, None);
     }
 
     fn closed(frames: u64, bytes: u64) -> FileClosed {
@@ -257,7 +278,7 @@ mod tests {
         let hour_ns = 3_600_000_000_000;
         let record = Record { begun: true, safe_until_mono_ns: hour_ns, cause: GapCause::Reboot, ..engaged().record };
         let mut part = Engaged::new(record);
-        let told = |part: &mut Engaged| part.resume((1, None)).map(|resume| (resume.cause, resume.safe_until_mono_ns));
+        let told = |part: &mut Engaged| part.resume(on_disk(1)).map(|resume| (resume.cause, resume.safe_until_mono_ns));
         assert_eq!(told(&mut part), Some((GapCause::Reboot, hour_ns)));
         // Died before anything was safe: it is still the same gap.
         part.ended(true);
@@ -298,7 +319,7 @@ mod tests {
         part.closed(&closed(60, 600));
         part.ended(true);
         assert_eq!((part.tally().safe, part.tally().dropped[DIED]), (100, 30));
-        assert_eq!(part.resume((2, None)).unwrap().frames_lost, 30);
+        assert_eq!(part.resume(on_disk(2)).unwrap().frames_lost, 30);
         // 40 were known to be safe in the open file; 55 turn out to be.
         part.recovered(&recovered(55, 560));
         let tally = part.tally();

@@ -32,12 +32,31 @@ pub fn sequence_of(name: &str) -> Option<u64> {
     if is_segment && digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
-/// The newest file of a directory: its sequence number, and its id if its head can be read. 0 if there is none.
-pub fn newest(dir: &Path) -> (u64, Option<[u8; 16]>) {
-    let newest = names(dir).into_iter().filter_map(|name| Some((sequence_of(&name)?, name))).max();
-    newest.map_or((0, None), |(sequence, name)| {
-        (sequence, Reader::open(&dir.join(name)).ok().map(|reader| reader.identity().file_id.0))
-    })
+/// What is newest in an input's directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// The highest sequence number that was ever given to a file which is there; 0 if there is none.
+    pub number: u64,
+    /// The newest file that has footage, or may have: its number, and its id if its head can be read.
+    pub footage: Option<(u64, Option<[u8; 16]>)>,
+}
+
+/// Looks. A file that a capture has begun and died before its first chunk has a number and no footage: recovery sets it aside, and
+/// nothing can follow it.
+pub fn newest(dir: &Path) -> Newest {
+    let mut files: Vec<_> = names(dir).into_iter().filter_map(|name| Some((sequence_of(&name)?, name))).collect();
+    files.sort();
+    let number = files.last().map_or(0, |(number, _)| *number);
+    let footage = files.iter().rev().find_map(|(number, name)| {
+        let reader = Reader::open(&dir.join(name)).ok();
+        let is_empty =
+            || reader.as_ref().is_none_or(|reader| !reader.chunks().next().is_some_and(|chunk| chunk.is_ok()));
+        if name.ends_with(PART_SUFFIX) && is_empty() {
+            return None;
+        }
+        Some((*number, reader.map(|reader| reader.identity().file_id.0)))
+    });
+    Newest { number, footage }
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -88,7 +107,7 @@ pub fn summary(path: &Path) -> Option<Recovered> {
 
 #[cfg(test)]
 mod tests {
-    use super::{newest, sequence_of};
+    use super::{Newest, newest, sequence_of};
 
     #[test]
     fn only_segments_count() {
@@ -98,10 +117,11 @@ mod tests {
             assert_eq!(sequence_of(other), None, "{other}");
         }
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(newest(dir.path()), (0, None));
-        assert_eq!(newest(&dir.path().join("none")), (0, None));
+        assert_eq!(newest(dir.path()), Newest::default());
+        assert_eq!(newest(&dir.path().join("none")), Newest::default());
         std::fs::write(dir.path().join("000003_a.mp4"), "").unwrap();
         std::fs::write(dir.path().join("000004_a.mp4.part"), "").unwrap();
-        assert_eq!(newest(dir.path()), (4, None));
+        // What was begun and never written is nobody's predecessor, and its number is taken all the same.
+        assert_eq!(newest(dir.path()), Newest { number: 4, footage: Some((3, None)) });
     }
 }

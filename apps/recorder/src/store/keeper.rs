@@ -82,7 +82,7 @@ impl Keeper {
         let (jobs, receiver) = mpsc::sync_channel(1024);
         let mut thread = Thread::new(storage, catalog, StateJournal::new(state), trouble, checkpoint, alerts);
         std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-            while let Some(job) = thread.next(&receiver) {
+            while let Ok(job) = receiver.recv() {
                 thread.run(job);
             }
         })?;

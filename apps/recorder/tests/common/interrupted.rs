@@ -37,6 +37,8 @@ pub async fn everything_dies(holdfast: &mut Box, inputs: &[&str]) {
     }
     holdfast.kill_recorder();
     pids.into_iter().filter(|pid| *pid > 0).for_each(kill);
+    // In another boot the recorder is the child of what was killed, and dies a moment later: the next one would meet its locks.
+    holdfast.until("all of them to be gone", || async { !holdfast.runs() }).await;
 }
 
 /// Why, where and how long a session has gaps, as its files tell it; they must be whole.

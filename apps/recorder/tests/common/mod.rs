@@ -188,6 +188,11 @@ impl Box {
         self.recorder.insert(child)
     }
 
+    /// Something that was started with this configuration still runs.
+    pub fn runs(&self) -> bool {
+        !captures(&self.config_path()).is_empty()
+    }
+
     /// What the recorder has open.
     pub fn open_files(&self) -> Vec<PathBuf> {
         let pid = self.recorder.as_ref().unwrap().id();
@@ -333,7 +338,7 @@ impl Drop for Box {
     }
 }
 
-/// The captures that were started with this configuration, listening yet or not.
+/// What was started with this configuration: captures, listening yet or not, and the recorder.
 fn captures(config: &Path) -> Vec<Pid> {
     let config = config.as_os_str().as_encoded_bytes();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();

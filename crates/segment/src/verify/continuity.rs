@@ -3,7 +3,7 @@
 use super::TOLERANCE_NS;
 use super::file::cause;
 use super::report::{FileReport, Finding, InputReport, SessionReport, Severity};
-use crate::identity::Identity;
+use crate::identity::{Identity, Previous};
 use std::collections::BTreeMap;
 
 /// Sorts files by session, input and sequence, and looks at the seams.
@@ -65,12 +65,18 @@ fn seam(before: &FileReport, after: &FileReport, findings: &mut Vec<Finding>) {
     // Sorted, so the newer one's number is larger.
     let expected = old.sequence.saturating_add(1);
     if new.sequence != expected {
-        let what = match new.sequence - expected {
-            1 => format!("segment {expected} before it is missing"),
-            _ => format!("segments {expected} to {} before it are missing", new.sequence - 1),
+        let (which, is) = match new.sequence - expected {
+            1 => (format!("segment {expected}"), "is"),
+            _ => (format!("segments {expected} to {}", new.sequence - 1), "are"),
         };
-        find(Severity::Error, what, "look for them in the archive and among files set aside by recovery");
-        return;
+        // A number that was taken by a file whose writer died before its first chunk. The newer file knows what it follows.
+        let follows = |previous: &Previous| previous.sequence == old.sequence && previous.file_id == old.file_id;
+        if !new.previous.as_ref().is_some_and(follows) {
+            let what = format!("{which} before it {is} missing");
+            find(Severity::Error, what, "look for them in the archive and among files set aside by recovery");
+            return;
+        }
+        find(Severity::Note, format!("{which} before it never had footage"), "nothing to do");
     }
     link(before, old, new, &mut find);
     time(before, old, after, new, &mut find);

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use holdfast_config::Storage;
 use holdfast_dbus::{AlertCode, Error, ErrorCode};
@@ -26,12 +25,6 @@ use crate::{clock, storage};
 /// Notes that wait for a storage that is gone.
 const MAX_OWED: usize = 256;
 
-/// Between the end of a session and the copy of its journal: a Start that follows at once does not wait for it. A disk that loses what
-/// it had does not do so within a second.
-const COPY_AFTER: Duration = Duration::from_secs(1);
-/// Sessions that are begun and ended faster than that do not pile up.
-const MAX_UNCOPIED: usize = 16;
-
 /// Carries out what the keeper is asked.
 pub(super) struct Thread {
     storage: Storage,
@@ -45,9 +38,6 @@ pub(super) struct Thread {
     open: Option<Open>,
     /// The session that was asked to stop last, once the state says that it is over.
     ended: Option<String>,
-    /// Sessions that were closed, until there are fallback copies of their journals; and when those are made. At most
-    /// [`MAX_UNCOPIED`].
-    closed: VecDeque<(String, Instant)>,
 }
 
 /// The session being recorded.
@@ -72,28 +62,12 @@ impl Thread {
         checkpoint: Option<Checkpoint>,
         alerts: Alerts,
     ) -> Self {
-        Self { storage, catalog, state, trouble, checkpoint, alerts, open: None, ended: None, closed: VecDeque::new() }
-    }
-
-    /// The next job; `None` when nobody can ask any more. Makes the copy that comes due meanwhile.
-    pub(super) fn next(&mut self, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
-        while let Some((_, due)) = self.closed.front() {
-            match jobs.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(job) => return Some(job),
-                Err(_) => self.copy_closed(),
-            }
-        }
-        jobs.recv().ok()
+        Self { storage, catalog, state, trouble, checkpoint, alerts, open: None, ended: None }
     }
 
     pub(super) fn run(&mut self, job: Job) {
         self.carry_out(job);
         self.copy();
-        // However many jobs follow each other.
-        let is_due = self.closed.front().is_some_and(|(_, due)| *due <= Instant::now());
-        if is_due || self.closed.len() > MAX_UNCOPIED {
-            self.copy_closed();
-        }
     }
 
     fn carry_out(&mut self, job: Job) {
@@ -146,7 +120,6 @@ impl Thread {
                 }
             }
             Job::LetGo => {
-                self.closed.clear();
                 if self.open.as_mut().and_then(|open| open.journal.take()).is_some() {
                     info!("the session's journal is closed until the storage is there again");
                 }
@@ -170,26 +143,11 @@ impl Thread {
         if self.ended.take_if(|ended| *ended == id).is_none() {
             let _ = self.state.note(&StateRecord::Ended(id.clone()));
         }
-        // Nothing is held open behind the answer: whoever has it may unmount the storage.
-        let was_open = self.open.take_if(|open| open.summary.id == id).is_some();
+        // Before the answer: behind it nothing of the session is held open, so that whoever has it may unmount the storage, and nothing
+        // is written that retention, which may delete the session from now on, could meet.
+        self.copy();
+        self.open.take_if(|open| open.summary.id == id);
         let _ = done.send(totals);
-        // Of one that was not open, the note above has made it.
-        if was_open {
-            self.closed.push_back((id, Instant::now() + COPY_AFTER));
-        }
-    }
-
-    /// Makes the copy of the session that has waited for longest, if it is still there.
-    fn copy_closed(&mut self) {
-        let Some((id, _)) = self.closed.pop_front() else { return };
-        let Some(dir) = self.catalog.dir(&id).filter(|dir| dir.is_dir()) else { return };
-        match session_journal::open(&dir, &id, self.checkpoint.as_ref()) {
-            Ok(mut opened) => {
-                self.tell(&id, &opened);
-                session_journal::keep_a_copy(&mut opened.journal, &dir);
-            }
-            Err(error) => warn!(session = id, "no copy is made of its journal: {error}"),
-        }
     }
 
     /// Makes the fallback copy that is due of what is recorded. Behind the answer to whoever waits: what was asked for is on disk, and
