@@ -120,7 +120,11 @@ impl Cut {
                 continue;
             }
             let torn = self.fate == Fate::Torn && !logged.durable && !logged.discard && random.below(3) == 0;
-            let sectors = torn.then(|| tear(usize::try_from(logged.bytes).unwrap_or(0) / SECTOR_BYTES, &mut random));
+            let sectors = torn.then(|| {
+                let mut sectors = tear(usize::try_from(logged.bytes).unwrap_or(0) / SECTOR_BYTES, &mut random);
+                keep_super_block_whole(&mut sectors, logged.offset);
+                sectors
+            });
             picks.push(Pick { entry, sectors });
         }
         picks
@@ -134,6 +138,18 @@ fn tear(sectors: usize, random: &mut Random) -> Vec<bool> {
         0 => (0..sectors).map(|sector| sector < place).collect(),
         1 => (0..sectors).map(|sector| sector >= place).collect(),
         _ => (0..sectors).map(|_| random.below(2) == 0).collect(),
+    }
+}
+
+/// The second half of ext4's super block, the KiB at 1024, arrives with the first or not at all. Torn in the middle it makes a
+/// filesystem that neither the kernel nor `e2fsck -p` knows, whatever was written to it and by whom: that is ext4's to bear, and the
+/// drive's, which as a rule writes 4 KiB in one go. What the rig judges is what we write.
+fn keep_super_block_whole(sectors: &mut [bool], offset: u64) {
+    const SECOND_HALF: u64 = 1536;
+    let place =
+        SECOND_HALF.checked_sub(offset).and_then(|bytes| usize::try_from(bytes).ok()).map(|bytes| bytes / SECTOR_BYTES);
+    if let Some(place) = place.filter(|place| (1..sectors.len()).contains(place)) {
+        sectors[place] = sectors[place - 1];
     }
 }
 
@@ -207,6 +223,21 @@ mod tests {
             cuts.iter().filter(|cut| cut.at == cut.durable && cut.number < 37).map(|cut| cut.at).collect();
         let all: Vec<usize> = (29..385).step_by(10).chain([385]).collect();
         assert_eq!(boundaries, all, "every flush boundary, and the end");
+    }
+
+    #[test]
+    fn a_super_block_is_written_in_one_go() {
+        let torn = |offset: u64| {
+            let mut sectors = vec![true, false, true, false, true, false, true, false];
+            super::keep_super_block_whole(&mut sectors, offset);
+            sectors
+        };
+        assert_eq!(torn(0), [true, false, true, true, true, false, true, false]);
+        assert_eq!(torn(1024), [true, true, true, false, true, false, true, false]);
+        // It is not in there, or not both of its halves.
+        for offset in [1536, 2048, 1 << 30] {
+            assert_eq!(torn(offset), [true, false, true, false, true, false, true, false], "{offset}");
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub fn newest(dir: &Path) -> Newest {
     let footage = files.iter().rev().find_map(|(number, name)| {
         let reader = Reader::open(&dir.join(name)).ok();
         let is_empty =
-            || reader.as_ref().is_none_or(|reader| !reader.chunks().next().is_some_and(|chunk| chunk.is_ok()));
+            || reader.as_ref().is_none_or(|reader| reader.chunks().next().is_none_or(|chunk| chunk.is_err()));
         if name.ends_with(PART_SUFFIX) && is_empty() {
             return None;
         }
