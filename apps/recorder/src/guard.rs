@@ -55,6 +55,7 @@ pub async fn run(facade: Arc<Facade>, tells: Tells, trouble: Trouble) {
 
 async fn watch_storage(facade: &Facade, tells: &Tells, trouble: &Trouble) {
     let mut known = Known { device: None, closely: None, told: None, files: None };
+    let mut view = facade.view.clone();
     loop {
         // One that is not there is looked for closely, so that what waits for it does not wait longer than it must.
         let is_gone = tells.status.borrow().level == Level::Unavailable;
@@ -90,6 +91,8 @@ async fn watch_storage(facade: &Facade, tells: &Tells, trouble: &Trouble) {
         tokio::select! {
             () = tokio::time::sleep(if busy { QUICK } else { QUIET }) => (),
             () = trouble.poked() => known.closely = None,
+            // What begins just after a quiet look is not left unguarded until the next one.
+            Ok(_) = view.wait_for(|view| view.session.is_some()), if !busy => (),
         }
     }
 }

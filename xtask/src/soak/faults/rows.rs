@@ -222,8 +222,9 @@ pub const FAULTS: &[Fault] = &[
         what: "something else fills the disk to the last byte for 4 s",
         action: "the file goes on in the blocks that it had taken ahead; told with what to do",
         alerts: &[AlertCode::StorageCritical],
-        bound: bound(2500, 2000, 0),
+        bound: bound(1500, 2000, 0),
         scene: DISK,
+        quick: true,
         play: play::disk_full,
         ..PLAIN
     },
@@ -232,7 +233,7 @@ pub const FAULTS: &[Fault] = &[
         what: "the same, where space is held back (`storage.ballast_mib`)",
         action: "the ballast makes room for closing the recording in good order; the next one is refused until there is room",
         alerts: &[AlertCode::StorageCritical],
-        bound: bound(2500, 6000, frames(DISK_MS + 6000)),
+        bound: bound(1500, 6000, frames(DISK_MS + 6000)),
         scene: Scene { storage: BALLAST, ..DISK },
         play: play::disk_full,
         ..PLAIN
