@@ -90,13 +90,27 @@ impl Player {
 
     /// Picture width and frame number.
     fn picture(&self) -> (usize, u32) {
+        let (width, number) = self.look();
+        (width, number.unwrap_or_else(|| panic!("a picture {width} wide without a number")))
+    }
+
+    /// The first picture with a number, of a player that has come to a mount which others watch already. As with a real
+    /// camera it comes in the middle of a group of pictures, or between two slices of one, and its decoder shows grey for
+    /// what it has never seen.
+    fn first_whole_picture(&self) -> u32 {
+        const GROUP: usize = 60;
+        (0..GROUP).find_map(|_| self.look().1).unwrap_or_else(|| panic!("{GROUP} pictures without a number"))
+    }
+
+    /// Picture width and, where it carries one, frame number.
+    fn look(&self) -> (usize, Option<u32>) {
         let sample = self.sample().unwrap();
         let info = gstreamer_video::VideoInfo::from_caps(sample.caps().unwrap()).unwrap();
         let frame = gstreamer_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer().unwrap(), &info).unwrap();
         let (width, height) = (info.width() as usize, info.height() as usize);
         let stride = usize::try_from(info.stride()[0]).unwrap();
         let number = holdfast_framemark::read(frame.plane_data(0).unwrap(), stride, width, height);
-        (width, number.unwrap_or_else(|| panic!("a picture of {width}x{height} without a number")))
+        (width, number)
     }
 }
 
@@ -112,8 +126,11 @@ fn number_now(fps: u64) -> u64 {
 }
 
 fn assert_consecutive(player: &Player, pictures: usize) -> u32 {
-    let mut last = player.picture().1;
-    for _ in 1..pictures {
+    assert_consecutive_after(player, player.picture().1, pictures - 1)
+}
+
+fn assert_consecutive_after(player: &Player, mut last: u32, pictures: usize) -> u32 {
+    for _ in 0..pictures {
         let number = player.picture().1;
         assert_eq!(number, last + 1);
         last = number;
@@ -159,15 +176,15 @@ fn several_mounts_and_clients_see_the_same_pictures() {
     let camera = Camera::start(&["--count", "3", "--audio", "none"]);
     assert!(camera.urls[2].ends_with("/cam2"), "{:?}", camera.urls);
     let decode = "rtph264depay ! h264parse ! avdec_h264";
-    let players: Vec<Player> = camera
-        .urls
-        .iter()
-        .chain([&camera.urls[1]])
-        .map(|url| Player::video(&format!("location={url}"), decode))
-        .collect();
-    for player in &players {
-        assert_consecutive(player, 40);
+    let watch = |url: &String| Player::video(&format!("location={url}"), decode);
+    let first: Vec<Player> = camera.urls.iter().map(watch).collect();
+    let seen: Vec<u32> = first.iter().map(|player| player.picture().1).collect();
+    let late = watch(&camera.urls[1]);
+    for (player, seen) in first.iter().zip(seen) {
+        assert_consecutive_after(player, seen, 40);
     }
+    let joined = late.first_whole_picture();
+    assert_consecutive_after(&late, joined, 40);
 }
 
 #[test]
