@@ -103,6 +103,10 @@ pub struct H26x {
     has_key: bool,
     has_parameters: bool,
     broken: bool,
+    /// A connection begins with this unit: what came before is not known, nor ours.
+    joined: bool,
+    /// Packets before this unit, or of it, are missing.
+    lossy: bool,
     /// Parts of a NAL unit are in `unit`, and more are to come.
     in_fragment: bool,
     /// The timestamp of the unit that was handed on last.
@@ -145,6 +149,8 @@ impl H26x {
             has_key: false,
             has_parameters: false,
             broken: false,
+            joined: true,
+            lossy: false,
             in_fragment: false,
             handed_on: None,
             markers: Markers::Unproven(0),
@@ -172,8 +178,10 @@ impl H26x {
             self.came_ns = when.now_ns;
         }
         if when.lost {
-            // Between two pictures it cannot be known whose parts are missing; a fragment without its beginning tells.
+            // Between two pictures it cannot be known whose parts are missing; a fragment without its beginning tells, and a
+            // picture without its first slice.
             self.broken |= self.in_fragment || !self.unit.is_empty();
+            self.lossy = true;
             self.in_fragment = false;
         }
         self.payload(packet.payload);
@@ -190,6 +198,7 @@ impl H26x {
             self.hand_on(out);
         }
         self.clear();
+        self.joined = true;
         self.handed_on = None;
     }
 
@@ -213,7 +222,7 @@ impl H26x {
         if kind == Kind::Parameters && self.has_slice {
             return self.late_parameters(nal);
         }
-        self.note(kind);
+        self.note(kind, nal.get(self.codec.header_bytes()).copied());
         self.append(&START_CODE);
         self.append(nal);
     }
@@ -235,11 +244,16 @@ impl H26x {
         self.slice_at += START_CODE.len() + nal.len();
     }
 
-    fn note(&mut self, kind: Kind) {
+    /// Notes a NAL unit, of which `body` is the first byte behind its header.
+    fn note(&mut self, kind: Kind, body: Option<u8>) {
         match kind {
             Kind::Slice { key } => {
                 if !self.has_slice {
                     self.slice_at = self.unit.len();
+                    // The first bit says that a slice is the first of its picture: `first_mb_in_slice`, an Exp-Golomb 0, in
+                    // H.264 (7.3.3), `first_slice_segment_in_pic_flag` in H.265 (7.3.6.1). Who joins a camera in the middle of
+                    // a picture would else begin with a keyframe that lacks its upper half.
+                    self.broken |= (self.joined || self.lossy) && body.is_none_or(|body| body & 0x80 == 0);
                 }
                 self.has_slice = true;
                 self.has_key |= key;
@@ -274,7 +288,8 @@ impl H26x {
                 Codec::H264 => indicator & 0xe0 | head & 0x1f,
                 Codec::H265 => indicator & 0x81 | (head & 0x3f) << 1,
             };
-            self.note(self.codec.kind(first));
+            // An H.265 header has a second byte, which the packet's own header carries.
+            self.note(self.codec.kind(first), part.first().copied());
             self.append(&START_CODE);
             self.append(&[first]);
             if self.codec == Codec::H265 {
@@ -311,8 +326,13 @@ impl H26x {
         let (ticks, came_ns) = (self.ticks, self.came_ns);
         self.handed_on = Some(ticks);
         if self.broken || self.in_fragment {
+            // A picture that was half sent when the connection began was never to be had, and is not a loss.
+            let owed = !self.joined || self.lossy || self.in_fragment;
             self.clear();
-            return out(Piece::Broken { ticks, came_ns });
+            if owed {
+                out(Piece::Broken { ticks, came_ns });
+            }
+            return;
         }
         if let Markers::Unproven(keyframes) = &mut self.markers
             && self.has_key
@@ -342,6 +362,8 @@ impl H26x {
         self.has_key = false;
         self.has_parameters = false;
         self.broken = false;
+        self.joined = false;
+        self.lossy = false;
         self.in_fragment = false;
         self.marked = false;
     }
