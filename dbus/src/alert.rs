@@ -147,9 +147,16 @@ alerts! {
     PressureHigh = "pressure-high", Warning, "find what loads the box: systemd-cgtop; recording comes first";
     /// The box is under such pressure that the recording's bit rate is lowered.
     PressureCritical = "pressure-critical", Critical, "find what loads the box: systemd-cgtop; the bit rate comes back by itself";
+    /// A device of the front panel does not answer: buttons and lights that it carries are dead.
+    PanelDevice = "panel-device", Warning, "the text says which and why; check its cable, power and address in panel.toml. Recordings are not touched, and holdfast start and stop work";
+    /// A button of the front panel is stuck or chatters, and means nothing until it is well.
+    PanelButton = "panel-button", Warning, "look at its contact and wire; holdfast start and stop work meanwhile";
 }
 
 impl AlertCode {
+    /// Those that are reported by other programs of Holdfast (`ReportAlerts`), and not found by the recorder itself.
+    pub const REPORTED: &[Self] = &[Self::PanelDevice, Self::PanelButton];
+
     /// The code of a name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -181,6 +188,17 @@ pub struct AlertInfo {
     pub active: bool,
     /// When it was cleared; 0 while it holds.
     pub cleared: i64,
+}
+
+/// An alert that another program of Holdfast reports.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Type)]
+pub struct Reported {
+    /// Name of one of [`AlertCode::REPORTED`].
+    pub code: String,
+    /// What it is about, such as `panel/front`; 1 to 64 bytes.
+    pub source: String,
+    /// What happened, for people; up to 500 bytes.
+    pub text: String,
 }
 
 #[cfg(test)]

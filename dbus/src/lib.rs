@@ -12,7 +12,7 @@ pub mod panel;
 mod proxies;
 mod types;
 
-pub use alert::{AlertCode, AlertInfo, AlertLevel};
+pub use alert::{AlertCode, AlertInfo, AlertLevel, Reported};
 pub use error::{Detail, Error, ErrorCode};
 pub use leases::{GrantedStream, LeaseInfo, LeaseOptions, LeaseProxy, LeasesProxy, Revoked, RevokedStream};
 pub use names::{

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use zbus::proxy;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 
-use crate::alert::AlertInfo;
+use crate::alert::{AlertInfo, Reported};
 use crate::types::{
     FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, InterruptedInfo,
     InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo, SetAsideInfo, StartOptions,
@@ -89,6 +89,7 @@ pub trait Recorder {
 )]
 pub trait Alerts {
     fn list_alerts(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<Vec<AlertInfo>>;
+    fn report_alerts(&self, alerts: &[Reported], options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
 
     #[zbus(property)]
     fn active(&self) -> zbus::Result<Vec<AlertInfo>>;

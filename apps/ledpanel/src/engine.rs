@@ -9,6 +9,7 @@ mod shows;
 
 use std::time::Duration;
 
+use holdfast_dbus::Reported;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
@@ -22,6 +23,7 @@ use crate::orders::{Answer, Orders};
 use crate::patterns::{self, Extras, Look};
 use crate::recorder::Numbered;
 use crate::snapshot::Snapshot;
+use crate::trouble::Troubles;
 use crate::truth::{Condition, Conditions, Truth};
 
 /// It turns at least this often: so that it can show the watchdog that it does.
@@ -61,6 +63,8 @@ pub struct Wires {
     pub pressed: mpsc::Sender<Pressed>,
     /// To the devices.
     pub frames: watch::Sender<Frame>,
+    /// What is wrong with the panel itself, to the recorder.
+    pub reports: watch::Sender<Vec<Reported>>,
 }
 
 /// What is configured.
@@ -103,6 +107,7 @@ pub struct Engine {
     /// Buttons that a program presses.
     held: Vec<Held>,
     night_due_ns: u64,
+    troubles: Troubles,
 }
 
 impl Engine {
@@ -128,6 +133,7 @@ impl Engine {
             conditions: Conditions::default(),
             held: Vec::new(),
             night_due_ns: 0,
+            troubles: Troubles::default(),
         }
     }
 

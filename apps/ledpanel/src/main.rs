@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use holdfast_panel::config::{DEFAULT_PATH, Loaded, PATH_VARIABLE};
+use holdfast_panel::guardian::Guardian;
 use holdfast_panel::wiring::Roots;
-use holdfast_panel::{clock, wiring};
+use holdfast_panel::{clock, guardian, wiring};
 use tracing::{error, warn};
 
 /// Buttons in, lights out: drives Holdfast's front panel (org.holdfast.Panel1).
@@ -22,6 +23,9 @@ struct Arguments {
     /// Leave all lights showing a fault, and do nothing else. For `ExecStopPost=`: when the panel has died nobody drives them.
     #[arg(long, conflicts_with = "check")]
     fault: bool,
+    /// The same, once standard input ends: what a panel that systemd does not look after leaves behind for the case that it dies.
+    #[arg(long, hide = true, conflicts_with_all = ["check", "fault"])]
+    guard: bool,
     /// Where the kernel shows its LEDs.
     #[arg(long, default_value = "/sys/class/leds", hide = true)]
     leds: PathBuf,
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::from(78); // EX_CONFIG of sysexits.h: systemd shows it as "config".
         }
     };
-    if let Some(warnings) = warnings {
+    if let Some(warnings) = warnings.filter(|_| !arguments.guard) {
         eprintln!("{warnings}");
     }
     if arguments.check {
@@ -49,10 +53,15 @@ fn main() -> ExitCode {
     let _log = holdfast_log::begin("info,zbus=warn");
     holdfast_log::end_on_panic(|_| {});
     let roots = Roots { leds: arguments.leds, input: arguments.input };
-    if arguments.fault {
+    if arguments.guard && !guardian::bereaved() {
+        return ExitCode::SUCCESS;
+    }
+    if arguments.fault || arguments.guard {
         wiring::leave_in_fault(&config, &roots);
         return ExitCode::SUCCESS;
     }
+    let guardian =
+        Guardian::start(&[("--config", &arguments.config), ("--leds", &roots.leds), ("--input", &roots.input)]);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(failure) => {
@@ -65,6 +74,9 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     // Ended in good order or not, nobody drives the lights from here on.
     wiring::leave_in_fault(&config, &roots);
+    if let Some(guardian) = guardian {
+        guardian.dismiss();
+    }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

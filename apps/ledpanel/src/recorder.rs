@@ -4,6 +4,7 @@
 //! decided here: the newest [`Snapshot`] carries its time, and [`truth`](crate::truth) judges it.
 
 mod read;
+mod reports;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use holdfast_dbus::{BUS_NAME, Error, ErrorCode, RecorderProxy, StartOptions, StopOptions};
+use holdfast_dbus::{BUS_NAME, Error, ErrorCode, RecorderProxy, Reported, StartOptions, StopOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
@@ -48,6 +49,8 @@ pub struct Link {
     pub calls: mpsc::Receiver<Numbered>,
     /// How that went. Full (16): this task waits, and with it the next snapshot.
     pub answers: mpsc::Sender<(u64, Answer)>,
+    /// What is wrong with the panel itself: the recorder has it among its alerts.
+    pub reports: watch::Receiver<Vec<Reported>>,
 }
 
 /// Which bus.
@@ -117,6 +120,7 @@ impl Link {
         let mut owners = bus.receive_name_owner_changed_with_args(&filter).await?;
         let mut states = recorder.receive_recorder_state_changed().await?;
         let mut view = read::View::new(connection.clone());
+        let mut reporter = reports::Reporter::new(connection).await?;
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asked = Asked::new();
@@ -138,6 +142,7 @@ impl Link {
                     has_owner = change.args()?.new_owner().is_some();
                     info!("the recorder {}", if has_owner { "is there" } else { "is gone" });
                     view.forget();
+                    reporter.forget();
                 }
                 Some(_) = states.next() => {}
                 _ = ticks.tick() => {}
@@ -150,6 +155,9 @@ impl Link {
                 Ok(Ok(snapshot)) => {
                     is_there = true;
                     self.snapshots.send_replace(Some(snapshot));
+                    // Behind the look, so that it never keeps the light from knowing.
+                    let reports = self.reports.borrow_and_update().clone();
+                    reporter.report(reports).await;
                 }
                 Ok(Err(error)) => {
                     debug!("the recorder does not answer: {error}");

@@ -73,11 +73,13 @@ pub async fn run(config: Config, roots: &Roots, turned: impl FnMut()) -> anyhow:
     let (calls, call_receiver) = mpsc::channel(16);
     // When full, the recorder is not looked at before the engine has heard.
     let (answer_sender, answers) = mpsc::channel(16);
+    let (report_sender, reports) = watch::channel(Vec::new());
     let link = recorder::Link {
         bus: bus_of(&config.panel.bus),
         snapshots: snapshot_sender,
         calls: call_receiver,
         answers: answer_sender,
+        reports,
     };
     tokio::spawn(recorder::run(link));
 
@@ -90,8 +92,18 @@ pub async fn run(config: Config, roots: &Roots, turned: impl FnMut()) -> anyhow:
         Offered { bus: bus_of(&config.panel.bus), shown, asks: ask_sender, allow: config.panel.allow_press_button };
     tokio::spawn(offer(offered, pressed));
 
-    let wires =
-        Wires { edges, gone, snapshots, calls, answers, asks, shown: shown_sender, pressed: pressed_sender, frames };
+    let wires = Wires {
+        edges,
+        gone,
+        snapshots,
+        calls,
+        answers,
+        asks,
+        shown: shown_sender,
+        pressed: pressed_sender,
+        frames,
+        reports: report_sender,
+    };
     let hold_ns = u64::from(config.panel.hold_ms) * MS_NS;
     let settle_ns = (u64::from(config.panel.debounce_ms) + 10) * MS_NS;
     let settings = Settings { night: config.panel.night, minute: minute_of_the_day, hold_ns, settle_ns };

@@ -275,6 +275,7 @@ async fn nobody_wakes_while_nothing_happens() {
     panel.works().await;
     chip.pull("BTN_REC", true);
     panel.tells("record", true).await;
+    // Two seconds in which nothing is waited for: one wake-up is the sleep's own. Whoever polls, at 20 ms say, wakes a hundred times.
     let before = wakes();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let woken = wakes() - before;

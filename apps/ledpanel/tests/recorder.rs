@@ -107,18 +107,75 @@ async fn what_programs_may_and_may_not() {
 }
 
 #[tokio::test]
-async fn a_panel_that_ends_leaves_no_light_that_lies() {
+async fn a_dead_device_is_among_the_alerts_of_the_recorder_whichever_it_is() {
+    let mut station = Station::new().await;
+    station.start_recorder();
+    // There is no such LED.
+    std::fs::rename(station.dir.path().join("leds/stat"), station.dir.path().join("leds/other")).unwrap();
+    station.start_panel("");
+    let alerts = station.alerts().await;
+    let reported = || async {
+        let active = alerts.active().await.unwrap_or_default();
+        active
+            .iter()
+            .any(|alert| alert.code == "panel-device" && alert.source == "panel/front" && alert.text.contains("stat"))
+    };
+    station.until("the alert", reported).await;
+    // Another recorder knows nothing yet, and is told.
+    station.kill_recorder();
+    station.start_recorder();
+    station.until("the alert, from the next recorder", reported).await;
+
+    std::fs::rename(station.dir.path().join("leds/other"), station.dir.path().join("leds/stat")).unwrap();
+    station.until("the alert to be cleared", || async { alerts.active().await.is_ok() && !reported().await }).await;
+}
+
+/// The examples of docs/integrator.md, as they stand there.
+#[tokio::test]
+async fn the_examples_for_integrators_work() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/integrator.md")).unwrap();
+    let blocks: Vec<&str> =
+        page.split("```bash busctl panel\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2, "the page has lost its examples");
+    if !std::process::Command::new("busctl").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return holdfast_aloud::skip(format_args!(
+            "busctl is not here, so its examples are not tested: install systemd"
+        ));
+    }
     let mut station = Station::new().await;
     station.start_recorder();
     station.start_panel(PRESS);
     station.until_well().await;
-    station.panel().await.press_button("record", options(&[])).await.unwrap();
-    station.until_tells("record", "recording").await;
-    station.until("the light", || async { station.led("rec") == "255" }).await;
-    station.panel_signal(Signal::TERM);
-    assert!(station.panel_ends().success(), "{}", station.log());
-    let leds = station.dir.path().join("leds");
-    let trigger = std::fs::read_to_string(leds.join("rec/trigger")).unwrap();
-    assert!(trigger.trim() == "timer" || station.led("rec") == "0", "{trigger} {}", station.led("rec"));
-    assert_eq!(station.recorder().await.state().await.unwrap(), "recording", "a panel is no reason to stop");
+    for block in blocks {
+        // The page speaks of the system bus. Here that is ours.
+        let mut bash = tokio::process::Command::new("bash");
+        bash.args(["-euc", block]).env("DBUS_SYSTEM_BUS_ADDRESS", &station.address).kill_on_drop(true);
+        let output = tokio::time::timeout(station::DEADLINE, bash.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{block}\n{}\n{}", String::from_utf8_lossy(&output.stderr), station.log());
+    }
+    station.until_state("idle").await;
+    assert_eq!(station.sessions().await, 1);
+}
+
+#[tokio::test]
+async fn a_panel_that_ends_leaves_no_light_that_lies() {
+    // In good order, and in a way that it cannot do anything about, with no systemd to clean up behind it.
+    for signal in [Signal::TERM, Signal::KILL] {
+        let mut station = Station::new().await;
+        station.start_recorder();
+        station.start_panel(PRESS);
+        station.until_well().await;
+        station.panel().await.press_button("record", options(&[])).await.unwrap();
+        station.until_tells("record", "recording").await;
+        station.until("the light", || async { station.led("rec") == "255" }).await;
+        station.panel_signal(signal);
+        assert_eq!(station.panel_ends().success(), signal == Signal::TERM, "{}", station.log());
+        let trigger = station.dir.path().join("leds/rec/trigger");
+        let trigger = || std::fs::read_to_string(&trigger).unwrap();
+        station
+            .until("no light that lies", || async { trigger().trim() == "timer" || station.led("rec") == "0" })
+            .await;
+        let state = station.recorder().await.state().await.unwrap();
+        assert_eq!(state, "recording", "a panel is no reason to stop");
+    }
 }

@@ -14,6 +14,7 @@ use crate::guard::{ballast, cleaner};
 use crate::lessor::Desk;
 use crate::metrics::Observed;
 use crate::probing::Reach;
+use crate::reports::Reports;
 use crate::store::{Catalog, Noted, Summary};
 use crate::{pressure, storage};
 
@@ -226,6 +227,8 @@ pub struct Facade {
     pub pressure: watch::Receiver<pressure::State>,
     /// What an operator should know.
     pub alerts: Alerts,
+    /// The same, as other programs find it.
+    pub reports: Reports,
     /// Where leases are asked for.
     pub leases: Desk,
     /// What is counted as it happens.

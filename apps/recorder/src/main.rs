@@ -21,6 +21,7 @@ mod meter;
 mod metrics;
 mod pressure;
 mod probing;
+mod reports;
 mod resume;
 mod retention;
 mod session;

@@ -25,6 +25,7 @@ use crate::leases::Strain;
 use crate::lessor::Lessor;
 use crate::metrics::{Metrics, Observed};
 use crate::probing::{Children, Probed, Prober, Reach, Surroundings, Units, Way};
+use crate::reports::Reports;
 use crate::resume::Policy;
 use crate::session::Machine;
 use crate::startup::reason::{self, Evidence};
@@ -202,6 +203,7 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
         ballast,
         cleaning,
         pressure,
+        reports: Reports::new(alerts.clone()),
         alerts,
         leases: desk,
         observed: Observed::default(),

@@ -4,18 +4,28 @@ use holdfast_dbus::panel::{ButtonInfo, DeviceInfo, LightInfo};
 
 use super::Engine;
 use crate::bus::Shown;
-use crate::patterns;
+use crate::{patterns, trouble};
 
 impl Engine {
-    /// A device that does not answer, or a button that is stuck, is shown on the panel as well.
+    /// A device that does not answer, or a button that is stuck, is shown on the panel as well, and reported to the recorder.
     pub(super) fn look_at_devices(&mut self, now_ns: u64) {
         // Not those that have not been tried yet.
-        let broken = self.devices.iter().any(|device| !device.state.borrow().error.is_empty());
-        let trouble = broken || self.buttons.all().any(|(_, button)| button.stuck || button.chattering);
-        self.extras.trouble_since_ns = match (trouble, self.extras.trouble_since_ns) {
-            (false, _) => None,
-            (true, since) => since.or(Some(now_ns)),
+        let broken = self.devices.iter().filter_map(|device| {
+            let state = device.state.borrow();
+            (!state.error.is_empty()).then(|| trouble::of_device(&device.name, device.kind, &state.error))
+        });
+        let odd = self.buttons.all().filter_map(|(button, shown)| trouble::of_button(button, &shown));
+        let wrong: Vec<_> = broken.chain(odd).collect();
+        self.extras.trouble_since_ns = match (wrong.is_empty(), self.extras.trouble_since_ns) {
+            (true, _) => None,
+            (false, since) => since.or(Some(now_ns)),
         };
+        let reports = self.troubles.settle(now_ns, wrong);
+        self.wires.reports.send_if_modified(|before| {
+            let changed = *before != reports;
+            *before = reports;
+            changed
+        });
     }
 
     /// The newest frame to all devices, if it is another one.

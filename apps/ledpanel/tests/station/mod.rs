@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use holdfast_dbus::RecorderProxy;
 use holdfast_dbus::panel::{LightInfo, PanelProxy};
+use holdfast_dbus::{AlertsProxy, RecorderProxy};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use zbus::Connection;
@@ -159,6 +159,10 @@ impl Station {
 
     pub async fn panel(&self) -> PanelProxy<'static> {
         PanelProxy::builder(&self.client).cache_properties(CacheProperties::No).build().await.unwrap()
+    }
+
+    pub async fn alerts(&self) -> AlertsProxy<'static> {
+        AlertsProxy::builder(&self.client).cache_properties(CacheProperties::No).build().await.unwrap()
     }
 
     /// What a light tells; empty while there is no panel.

@@ -9,6 +9,7 @@ use holdfast_dbus::{Error, ErrorCode};
 use holdfast_log::Trace;
 use tracing::{Instrument as _, error_span, info, warn};
 use zbus::message::Header;
+use zbus::names::UniqueName;
 use zbus::zvariant::Value;
 
 use super::options::{Dict, Options, invalid};
@@ -111,6 +112,19 @@ pub async fn carry_out<T, F: Future<Output = Result<T, Error>>>(
         ErrorCode::Internal | ErrorCode::Timeout | ErrorCode::CaptureFailed => error.with("trace", number.to_string()),
         _ => error,
     })
+}
+
+/// The caller's unique name.
+///
+/// # Errors
+/// It has none: only on a connection that is no bus.
+pub fn sender(header: &Header<'_>) -> Result<UniqueName<'static>, Error> {
+    header.sender().map(|name| name.to_owned()).ok_or_else(|| invalid("a call without a sender"))
+}
+
+/// The bus itself does not answer as it should.
+pub fn internal(error: &zbus::Error) -> Error {
+    Error::new(ErrorCode::Internal, error.to_string())
 }
 
 /// The caller's own trace, or a new one.

@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use holdfast_dbus::{Error, ErrorCode, LeaseInfo, ROOT_PATH, lease_id_of, lease_path};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, warn};
-use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
+use zbus::fdo::DBusProxy;
 use zbus::message::Header;
 use zbus::names::{BusName, UniqueName};
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 use zbus::{Connection, interface};
 
-use super::call::{Budget, carry_out};
+use super::call::{Budget, carry_out, internal, sender};
 use super::options::{Dict, invalid, text};
 use crate::facade::Facade;
 use crate::leases::{Id, KINDS, Kind, Request, State};
@@ -105,14 +104,6 @@ async fn put<T>(facade: &Facade, ask: impl FnOnce(oneshot::Sender<Result<T, Erro
         Ok(Err(_)) => Err(Error::new(ErrorCode::Internal, "the call was dropped; see the log")),
         Err(_) => Err(Error::new(ErrorCode::Timeout, "the box does not get to it")),
     }
-}
-
-fn internal(error: &zbus::Error) -> Error {
-    Error::new(ErrorCode::Internal, error.to_string())
-}
-
-fn sender(header: &Header<'_>) -> Result<UniqueName<'static>, Error> {
-    header.sender().map(|name| name.to_owned()).ok_or_else(|| invalid("a call without a sender"))
 }
 
 async fn export(connection: &Connection, facade: &Arc<Facade>, id: Id) {
@@ -303,29 +294,6 @@ async fn tell_one(connection: &Connection, facade: &Arc<Facade>, news: LeaseNews
             let sent = Leases::lease_ended(&root, path.as_ref(), kind, why.name()).await;
             let _ = connection.object_server().remove::<Lease, _>(&path).await;
             sent
-        }
-    }
-}
-
-/// Hears of everyone who leaves the bus.
-///
-/// # Errors
-/// The bus does not take the subscription.
-pub async fn departures(connection: &Connection) -> zbus::Result<NameOwnerChangedStream> {
-    DBusProxy::new(connection).await?.receive_name_owner_changed_with_args(&[(2, "")]).await
-}
-
-/// Ends the leases of those who leave. Runs until the bus is gone.
-pub async fn watch_owners(facade: Arc<Facade>, mut departures: NameOwnerChangedStream) {
-    while let Some(change) = departures.next().await {
-        let Ok(args) = change.args() else { continue };
-        let name = args.name();
-        if args.new_owner().is_none() && name.starts_with(':') {
-            let is_owner = facade.leases.shown.borrow().iter().any(|view| view.lease.owner == name.as_str());
-            // An owner whose request is not in the list yet is asked for when it is: see `request`.
-            if is_owner && facade.leases.asks.send(Ask::Gone(name.to_string())).await.is_err() {
-                return;
-            }
         }
     }
 }

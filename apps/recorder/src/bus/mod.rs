@@ -9,6 +9,7 @@ mod input;
 mod leases;
 mod load;
 mod manager;
+mod owners;
 mod publish;
 mod recording;
 mod recovery;
@@ -62,7 +63,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let server = connection.object_server();
     server.at(ROOT_PATH, manager::Manager::new(Arc::clone(&facade))).await?;
-    server.at(ROOT_PATH, alerts::Alerts::new(Arc::clone(&facade))).await?;
+    server.at(ROOT_PATH, alerts::Alerts::new(Arc::clone(&facade), connection.clone())).await?;
     server.at(ROOT_PATH, leases::Leases::new(Arc::clone(&facade), connection.clone())).await?;
     server.at(ROOT_PATH, storage::Storage::new(Arc::clone(&facade))).await?;
     server.at(ROOT_PATH, load::Pressure::new(Arc::clone(&facade))).await?;
@@ -70,7 +71,7 @@ pub async fn serve(
     for (index, input) in facade.inputs.iter().enumerate() {
         server.at(input_path(&input.name), input::Input::new(Arc::clone(&facade), index)).await?;
     }
-    let departures = leases::departures(connection).await.context("the bus does not tell who leaves it")?;
+    let departures = owners::departures(connection).await.context("the bus does not tell who leaves it")?;
     let mut publisher = publish::Publisher::new(connection.clone(), Arc::clone(&facade));
     publisher.export_sessions().await;
     // Last, so that what is there already is not announced piece by piece.
@@ -84,7 +85,7 @@ pub async fn serve(
         "another recorder has the name {BUS_NAME}"
     );
     tasks.spawn("publisher", publisher.run(news.sessions));
-    tasks.spawn("lease owners", leases::watch_owners(Arc::clone(&facade), departures));
+    tasks.spawn("owners", owners::watch(Arc::clone(&facade), departures));
     tasks.spawn("lease news", leases::tell(connection.clone(), facade, news.leases));
     Ok(())
 }
