@@ -1,11 +1,14 @@
 //! What a session amounted to: for people, and as JSON.
 
+mod panel;
+
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use holdfast_segment::verify::verify_session;
 
+pub use self::panel::{Figures, Told};
 use super::Session;
 use super::account::Account;
 use super::footage::Footage;
@@ -21,6 +24,8 @@ pub struct Look<'a> {
     pub numbered: bool,
     pub directory: &'a Directory,
     pub json: bool,
+    /// What the panel said all the time.
+    pub told: &'a Told,
 }
 
 struct Row<'a> {
@@ -136,12 +141,13 @@ impl Look<'_> {
             "gap_ms": sum(|row| row.footage.gap_ns() / 1_000_000),
             "verify": if verified { "ok" } else { "failed" },
             "per_input": per_input,
+            "panel": self.told.json(),
         })
     }
 }
 
 /// A path as one would type it here.
-fn from_here(path: &Path) -> String {
+pub fn from_here(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()
 }
