@@ -10,7 +10,7 @@ use holdfast_segment::verify::verify_session;
 
 pub use self::panel::{Figures, Told};
 use super::Session;
-use super::account::Account;
+use super::account::{Account, ends_early};
 use super::footage::Footage;
 use crate::rig::Directory;
 use crate::terminal::{self, Table, thousands};
@@ -63,6 +63,19 @@ impl Look<'_> {
         let unaccounted: u64 = rows.iter().map(|row| row.account.unaccounted_frames).sum();
         if unaccounted > 0 {
             bail!("{unaccounted} frames are missing or doubled without a reason on record");
+        }
+        let last: Vec<Option<u64>> =
+            rows.iter().map(|row| row.footage.pictures.last().map(|picture| picture.mono_ns)).collect();
+        let early: Vec<(&str, u64)> =
+            rows.iter().zip(ends_early(&last)).filter_map(|(row, early_ns)| Some((row.name, early_ns?))).collect();
+        for (name, early_ns) in &early {
+            let early = terminal::duration(Duration::from_nanos(*early_ns));
+            terminal::note(&format!(
+                "{name} ends {early} before the others: its capture was not back when the recording was stopped, and no gap is on record"
+            ));
+        }
+        if !early.is_empty() {
+            return Ok(());
         }
         terminal::good(
             "every frame is accounted for: safe, or lost with its reason on record; digests and chain verify",
