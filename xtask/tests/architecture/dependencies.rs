@@ -16,6 +16,7 @@ pub(crate) const NEVER: [(&str, &[&str]); 12] = [
     ("holdfast-records", &["tokio*", "gstreamer*", "zbus*"]),
     ("holdfast-link", &["tokio*", "gstreamer*", "zbus*", "rustix", "libc"]),
     ("holdfast-config", &["tokio*", "gstreamer*", "zbus*"]),
+    ("holdfast-settings", &["tokio*", "gstreamer*", "zbus*", "holdfast-*", "rustix", "libc"]),
     ("holdfast-framemark", &["*"]),
     ("holdfast-update-plan", &["tokio*", "zbus*", "rustix", "libc", "reqwest", "holdfast-*"]),
 ];
