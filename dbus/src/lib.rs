@@ -11,6 +11,7 @@ pub mod options;
 pub mod panel;
 mod proxies;
 mod types;
+pub mod updater;
 
 pub use alert::{AlertCode, AlertInfo, AlertLevel, Reported};
 pub use error::{Detail, Error, ErrorCode};

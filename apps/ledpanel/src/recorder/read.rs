@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use holdfast_dbus::updater::UpdaterProxy;
 use holdfast_dbus::{AlertsProxy, InputProxy, NO_OBJECT, RecorderProxy, input_name_of};
 use zbus::Connection;
 use zbus::proxy::CacheProperties;
@@ -16,6 +17,37 @@ pub struct View {
     connection: Connection,
     /// `None` until it has been reached.
     proxies: Option<Proxies>,
+}
+
+/// The updater, which a box may have or not.
+#[derive(Debug)]
+pub struct Updates {
+    updater: UpdaterProxy<'static>,
+    /// Looking must not start it.
+    pub is_there: bool,
+}
+
+impl Updates {
+    /// What is told over this connection.
+    ///
+    /// # Errors
+    /// The bus does not take the subscription.
+    pub async fn new(connection: &Connection) -> zbus::Result<Self> {
+        let updater = UpdaterProxy::builder(connection).cache_properties(CacheProperties::Lazily).build().await?;
+        Ok(Self { updater, is_there: false })
+    }
+
+    /// What a panel shows of it. One that does not answer is shown as none: its update is not what the lights are for.
+    pub async fn now(&self) -> Update {
+        if !self.is_there {
+            return Update::None;
+        }
+        match self.updater.state().await.as_deref() {
+            Ok("installing" | "activating" | "awaiting-reboot") => Update::Installing,
+            Ok("trial" | "reverting") => Update::Trial,
+            _ => Update::None,
+        }
+    }
 }
 
 #[derive(Debug)]
