@@ -197,6 +197,22 @@ impl Rig {
         self.unmount();
     }
 
+    /// Kills the bus as it stands.
+    pub fn kill_bus(&mut self) {
+        self.bus.kill().unwrap();
+        self.bus.wait().unwrap();
+    }
+
+    /// Which RAUC it is: 1.8 is (1, 8).
+    #[must_use]
+    pub fn version(&self) -> (u32, u32) {
+        let output = Command::new(&self.tools.rauc).arg("--version").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = text.trim().rsplit(' ').next().unwrap_or_default();
+        let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or_else(|_| panic!("{text}")));
+        (numbers.next().unwrap(), numbers.next().unwrap())
+    }
+
     /// Starts the service; it must not be running. Returns when it is on the bus.
     pub async fn start_service(&mut self) {
         assert!(self.service.is_none(), "RAUC is running already");
@@ -287,7 +303,7 @@ fn attach(file: &Path) -> PathBuf {
 
 fn bus() -> (Child, String) {
     let mut command = Command::new("dbus-daemon");
-    command.args(["--session", "--nofork", "--nopidfile", "--print-address"]).stdout(Stdio::piped());
+    command.args(["--session", "--nofork", "--nopidfile", "--print-address"]).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut bus = command.spawn().unwrap();
     let mut address = String::new();
     BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();

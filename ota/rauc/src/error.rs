@@ -57,6 +57,8 @@ pub enum Kind {
     Bus,
     /// This RAUC is too old for what was asked.
     Unsupported,
+    /// RAUC refuses, and does not say why: 1.8 when it looks into a bundle. Installing tells.
+    Untold,
     /// Anything else; RAUC's text is all there is.
     Other,
 }
@@ -87,6 +89,7 @@ impl Kind {
             Self::Absent => "start rauc.service and see why it does not stay (journalctl -u rauc)",
             Self::Bus => "check that the system bus runs and its policy lets us speak to de.pengutronix.rauc",
             Self::Unsupported => "update RAUC, or don't ask for this",
+            Self::Untold => "see the reason in RAUC's log (journalctl -u rauc); RAUC 1.9 and newer tell it",
             Self::Other => "see RAUC's log (journalctl -u rauc)",
         }
     }
@@ -122,6 +125,7 @@ impl Kind {
 
 const TEXTS: &[(Kind, &[&str])] = &[
     (Kind::Busy, &["already processing a different method"]),
+    (Kind::Untold, &["rauc info error"]),
     (Kind::Unsupported, &["unsupported key:", "newer than current version"]),
     // Not of a bundle whose certificate expired on a server: TLS says "ssl" and belongs to the download.
     (Kind::Download, &["ssl certificate", "ssl peer certificate"]),
@@ -139,6 +143,8 @@ const TEXTS: &[(Kind, &[&str])] = &[
         Kind::NoSpace,
         &["no space left", "too small for image", "larger than size-limit", "does not fit to slot", "disk quota exceeded", "exceeds maximum size"],
     ),
+    // 1.15 says "invalid bundle format" before it.
+    (Kind::NotFound, &["failed to open bundle", "bundle for reading"]),
     (
         Kind::Damaged,
         &["signature size", "payload size", "bundle size (", "not a valid rauc bundle", "invalid bundle format", "not a regular file", "unexpected end of file", "invalid identifier"],
@@ -161,7 +167,7 @@ const TEXTS: &[(Kind, &[&str])] = &[
         Kind::Io,
         &["input/output error", "read-only file system", "no such device", "read error", "write error", "remote i/o error", "stale file handle"],
     ),
-    (Kind::NotFound, &["no such file", "not found", "permission denied", "failed to open bundle"]),
+    (Kind::NotFound, &["no such file", "not found", "permission denied"]),
 ];
 
 impl Error {

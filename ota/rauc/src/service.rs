@@ -140,8 +140,15 @@ impl Rauc {
             return Err(error.about(bundle));
         }
         let info: zbus::Result<(String, String)> = proxy.inner().call("Info", &(bundle,)).await;
-        let (compatible, version) = info.map_err(|error| Error::call(&doing, error).about(bundle))?;
-        Ok(Bundle::of_info(compatible, version))
+        let error = match info {
+            Ok((compatible, version)) => return Ok(Bundle::of_info(compatible, version)),
+            Err(error) => Error::call(&doing, error).about(bundle),
+        };
+        // 1.8 says the same for whatever it is. Whether it is busy it tells elsewhere.
+        if error.kind() == Kind::Untold && self.primary().await.is_err_and(|error| error.kind() == Kind::Busy) {
+            return Err(Error::new(doing, Kind::Busy, "RAUC is at something else"));
+        }
+        Err(error)
     }
 
     /// Begins to install a bundle (an absolute path, or a URL) to the slot the box does not run from, and watches until it
