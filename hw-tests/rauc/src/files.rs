@@ -15,7 +15,7 @@ case "$1" in
     set-primary) echo "$2" > primary.new; mv primary.new primary; echo good > "state.$2" ;;
     get-state) cat "state.$2" ;;
     set-state) echo "$3" > "state.$2" ;;
-    get-current) echo A ;;
+    get-current) cat current ;;
     *) echo "no such command: $1" >&2; exit 1 ;;
 esac
 "#;
@@ -47,7 +47,7 @@ pub(crate) fn write(dir: &Path, config: &Config<'_>) {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    for (name, text) in [("primary", "A\n"), ("state.A", "good\n"), ("state.B", "good\n")] {
+    for (name, text) in [("primary", "A\n"), ("state.A", "good\n"), ("state.B", "good\n"), ("current", "A\n")] {
         fs::write(dir.join(name), text).unwrap();
     }
     for name in ["mnt", "data"] {

@@ -46,6 +46,8 @@ pub struct Rig {
     bus: Child,
     address: String,
     service: Option<Child>,
+    /// Boot name of the slot the box runs from.
+    booted: String,
     devices: [PathBuf; 2],
     loops: Vec<PathBuf>,
     dir: TempDir,
@@ -54,7 +56,8 @@ pub struct Rig {
 impl Rig {
     /// Starts one. `None`, aloud, where that can't be.
     pub async fn start(plan: Plan<'_>) -> Option<Self> {
-        let tools = Tools { rauc: std::env::var_os("HOLDFAST_RAUC").map_or("rauc".into(), PathBuf::from), ..Tools::default() };
+        let tools =
+            Tools { rauc: std::env::var_os("HOLDFAST_RAUC").map_or("rauc".into(), PathBuf::from), ..Tools::default() };
         if let Some(why) = missing(&tools) {
             holdfast_aloud::skip(why);
             return None;
@@ -81,7 +84,7 @@ impl Rig {
             },
         );
         let (bus, address) = bus();
-        let mut rig = Self { tools, keys, bus, address, service: None, devices, loops, dir };
+        let mut rig = Self { tools, keys, bus, address, service: None, booted: "A".to_owned(), devices, loops, dir };
         rig.start_service().await;
         Some(rig)
     }
@@ -209,8 +212,17 @@ impl Rig {
         let output = Command::new(&self.tools.rauc).arg("--version").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let version = text.trim().rsplit(' ').next().unwrap_or_default();
-        let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or_else(|_| panic!("{text}")));
+        let mut numbers =
+            version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or_else(|_| panic!("{text}")));
         (numbers.next().unwrap(), numbers.next().unwrap())
+    }
+
+    /// The box boots what is first in the boot order.
+    pub async fn reboot(&mut self) {
+        self.kill_service();
+        self.booted = self.boot("primary");
+        fs::write(self.dir().join("current"), &self.booted).unwrap();
+        self.start_service().await;
     }
 
     /// Starts the service; it must not be running. Returns when it is on the bus.
@@ -220,7 +232,11 @@ impl Rig {
         let bus = DBusProxy::new(&connection).await.unwrap();
         let log = File::options().create(true).append(true).open(self.dir().join("rauc.log")).unwrap();
         let mut command = Command::new(&self.tools.rauc);
-        command.arg("--conf").arg(self.dir().join("system.conf")).args(["service", "--override-boot-slot=A"]);
+        command
+            .arg("--conf")
+            .arg(self.dir().join("system.conf"))
+            .arg("service")
+            .arg(format!("--override-boot-slot={}", self.booted));
         command.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address).env("LC_ALL", "C");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.service = Some(command.spawn().unwrap());
@@ -282,7 +298,8 @@ fn missing(tools: &Tools) -> Option<String> {
     if !Path::new("/dev/loop-control").exists() {
         return Some("there are no loop devices here, and RAUC mounts bundles by them".into());
     }
-    let programs = [tools.rauc.as_path(), "openssl".as_ref(), "mksquashfs".as_ref(), "dbus-daemon".as_ref(), "losetup".as_ref()];
+    let programs =
+        [tools.rauc.as_path(), "openssl".as_ref(), "mksquashfs".as_ref(), "dbus-daemon".as_ref(), "losetup".as_ref()];
     for program in programs {
         let started = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if started.is_err() {
@@ -303,7 +320,10 @@ fn attach(file: &Path) -> PathBuf {
 
 fn bus() -> (Child, String) {
     let mut command = Command::new("dbus-daemon");
-    command.args(["--session", "--nofork", "--nopidfile", "--print-address"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut bus = command.spawn().unwrap();
     let mut address = String::new();
     BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();

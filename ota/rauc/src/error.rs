@@ -81,11 +81,15 @@ impl Kind {
             Self::Damaged => "fetch the bundle again: it is not whole, or not a bundle",
             Self::NotFound => "check the bundle's path, and that RAUC may read it",
             Self::Rejected => "see what the hook or handler says in RAUC's log (journalctl -u rauc)",
-            Self::BootLoader => "check the boot loader's environment or slot tool (fw_printenv, nvbootctrl) before trying again",
+            Self::BootLoader => {
+                "check the boot loader's environment or slot tool (fw_printenv, nvbootctrl) before trying again"
+            }
             Self::NoSlot => "check rauc.slot on the kernel command line and the slots in system.conf",
             Self::Kernel => "build the kernel with BLK_DEV_LOOP, SQUASHFS, DM_VERITY, and BLK_DEV_NBD for streaming",
             Self::Busy => "wait until RAUC is done, then try again",
-            Self::Gone => "see why RAUC ended (journalctl -u rauc); the slot is incomplete: install again before activating it",
+            Self::Gone => {
+                "see why RAUC ended (journalctl -u rauc); the slot is incomplete: install again before activating it"
+            }
             Self::Absent => "start rauc.service and see why it does not stay (journalctl -u rauc)",
             Self::Bus => "check that the system bus runs and its policy lets us speak to de.pengutronix.rauc",
             Self::Unsupported => "update RAUC, or don't ask for this",
@@ -134,38 +138,111 @@ const TEXTS: &[(Kind, &[&str])] = &[
     (Kind::FormatNotAllowed, &["' not allowed", "not supported in streaming mode", "refusing to install plain bundle"]),
     (Kind::WrongCompatible, &["compatible mismatch"]),
     (Kind::TooOld, &["version mismatch"]),
-    (Kind::HashMismatch, &["unexpected hash", "digest mismatch", "checksum mismatch", "payload is corrupted", "unexpected dm-"]),
+    (
+        Kind::HashMismatch,
+        &["unexpected hash", "digest mismatch", "checksum mismatch", "payload is corrupted", "unexpected dm-"],
+    ),
     (
         Kind::Kernel,
-        &["/dev/mapper/control", "create dm device", "load dm table", "not enabled in kernel", "blk_dev_nbd", "/dev/loop-control", "not supported, recompile"],
+        &[
+            "/dev/mapper/control",
+            "create dm device",
+            "load dm table",
+            "not enabled in kernel",
+            "blk_dev_nbd",
+            "/dev/loop-control",
+            "not supported, recompile",
+        ],
     ),
     (
         Kind::NoSpace,
-        &["no space left", "too small for image", "larger than size-limit", "does not fit to slot", "disk quota exceeded", "exceeds maximum size"],
+        &[
+            "no space left",
+            "too small for image",
+            "larger than size-limit",
+            "does not fit to slot",
+            "disk quota exceeded",
+            "exceeds maximum size",
+        ],
     ),
     // 1.15 says "invalid bundle format" before it.
     (Kind::NotFound, &["failed to open bundle", "bundle for reading"]),
     (
         Kind::Damaged,
-        &["signature size", "payload size", "bundle size (", "not a valid rauc bundle", "invalid bundle format", "not a regular file", "unexpected end of file", "invalid identifier"],
+        &[
+            "signature size",
+            "payload size",
+            "bundle size (",
+            "not a valid rauc bundle",
+            "invalid bundle format",
+            "not a regular file",
+            "unexpected end of file",
+            "invalid identifier",
+        ],
     ),
     (
         Kind::Download,
-        &["failed to stream bundle", "failed to download bundle", "remote server", "configure streaming", "range requests", "unauthorized:", "http response", "http error"],
+        &[
+            "failed to stream bundle",
+            "failed to download bundle",
+            "remote server",
+            "configure streaming",
+            "range requests",
+            "unauthorized:",
+            "http response",
+            "http error",
+        ],
     ),
     (
         Kind::Signature,
-        &["signature", "failed to parse cms", "no valid cms", "x509", "signer", "unsafe bundle", "no keyring", "verify error"],
+        &[
+            "signature",
+            "failed to parse cms",
+            "no valid cms",
+            "x509",
+            "signer",
+            "unsafe bundle",
+            "no keyring",
+            "verify error",
+        ],
     ),
     (Kind::Rejected, &["bundle rejected", "hook", "handler error", "refusing to install"]),
     (
         Kind::BootLoader,
-        &["failed marking slot", "trying to mark slot", "primary slot", "boot state", "fw_setenv", "fw_printenv", "failed to activate"],
+        &[
+            "failed marking slot",
+            "trying to mark slot",
+            "primary slot",
+            "boot state",
+            "fw_setenv",
+            "fw_printenv",
+            "failed to activate",
+        ],
     ),
-    (Kind::NoSlot, &["booted slot", "target group", "no slot configuration", "slot device", "no target slot", "no slot with", "still mounted", "slot not found"]),
+    (
+        Kind::NoSlot,
+        &[
+            "booted slot",
+            "target group",
+            "no slot configuration",
+            "slot device",
+            "no target slot",
+            "no slot with",
+            "still mounted",
+            "slot not found",
+        ],
+    ),
     (
         Kind::Io,
-        &["input/output error", "read-only file system", "no such device", "read error", "write error", "remote i/o error", "stale file handle"],
+        &[
+            "input/output error",
+            "read-only file system",
+            "no such device",
+            "read error",
+            "write error",
+            "remote i/o error",
+            "stale file handle",
+        ],
     ),
     (Kind::NotFound, &["no such file", "not found", "permission denied"]),
 ];
@@ -186,7 +263,9 @@ impl Error {
         let (kind, said) = match &error {
             zbus::Error::MethodError(name, text, _) => of_method_error(name, text.as_deref().unwrap_or_default()),
             zbus::Error::FDO(fdo) => match fdo.as_ref() {
-                zbus::fdo::Error::NameHasNoOwner(_) | zbus::fdo::Error::ServiceUnknown(_) => (Kind::Absent, fdo.to_string()),
+                zbus::fdo::Error::NameHasNoOwner(_) | zbus::fdo::Error::ServiceUnknown(_) => {
+                    (Kind::Absent, fdo.to_string())
+                }
                 zbus::fdo::Error::UnknownMethod(_) => (Kind::Unsupported, fdo.to_string()),
                 other => (Kind::Bus, other.to_string()),
             },
