@@ -20,8 +20,9 @@ pub struct Facts {
     pub booted_good: bool,
     /// The other slot is marked good.
     pub other_good: bool,
-    /// RAUC writes at this moment.
-    pub installing: bool,
+    /// What RAUC has written whole to the other slot: the manifest of a [`Bundle`](crate::Bundle). RAUC writes nothing at this
+    /// moment: whoever starts the plan waits for that.
+    pub written: Option<String>,
 }
 
 impl Plan {
@@ -36,6 +37,7 @@ impl Plan {
             work: Work::None,
             wait_until_ns: 0,
             trial_due_ns: now_ns.saturating_add(policy.trial_ns),
+            reboot_due_ns: 0,
             must_deactivate: false,
             failing: None,
             turned: false,
@@ -63,10 +65,9 @@ impl Plan {
                     "the box was booted into a slot that was being written; the other one is the last that worked";
                 self.end(Result::Failed(Reason::new("booted-unfinished", text)), out);
             }
-            Phase::Installing { .. } if facts.installing => {
-                // Under no lease yet: held still until there is one.
-                self.work = Work::Installing { frozen: true };
-                out.extend([Command::Freeze(true), Command::AwaitInstall]);
+            // Only this program was cut off, and RAUC has come to its end meanwhile.
+            Phase::Installing { bundle, .. } if facts.written.as_ref() == Some(&bundle.manifest) => {
+                self.work = if self.record.cancelled { Work::None } else { Work::Written };
             }
             Phase::Installing { bundle, attempts, .. } => {
                 // Cut off: the slot is half written, and is written again from the beginning.

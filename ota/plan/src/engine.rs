@@ -17,6 +17,8 @@ pub struct Plan {
     pub(crate) wait_until_ns: u64,
     /// Until when the trial of this boot must have succeeded, nanoseconds.
     pub(crate) trial_due_ns: u64,
+    /// Until when the box must have gone down, nanoseconds.
+    pub(crate) reboot_due_ns: u64,
     /// The boot order may point to the other slot, and must not.
     pub(crate) must_deactivate: bool,
     /// Why it ends once that is done.
@@ -100,7 +102,8 @@ impl Plan {
     pub fn due_ns(&self) -> Option<u64> {
         let wait = (self.wait_until_ns > self.now_ns).then_some(self.wait_until_ns);
         let trial = matches!(self.record.phase, Phase::Trial { .. }).then_some(self.trial_due_ns);
-        [wait, trial].into_iter().flatten().min()
+        let reboot = (self.work == Work::Rebooting).then_some(self.reboot_due_ns);
+        [wait, trial, reboot].into_iter().flatten().min()
     }
 
     /// It may go as far as this.
@@ -194,11 +197,7 @@ impl Plan {
                     Err(_) => self.pause(),
                 }
             }
-            (Event::RebootFailed(_), Work::Rebooting) => {
-                self.work = Work::None;
-                self.must_deactivate = matches!(self.record.phase, Phase::AwaitingReboot { .. });
-                self.pause();
-            }
+            (Event::RebootFailed(_), Work::Rebooting) => self.not_rebooted(),
             (Event::Proven(Ok(())), Work::Proving) => {
                 self.work = Work::Marking;
                 out.push(Command::MarkGood);
@@ -269,7 +268,10 @@ impl Plan {
             self.lease = Some((permit, Held::Granted));
             return;
         }
-        self.yield_work(out);
+        // A box that goes down stops its recorder, too. Of a recording that must not be cut short the recorder itself tells.
+        if self.work != Work::Rebooting || news == LeaseNews::Revoked {
+            self.yield_work(out);
+        }
         if news == LeaseNews::Revoked {
             out.push(Command::Release(permit));
         }
@@ -294,6 +296,13 @@ impl Plan {
             }
             _ => {}
         }
+    }
+
+    /// Who goes back to a system that works need not take that back; who leaves for a new one must.
+    pub(crate) fn not_rebooted(&mut self) {
+        self.work = Work::None;
+        self.must_deactivate = matches!(self.record.phase, Phase::AwaitingReboot { .. });
+        self.pause();
     }
 
     pub(crate) fn pause(&mut self) {

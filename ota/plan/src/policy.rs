@@ -15,6 +15,8 @@ pub struct Policy {
     pub trial_ns: u64,
     /// How many boots a trial may take: a new system that crashes may be let in again by its boot loader.
     pub trial_boots: u8,
+    /// A box that still runs so long after it was told to reboot does not reboot, nanoseconds.
+    pub reboot_ns: u64,
     /// After a failure to ask for anything, nanoseconds.
     pub pause_ns: u64,
 }
@@ -28,6 +30,7 @@ impl Default for Policy {
             retry_ns: 5 * 60 * S,
             trial_ns: 10 * 60 * S,
             trial_boots: 3,
+            reboot_ns: 5 * 60 * S,
             pause_ns: 30 * S,
         }
     }

@@ -119,6 +119,7 @@ impl Plan {
 
     fn reboot(&mut self, why: &str, out: &mut Vec<Command>) {
         self.work = Work::Rebooting;
+        self.reboot_due_ns = self.now_ns.saturating_add(self.policy.reboot_ns);
         out.push(Command::Reboot { why: why.to_owned() });
     }
 
@@ -259,6 +260,9 @@ impl Plan {
     fn expire(&mut self, out: &mut Vec<Command>) {
         if self.record.cancelled && self.work == Work::None && !self.must_deactivate {
             self.end(Result::Cancelled, out);
+        }
+        if self.work == Work::Rebooting && self.now_ns >= self.reboot_due_ns {
+            self.not_rebooted();
         }
         let is_trial = matches!(self.record.phase, Phase::Trial { .. });
         if is_trial && self.now_ns >= self.trial_due_ns {

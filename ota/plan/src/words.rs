@@ -112,8 +112,6 @@ pub enum Command {
         /// The slot that it must go to.
         target: String,
     },
-    /// RAUC is at it already: wait for its end.
-    AwaitInstall,
     /// Hold RAUC still, or let it go on: it has no way of being cancelled.
     Freeze(bool),
     /// Read the slot from the medium and compare.

@@ -66,6 +66,8 @@ pub struct Parts {
     pub asks: mpsc::Receiver<Ask>,
     /// To the bus.
     pub shown: watch::Sender<Shown>,
+    /// At rest.
+    pub rauc: Rauc,
 }
 
 fn now_ns() -> u64 {
@@ -92,21 +94,36 @@ fn facts(status: &Status, boot_id: String) -> Option<(Facts, String, String)> {
         primary: primary.unwrap_or_else(|| boot_name(booted)),
         booted_good: is_good(booted),
         other_good: is_good(other),
-        installing: status.operation == holdfast_rauc::Operation::Installing,
+        written: written(other),
     };
     Some((facts, booted.name.clone(), other.name.clone()))
+}
+
+/// What RAUC has written whole to a slot, as a bundle is known by.
+fn written(slot: &holdfast_rauc::Slot) -> Option<String> {
+    let version = slot.bundle_version.as_ref().map(|version| identity(None, version));
+    let is_whole = slot.status == Some(holdfast_rauc::SlotStatus::Ok);
+    slot.bundle_hash.clone().or(version).filter(|_| is_whole)
+}
+
+/// What a bundle is known by. RAUC 1.8 does not tell its hash.
+pub(crate) fn identity(manifest_hash: Option<String>, version: &str) -> String {
+    manifest_hash.unwrap_or_else(|| format!("release {version}"))
 }
 
 impl Engine {
     /// Goes on from what was written down.
     ///
     /// # Errors
-    /// RAUC is not there, or knows no two slots.
-    pub async fn start(parts: Parts, record: holdfast_update_plan::Record, boot_id: &Path) -> anyhow::Result<Self> {
-        let rauc = Rauc::connect(&parts.connection).await?;
-        let status = rauc.status().await?;
+    /// RAUC knows no two slots.
+    pub fn start(
+        parts: Parts,
+        record: holdfast_update_plan::Record,
+        status: &Status,
+        boot_id: &Path,
+    ) -> anyhow::Result<Self> {
         let boot_id = std::fs::read_to_string(boot_id)?.trim().to_owned();
-        let Some((facts, booted_slot, other_slot)) = facts(&status, boot_id) else {
+        let Some((facts, booted_slot, other_slot)) = facts(status, boot_id) else {
             anyhow::bail!(
                 "RAUC knows no booted slot with another of its class, so there is nothing to update to: {:?}; look at system.conf",
                 status.slots.iter().map(|slot| &slot.name).collect::<Vec<_>>()
@@ -121,7 +138,7 @@ impl Engine {
         let (plan, commands) = Plan::boot(parts.config.policy, record, facts, now_ns(), now_unix_s());
         let site = Site {
             connection: parts.connection,
-            rauc,
+            rauc: parts.rauc,
             config: parts.config,
             progress,
             events: sender,

@@ -13,9 +13,7 @@ use zbus::fdo::DBusProxy;
 /// # Errors
 /// RAUC is not there, or may not be touched.
 pub async fn set(connection: &Connection, frozen: bool) -> anyhow::Result<()> {
-    let bus = DBusProxy::new(connection).await?;
-    let pid =
-        bus.get_connection_unix_process_id("de.pengutronix.rauc".try_into()?).await.context("RAUC is not there")?;
+    let pid = pid(connection).await.context("RAUC is not there")?;
     let word = if frozen { "1" } else { "0" };
     if let Some(switch) = switch(pid) {
         return std::fs::write(&switch, word).with_context(|| format!("{} can't be written", switch.display()));
@@ -23,6 +21,23 @@ pub async fn set(connection: &Connection, frozen: bool) -> anyhow::Result<()> {
     let signal = if frozen { Signal::STOP } else { Signal::CONT };
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("RAUC has no process")?;
     kill_process(pid, signal).context("RAUC can't be signalled")
+}
+
+/// RAUC is held still. It would not answer.
+pub async fn is_frozen(connection: &Connection) -> bool {
+    let Some(pid) = pid(connection).await else { return false };
+    if let Some(switch) = switch(pid) {
+        return std::fs::read_to_string(switch).is_ok_and(|frozen| frozen.trim() == "1");
+    }
+    // Behind the name, which may hold brackets itself: the state, see proc_pid_stat(5).
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+}
+
+/// `None`: it is not there.
+async fn pid(connection: &Connection) -> Option<u32> {
+    let bus = DBusProxy::new(connection).await.ok()?;
+    bus.get_connection_unix_process_id("de.pengutronix.rauc".try_into().ok()?).await.ok()
 }
 
 /// `cgroup.freeze` of the unit that RAUC is, if it is one: never of a group that other programs are in, too.

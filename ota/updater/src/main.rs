@@ -7,6 +7,7 @@ mod freeze;
 mod gate;
 mod leases;
 mod reboot;
+mod settle;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -85,15 +86,18 @@ async fn run(config: Config, boot_id: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("{} can't be made; is update.state_dir right?", config.state_dir.display()))?;
     let (store, record) = Store::open(&config.state_dir)?;
     // When full, the caller is told that the updater is busy.
-    let (ask_sender, asks) = mpsc::channel(16);
+    let (ask_sender, mut asks) = mpsc::channel(16);
     let (shown_sender, shown) = watch::channel(Shown::default());
-    let parts = Parts { connection: connection.clone(), config, store, asks, shown: shown_sender };
-    let engine = Engine::start(parts, record, boot_id).await?;
-    // The name is taken when there is something to be told.
+    shown_sender.send_modify(|shown| record.phase.name().clone_into(&mut shown.state));
     bus::serve(&connection, Updater { shown: shown.clone(), asks: ask_sender }).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let work = async {
+        let (rauc, status) = settle::settle(&connection, &mut asks, &shown_sender).await?;
+        let parts = Parts { connection: connection.clone(), config, store, asks, shown: shown_sender, rauc };
+        Engine::start(parts, record, &status, boot_id)?.run(watchdog()).await
+    };
     tokio::select! {
-        result = engine.run(watchdog()) => result,
+        result = work => result,
         result = bus::tell(connection.clone(), shown) => Ok(result?),
         () = connection.closed() => anyhow::bail!("the bus is gone"),
         _ = term.recv() => Ok(()),

@@ -160,7 +160,9 @@ impl World {
 
     /// Nothing is on its way. A power cut now must leave the box with the system that it has, unless it is about to leave it.
     fn rests(&self) {
-        let is_leaving = self.leave == Some(Permit::Reboot) || matches!(self.record.phase, Phase::Reverting { .. });
+        let is_leaving = self.rebooting
+            || self.leave == Some(Permit::Reboot)
+            || matches!(self.record.phase, Phase::Reverting { .. });
         assert!(self.primary == self.booted || is_leaving, "the next boot is into {} without leave", self.primary);
     }
 
@@ -286,7 +288,6 @@ impl World {
                 self.slots[other] = Slot { works: false, good: false, left: 0, content: None };
                 (self.installing, self.frozen) = (Some((other, bundle)), false);
             }
-            Command::AwaitInstall => assert!(self.installing.is_some()),
             Command::Freeze(frozen) => {
                 if !frozen && self.installing.is_some() {
                     self.holds(Permit::Install);
@@ -308,6 +309,8 @@ impl World {
             }
             Command::Deactivate => {
                 self.primary = self.booted;
+                // Whether the box goes down all the same is not for the plan to say.
+                self.rebooting &= self.luck.strikes(128);
                 self.events.push_back(Event::Deactivated(Ok(())));
             }
             Command::Forsake => {
@@ -383,6 +386,13 @@ impl World {
     }
 
     fn start(&mut self) {
+        // Whoever starts the plan waits, under a lease of its own, until RAUC has come to its end.
+        if let Some((target, bundle)) = self.installing.take()
+            && !self.luck.strikes(128)
+        {
+            (self.slots[target].content, self.slots[target].works) = (Some(bundle.manifest), self.next_works);
+        }
+        self.frozen = false;
         self.events.clear();
         self.untold.clear();
         self.confirming = false;
@@ -395,7 +405,7 @@ impl World {
             primary: boot_name(self.primary),
             booted_good: self.slots[self.booted].good,
             other_good: self.slots[other].good,
-            installing: self.installing.is_some(),
+            written: self.slots[other].content.clone(),
         };
         let policy = Policy { automatic: Wish::Reboot, attempts: 5, ..Policy::default() };
         let (plan, commands) = Plan::boot(policy, self.record.clone(), facts, self.now_ns, 0);

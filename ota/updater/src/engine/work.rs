@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_rauc::{Access, Digest, Format, Mark, Operation, Options, Progress, Target, read_back};
+use holdfast_rauc::{Access, Digest, Format, Mark, Options, Progress, Target, read_back};
 use holdfast_update_plan::{Bundle, Command, Event, Offer, Reason};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::{Site, path_of};
+use super::{Site, identity, path_of};
 use crate::{freeze, gate, reboot};
 
 /// How long a boot that is no trial may take to work, before it is looked again.
@@ -31,7 +31,6 @@ pub(super) async fn run(site: Arc<Site>, command: Command) {
         },
         Command::Inspect(offer) => Event::Inspected(inspect(&site, &offer).await),
         Command::Install { offer, bundle, .. } => Event::InstallEnded(install(&site, &offer, &bundle).await),
-        Command::AwaitInstall => Event::InstallEnded(await_end(&site).await),
         Command::Freeze(frozen) => {
             if let Err(error) = freeze::set(&site.connection, frozen).await {
                 error!(frozen, "RAUC was not held still, or not let go on: {error:#}");
@@ -88,8 +87,7 @@ async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
         return Err(Reason::new("format", text));
     }
     let version = bundle.version.unwrap_or_else(|| offer.version.clone());
-    // RAUC 1.8 does not tell what a bundle is known by.
-    let manifest = bundle.manifest_hash.unwrap_or_else(|| format!("release {version}"));
+    let manifest = identity(bundle.manifest_hash, &version);
     Ok(Bundle { version, manifest })
 }
 
@@ -106,21 +104,6 @@ async fn install(site: &Site, offer: &Offer, bundle: &Bundle) -> Result<(), (Rea
         site.progress.send_replace(progress);
     }
     installing.finished().await.map_err(told)
-}
-
-/// RAUC was at it before this program was started: how that ended its slot says.
-async fn await_end(site: &Site) -> Result<(), (Reason, bool)> {
-    loop {
-        sleep(Duration::from_secs(1)).await;
-        let status = site.rauc.status().await.map_err(|error| (reason(&error), true))?;
-        site.progress.send_replace(status.progress.clone());
-        if status.operation == Operation::Idle {
-            return match status.last_error {
-                None => Ok(()),
-                Some(error) => Err((Reason::new("install", error), true)),
-            };
-        }
-    }
 }
 
 /// Reads the other slot from its medium.

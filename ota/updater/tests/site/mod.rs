@@ -50,7 +50,7 @@ impl Site {
     pub async fn start() -> Option<Self> {
         let rig = Rig::start(Plan::default()).await?;
         let dir = tempfile::Builder::new().prefix("holdfast-update-").tempdir().unwrap();
-        for name in ["root", "run", "state", "updater"] {
+        for name in ["root", "run", "state", "updater", "calm"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let client = rig.connection().await;
@@ -81,7 +81,9 @@ impl Site {
             built("holdfast-capture"),
         );
         fs::write(self.path("holdfast.toml"), config).unwrap();
-        self.recorder = Some(self.spawn(&built("holdfast-recorder"), &["--config", &self.path("holdfast.toml")]));
+        // A box that is not pressed, however busy the machine is that these tests run on.
+        let arguments = ["--config", &self.path("holdfast.toml"), "--proc", &self.path("calm")];
+        self.recorder = Some(self.spawn(&built("holdfast-recorder"), &arguments));
     }
 
     /// It does not come up on this system.
