@@ -26,16 +26,17 @@ const PROGRAM: u32 = 0o755;
 const DATA: u32 = 0o644;
 
 /// Packages and the programs they build, to `usr/bin`.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("holdfast-recorder", "holdfast-recorder"),
     ("holdfast-capture", "holdfast-capture"),
     ("holdfast-panel", "holdfast-panel"),
+    ("holdfast-updater", "holdfast-updater"),
     ("holdfast-ctl", "holdfast"),
 ];
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 22] = [
+const FILES: [(&str, &str); 27] = [
     ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
     ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
     ("apps/recorder/systemd/holdfast-recording.slice", "usr/lib/systemd/system/holdfast-recording.slice"),
@@ -50,18 +51,23 @@ const FILES: [(&str, &str); 22] = [
     ("apps/ledpanel/systemd/sysusers.conf", "usr/lib/sysusers.d/holdfast-panel.conf"),
     ("apps/ledpanel/udev/60-holdfast-panel.rules", "usr/lib/udev/rules.d/60-holdfast-panel.rules"),
     ("apps/ledpanel/udev/60-holdfast-display.rules", "usr/lib/udev/rules.d/60-holdfast-display.rules"),
+    ("ota/updater/systemd/holdfast-updater.service", "usr/lib/systemd/system/holdfast-updater.service"),
+    ("ota/updater/systemd/holdfast-updater.preset", "usr/lib/systemd/system-preset/80-holdfast-updater.preset"),
     ("apps/capture/systemd/holdfast-probe@.service", "usr/lib/systemd/system/holdfast-probe@.service"),
     ("dbus/org.holdfast.Recorder1.conf", "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf"),
     ("dbus/org.holdfast.Recorder1.service", "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service"),
     ("dbus/org.holdfast.Recorder1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml"),
     ("dbus/org.holdfast.Panel1.conf", "usr/share/dbus-1/system.d/org.holdfast.Panel1.conf"),
     ("dbus/org.holdfast.Panel1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Panel1.xml"),
+    ("dbus/org.holdfast.Updater1.conf", "usr/share/dbus-1/system.d/org.holdfast.Updater1.conf"),
+    ("dbus/org.holdfast.Updater1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Updater1.xml"),
     (CONFIG[0], "etc/holdfast/holdfast.toml"),
     (CONFIG[1], "etc/holdfast/panel.toml"),
+    (CONFIG[2], "etc/holdfast/updater.toml"),
 ];
 
 /// Files that belong to the administrator once they are there.
-const CONFIG: [&str; 2] = ["apps/recorder/holdfast.toml", "apps/ledpanel/panel.toml"];
+const CONFIG: [&str; 3] = ["apps/recorder/holdfast.toml", "apps/ledpanel/panel.toml", "ota/updater/updater.toml"];
 
 /// Where the command line writes its manual: a page for itself, and one for each of its commands.
 const MANUAL: &str = "usr/share/man/man1";
@@ -138,9 +144,13 @@ mod tests {
     /// A unit that nobody installs is a unit that nobody runs.
     #[test]
     fn every_file_to_install_is_in_the_table() {
-        for directory in
-            ["apps/recorder/systemd", "apps/capture/systemd", "apps/ledpanel/systemd", "apps/ledpanel/udev"]
-        {
+        for directory in [
+            "apps/recorder/systemd",
+            "apps/capture/systemd",
+            "apps/ledpanel/systemd",
+            "ota/updater/systemd",
+            "apps/ledpanel/udev",
+        ] {
             for entry in std::fs::read_dir(root().join(directory)).unwrap() {
                 let path = format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap());
                 assert!(FILES.iter().any(|(from, _)| *from == path), "{path} is not installed");

@@ -152,6 +152,11 @@ pub enum Command {
     },
     /// Run a command while the recorder gives leave for heavy work; end it when a recording begins.
     Lease(Lease),
+    /// Updates of the box: how the present one is, or what is to be done.
+    Update {
+        #[command(subcommand)]
+        command: Option<UpdateCommand>,
+    },
     /// Find out what is missing on this box, and what to do about it.
     Doctor,
     /// Look at the configuration.
@@ -260,6 +265,39 @@ pub enum LeasesCommand {
         /// Its number, as the list shows it.
         lease: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UpdateCommand {
+    /// How the present update is, and how the last one ended. The default.
+    Status,
+    /// Look now whether there is an update.
+    Check,
+    /// Install a bundle. A recording is never touched: it waits for a time at which nothing is recorded.
+    Install {
+        /// The file, as made by cargo xtask bundle.
+        bundle: PathBuf,
+        /// How far it goes without another word: download, install or reboot.
+        #[arg(long, default_value = "reboot", value_name = "STEP", value_parser = ["download", "install", "reboot"])]
+        until: String,
+        /// Also if it did not prove itself on this box before.
+        #[arg(long)]
+        force: bool,
+        /// Do not wait for what becomes of it.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Let the present update go as far as this: download, install or reboot.
+    Approve {
+        #[arg(value_name = "STEP", value_parser = ["download", "install", "reboot"])]
+        until: String,
+    },
+    /// Give the present update up.
+    Cancel,
+    /// Go back to the other system, as soon as nothing is recorded.
+    Rollback,
+    /// How the last updates ended.
+    History,
 }
 
 /// The command ends with its own exit code; with 5 when the lease was refused or revoked.

@@ -18,6 +18,7 @@ mod recovery;
 mod resolve;
 mod sessions;
 mod snapshot;
+mod update;
 mod verify;
 mod watch;
 
@@ -80,6 +81,7 @@ fn run(cli: Cli, out: &Output) -> Outcome {
                     Command::Unprotect { session } => control::protect(&global, out, &session, false).await,
                     Command::Leases { command } => lease::run(&global, out, command).await,
                     Command::Lease(wanted) => lease::command(&global, out, &wanted).await,
+                    Command::Update { command } => update::run(&global, out, command).await,
                     _ => doctor::run(&global, out).await,
                 }
             })
