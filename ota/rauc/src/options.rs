@@ -113,3 +113,30 @@ pub(crate) fn without(args: &mut rauc::InstallBundleArgs, refusal: &str) -> Opti
     };
     degraded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Access, Degraded, Options, without};
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let access = Access {
+            tls_cert: Some("pkcs11:pin=1234".into()),
+            tls_key: Some("pkcs11:pin=1234".into()),
+            tls_ca: Some("/etc/ca.pem".into()),
+            http_headers: vec!["Authorization: Bearer 1234".into()],
+        };
+        let shown = format!("{:?}", Options { access, ..Options::default() });
+        assert!(!shown.contains("1234") && shown.contains("Authorization") && shown.contains("/etc/ca.pem"), "{shown}");
+    }
+
+    #[test]
+    fn only_what_can_be_done_without_is_left_out() {
+        let options = Options { transaction: Some("a".into()), ..Options::default() };
+        let mut args = options.to_args();
+        assert_eq!(without(&mut args, "Unsupported key: tls-cert"), None);
+        assert_eq!(without(&mut args, "Unsupported key: transaction-id"), Some(Degraded::Transaction));
+        // Once only: a RAUC that goes on refusing is not asked for ever.
+        assert_eq!(without(&mut args, "Unsupported key: transaction-id"), None);
+    }
+}
