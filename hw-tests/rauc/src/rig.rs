@@ -54,7 +54,8 @@ pub struct Rig {
 impl Rig {
     /// Starts one. `None`, aloud, where that can't be.
     pub async fn start(plan: Plan<'_>) -> Option<Self> {
-        let tools = Tools { rauc: std::env::var_os("HOLDFAST_RAUC").map_or("rauc".into(), PathBuf::from), ..Tools::default() };
+        let tools =
+            Tools { rauc: std::env::var_os("HOLDFAST_RAUC").map_or("rauc".into(), PathBuf::from), ..Tools::default() };
         if let Some(why) = missing(&tools) {
             holdfast_aloud::skip(why);
             return None;
@@ -209,7 +210,8 @@ impl Rig {
         let output = Command::new(&self.tools.rauc).arg("--version").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let version = text.trim().rsplit(' ').next().unwrap_or_default();
-        let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or_else(|_| panic!("{text}")));
+        let mut numbers =
+            version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or_else(|_| panic!("{text}")));
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
@@ -282,7 +284,8 @@ fn missing(tools: &Tools) -> Option<String> {
     if !Path::new("/dev/loop-control").exists() {
         return Some("there are no loop devices here, and RAUC mounts bundles by them".into());
     }
-    let programs = [tools.rauc.as_path(), "openssl".as_ref(), "mksquashfs".as_ref(), "dbus-daemon".as_ref(), "losetup".as_ref()];
+    let programs =
+        [tools.rauc.as_path(), "openssl".as_ref(), "mksquashfs".as_ref(), "dbus-daemon".as_ref(), "losetup".as_ref()];
     for program in programs {
         let started = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if started.is_err() {
@@ -303,7 +306,10 @@ fn attach(file: &Path) -> PathBuf {
 
 fn bus() -> (Child, String) {
     let mut command = Command::new("dbus-daemon");
-    command.args(["--session", "--nofork", "--nopidfile", "--print-address"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut bus = command.spawn().unwrap();
     let mut address = String::new();
     BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();

@@ -76,7 +76,12 @@ impl Authority {
         let mut command = authority.openssl();
         command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-sha256"]);
         command.args(["-days", "7300", "-keyout", "root.key", "-out", "root.pem"]);
-        command.args(["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]);
+        command.args([
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        ]);
         command.args(["-subj", &format!("/O=Holdfast throw-away keys/CN={name}")]);
         run("making a root certificate", &mut command)?;
         authority.keep_secret("root.key")?;

@@ -81,11 +81,15 @@ impl Kind {
             Self::Damaged => "fetch the bundle again: it is not whole, or not a bundle",
             Self::NotFound => "check the bundle's path, and that RAUC may read it",
             Self::Rejected => "see what the hook or handler says in RAUC's log (journalctl -u rauc)",
-            Self::BootLoader => "check the boot loader's environment or slot tool (fw_printenv, nvbootctrl) before trying again",
+            Self::BootLoader => {
+                "check the boot loader's environment or slot tool (fw_printenv, nvbootctrl) before trying again"
+            }
             Self::NoSlot => "check rauc.slot on the kernel command line and the slots in system.conf",
             Self::Kernel => "build the kernel with BLK_DEV_LOOP, SQUASHFS, DM_VERITY, and BLK_DEV_NBD for streaming",
             Self::Busy => "wait until RAUC is done, then try again",
-            Self::Gone => "see why RAUC ended (journalctl -u rauc); the slot is incomplete: install again before activating it",
+            Self::Gone => {
+                "see why RAUC ended (journalctl -u rauc); the slot is incomplete: install again before activating it"
+            }
             Self::Absent => "start rauc.service and see why it does not stay (journalctl -u rauc)",
             Self::Bus => "check that the system bus runs and its policy lets us speak to de.pengutronix.rauc",
             Self::Unsupported => "update RAUC, or don't ask for this",
@@ -134,40 +138,112 @@ const TEXTS: &[(Kind, &[&str])] = &[
     (Kind::FormatNotAllowed, &["' not allowed", "not supported in streaming mode", "refusing to install plain bundle"]),
     (Kind::WrongCompatible, &["compatible mismatch"]),
     (Kind::TooOld, &["version mismatch"]),
-    (Kind::HashMismatch, &["unexpected hash", "digest mismatch", "checksum mismatch", "payload is corrupted", "unexpected dm-"]),
+    (
+        Kind::HashMismatch,
+        &["unexpected hash", "digest mismatch", "checksum mismatch", "payload is corrupted", "unexpected dm-"],
+    ),
     (
         Kind::Kernel,
-        &["/dev/mapper/control", "create dm device", "load dm table", "not enabled in kernel", "blk_dev_nbd", "/dev/loop-control", "not supported, recompile"],
+        &[
+            "/dev/mapper/control",
+            "create dm device",
+            "load dm table",
+            "not enabled in kernel",
+            "blk_dev_nbd",
+            "/dev/loop-control",
+            "not supported, recompile",
+        ],
     ),
     (
         Kind::NoSpace,
-        &["no space left", "too small for image", "larger than size-limit", "does not fit to slot", "disk quota exceeded", "exceeds maximum size"],
+        &[
+            "no space left",
+            "too small for image",
+            "larger than size-limit",
+            "does not fit to slot",
+            "disk quota exceeded",
+            "exceeds maximum size",
+        ],
     ),
     // 1.15 says "invalid bundle format" before it.
     (Kind::NotFound, &["failed to open bundle", "bundle for reading"]),
     (
         Kind::Damaged,
-        &["signature size", "payload size", "bundle size (", "not a valid rauc bundle", "not a regular file", "unexpected end of file", "invalid identifier"],
+        &[
+            "signature size",
+            "payload size",
+            "bundle size (",
+            "not a valid rauc bundle",
+            "not a regular file",
+            "unexpected end of file",
+            "invalid identifier",
+        ],
     ),
     (
         Kind::Download,
-        &["failed to stream bundle", "failed to download bundle", "remote server", "configure streaming", "range requests", "unauthorized:", "http response", "http error"],
+        &[
+            "failed to stream bundle",
+            "failed to download bundle",
+            "remote server",
+            "configure streaming",
+            "range requests",
+            "unauthorized:",
+            "http response",
+            "http error",
+        ],
     ),
     (
         Kind::Signature,
-        &["signature", "failed to parse cms", "no valid cms", "x509", "signer", "unsafe bundle", "no keyring", "verify error"],
+        &[
+            "signature",
+            "failed to parse cms",
+            "no valid cms",
+            "x509",
+            "signer",
+            "unsafe bundle",
+            "no keyring",
+            "verify error",
+        ],
     ),
     // What else 1.15 says behind it is more telling.
     (Kind::Damaged, &["invalid bundle format"]),
     (Kind::Rejected, &["bundle rejected", "hook", "handler error", "refusing to install"]),
     (
         Kind::BootLoader,
-        &["failed marking slot", "trying to mark slot", "primary slot", "boot state", "fw_setenv", "fw_printenv", "failed to activate"],
+        &[
+            "failed marking slot",
+            "trying to mark slot",
+            "primary slot",
+            "boot state",
+            "fw_setenv",
+            "fw_printenv",
+            "failed to activate",
+        ],
     ),
-    (Kind::NoSlot, &["booted slot", "target group", "no slot configuration", "slot device", "no target slot", "no slot with", "still mounted", "slot not found"]),
+    (
+        Kind::NoSlot,
+        &[
+            "booted slot",
+            "target group",
+            "no slot configuration",
+            "slot device",
+            "no target slot",
+            "no slot with",
+            "still mounted",
+            "slot not found",
+        ],
+    ),
     (
         Kind::Io,
-        &["input/output error", "read-only file system", "no such device", "read error", "write error", "remote i/o error", "stale file handle"],
+        &[
+            "input/output error",
+            "read-only file system",
+            "no such device",
+            "read error",
+            "write error",
+            "remote i/o error",
+            "stale file handle",
+        ],
     ),
     (Kind::NotFound, &["no such file", "not found", "permission denied"]),
 ];
@@ -188,7 +264,9 @@ impl Error {
         let (kind, said) = match &error {
             zbus::Error::MethodError(name, text, _) => of_method_error(name, text.as_deref().unwrap_or_default()),
             zbus::Error::FDO(fdo) => match fdo.as_ref() {
-                zbus::fdo::Error::NameHasNoOwner(_) | zbus::fdo::Error::ServiceUnknown(_) => (Kind::Absent, fdo.to_string()),
+                zbus::fdo::Error::NameHasNoOwner(_) | zbus::fdo::Error::ServiceUnknown(_) => {
+                    (Kind::Absent, fdo.to_string())
+                }
                 zbus::fdo::Error::UnknownMethod(_) => (Kind::Unsupported, fdo.to_string()),
                 other => (Kind::Bus, other.to_string()),
             },
@@ -263,33 +341,57 @@ mod tests {
     fn texts_have_their_kind() {
         for (kind, text) in [
             (Kind::Signature, "signature verification failed: Verify error: unable to get local issuer certificate"),
-            (Kind::Signature, "signature verification failed: Verify error: self-signed certificate in certificate chain"),
+            (
+                Kind::Signature,
+                "signature verification failed: Verify error: self-signed certificate in certificate chain",
+            ),
             (Kind::Signature, "No signature CN matching allowed-signer-cns found"),
             (Kind::Signature, "Invalid bundle format: Signature data is no valid CMS"),
             (Kind::Expired, "signature verification failed: Verify error: certificate has expired"),
             (Kind::Expired, "signature verification failed: Verify error: CRL has expired"),
             (Kind::NotYetValid, "signature verification failed: Verify error: certificate is not yet valid"),
-            (Kind::WrongCompatible, "Installation error: Compatible mismatch: Expected 'a' but bundle manifest has 'b'"),
+            (
+                Kind::WrongCompatible,
+                "Installation error: Compatible mismatch: Expected 'a' but bundle manifest has 'b'",
+            ),
             (Kind::TooOld, "Installation error: Version mismatch: Expected at least '2' but bundle manifest has '1'"),
             (Kind::FormatNotAllowed, "Bundle format 'plain' not allowed"),
             (Kind::FormatNotAllowed, "Bundle format 'plain' not supported in streaming mode"),
             (Kind::HashMismatch, "Refusing to install bundle with unexpected hash (expected aa, got bb)"),
             (Kind::HashMismatch, "bundle payload is corrupted"),
-            (Kind::NoSpace, "Installation error: Failed updating slot rootfs.1: Slot (1 bytes) is too small for image (2 bytes)."),
+            (
+                Kind::NoSpace,
+                "Installation error: Failed updating slot rootfs.1: Slot (1 bytes) is too small for image (2 bytes).",
+            ),
             (Kind::NoSpace, "Failed to write: No space left on device"),
             (Kind::Io, "Installation error: Failed updating slot rootfs.1: failed to write data: Input/output error"),
-            (Kind::Download, "Failed to stream bundle https://host/a.raucb: failed to configure streaming: unexpected HTTP error code 503"),
+            (
+                Kind::Download,
+                "Failed to stream bundle https://host/a.raucb: failed to configure streaming: unexpected HTTP error code 503",
+            ),
             (Kind::Download, "Failed to stream bundle https://host/a: range requests not supported by server"),
-            (Kind::Download, "Failed to stream bundle https://host/a: not found: The requested URL returned error: 404"),
-            (Kind::Download, "Failed to stream bundle https://host/a: failed to configure streaming: SSL certificate problem: certificate has expired"),
+            (
+                Kind::Download,
+                "Failed to stream bundle https://host/a: not found: The requested URL returned error: 404",
+            ),
+            (
+                Kind::Download,
+                "Failed to stream bundle https://host/a: failed to configure streaming: SSL certificate problem: certificate has expired",
+            ),
             (Kind::Kernel, "Failed mounting bundle: Failed to open /dev/mapper/control: No such file or directory"),
             (Kind::Kernel, "failed to resolve 'nbd' netlink family - BLK_DEV_NBD not enabled in kernel?"),
             (Kind::Kernel, "Remote bundle access not supported, recompile with -Dstreaming=true"),
-            (Kind::BootLoader, "Installation error: Failed marking slot rootfs.1 non-bootable: Failed to run fw_setenv: "),
+            (
+                Kind::BootLoader,
+                "Installation error: Failed marking slot rootfs.1 non-bootable: Failed to run fw_setenv: ",
+            ),
             (Kind::NoSlot, "Did not find booted slot (matching '/dev/mmcblk0p2')"),
             (Kind::Rejected, "Bundle rejected: Hook returned with exit code 10: no"),
             (Kind::Damaged, "Signature size (281474976710656) exceeds bundle size"),
-            (Kind::NotFound, "Invalid bundle format: Failed to open bundle for reading: Error opening file: No such file or directory"),
+            (
+                Kind::NotFound,
+                "Invalid bundle format: Failed to open bundle for reading: Error opening file: No such file or directory",
+            ),
             (Kind::Busy, "Already processing a different method"),
             (Kind::Other, "the moon is in the wrong phase"),
             (Kind::Other, ""),

@@ -91,7 +91,9 @@ impl Bundle {
         Self {
             compatible,
             version: Some(version).filter(|version| !version.is_empty()),
-            untold: Some("this RAUC has no InspectBundle (1.9 and newer do): format, images and hash are not told".into()),
+            untold: Some(
+                "this RAUC has no InspectBundle (1.9 and newer do): format, images and hash are not told".into(),
+            ),
             ..Self::default()
         }
     }

@@ -105,13 +105,12 @@ impl Options {
 /// Takes out the key that RAUC refused (`Unsupported key: …`). `None`: it is none that can be done without.
 pub(crate) fn without(args: &mut rauc::InstallBundleArgs, refusal: &str) -> Option<Degraded> {
     let key = refusal.trim().strip_prefix("Unsupported key: ")?;
-    let degraded = match key {
+    match key {
         "require-manifest-hash" => args.require_manifest_hash.take().map(|_| Degraded::ManifestHash),
         "transaction-id" => args.transaction_id.take().map(|_| Degraded::Transaction),
         "ignore-version-limit" => args.ignore_version_limit.take().map(|_| Degraded::VersionLimit),
         _ => None,
-    };
-    degraded
+    }
 }
 
 #[cfg(test)]

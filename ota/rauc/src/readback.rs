@@ -1,11 +1,11 @@
 //! Reading back what was written: RAUC fsyncs a slot and believes it.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::fmt;
 
 use rustix::fs::{Advice, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
@@ -63,7 +63,9 @@ pub enum ReadBackError {
         size: u64,
     },
     /// What is there is not what was to be written.
-    #[error("{path} holds {found}, and {wanted} was to be written; don't boot it: install again, then replace the medium")]
+    #[error(
+        "{path} holds {found}, and {wanted} was to be written; don't boot it: install again, then replace the medium"
+    )]
     Mismatch {
         /// Which.
         path: PathBuf,

@@ -122,7 +122,8 @@ impl Watcher {
 
     fn changed(&mut self, message: &Message) -> Told {
         let body = message.body();
-        let Ok((interface, changed, _)) = body.deserialize::<(String, HashMap<String, Value<'_>>, Vec<String>)>() else {
+        let Ok((interface, changed, _)) = body.deserialize::<(String, HashMap<String, Value<'_>>, Vec<String>)>()
+        else {
             return Told::Nothing;
         };
         if interface != INTERFACE {
@@ -149,7 +150,8 @@ impl Watcher {
         if now == self.owner {
             return None;
         }
-        let said = if now.is_empty() { "RAUC ended before it was done" } else { "RAUC was restarted before it was done" };
+        let said =
+            if now.is_empty() { "RAUC ended before it was done" } else { "RAUC was restarted before it was done" };
         Some(Error::new(&self.doing, Kind::Gone, said))
     }
 

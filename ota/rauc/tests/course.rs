@@ -47,12 +47,20 @@ async fn a_second_one_is_told_busy_and_harms_nothing() {
 async fn an_idle_that_is_none_is_not_believed() {
     let Some((rig, rauc, mut installing, bundle)) = held(Plan::default()).await else { return };
     let connection = rig.connection().await;
-    let installer = zbus::Proxy::new(&connection, "de.pengutronix.rauc", "/", "de.pengutronix.rauc.Installer").await.unwrap();
-    let refused: zbus::Result<()> = installer.call("InstallBundle", &(&bundle, HashMap::<&str, Value<'_>>::new())).await;
+    let installer =
+        zbus::Proxy::new(&connection, "de.pengutronix.rauc", "/", "de.pengutronix.rauc.Installer").await.unwrap();
+    let refused: zbus::Result<()> =
+        installer.call("InstallBundle", &(&bundle, HashMap::<&str, Value<'_>>::new())).await;
     refused.unwrap_err();
-    assert_eq!(rauc.status().await.unwrap().operation, Operation::Idle, "RAUC has learned; this test is of no more use");
+    assert_eq!(
+        rauc.status().await.unwrap().operation,
+        Operation::Idle,
+        "RAUC has learned; this test is of no more use"
+    );
     // It has been told so, and has asked: nothing ends.
-    let early = tokio::time::timeout(Duration::from_millis(500), async { while installing.progress().await.is_some() {} }).await;
+    let early =
+        tokio::time::timeout(Duration::from_millis(500), async { while installing.progress().await.is_some() {} })
+            .await;
     early.unwrap_err();
     rig.release();
     end(installing).await.unwrap();
@@ -120,7 +128,10 @@ async fn a_bundle_is_looked_into() {
     if rig.version() < (1, 9) {
         assert!(told.untold.is_some() && told.images.is_empty(), "{told:?}");
     } else {
-        assert_eq!((told.format, told.manifest_hash.map(|hash| hash.len())), (Some(holdfast_rauc::Format::Verity), Some(64)));
+        assert_eq!(
+            (told.format, told.manifest_hash.map(|hash| hash.len())),
+            (Some(holdfast_rauc::Format::Verity), Some(64))
+        );
         let [image] = told.images.as_slice() else { panic!("{:?}", told.images) };
         assert_eq!((image.class.as_str(), image.size_bytes), ("rootfs", Some(1 << 20)));
     }

@@ -70,7 +70,8 @@ impl Board {
     fn run(&self, args: &[&str]) -> Result<String, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../jetson/boot-backend");
         let path = format!("{}:/usr/bin:/bin", self.0.path().display());
-        let output = Command::new(script).args(args).env("PATH", path).env("HOLDFAST_EFIVARS", self.0.path()).output().unwrap();
+        let output =
+            Command::new(script).args(args).env("PATH", path).env("HOLDFAST_EFIVARS", self.0.path()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_owned();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
@@ -92,7 +93,10 @@ fn it_tells_and_switches() {
     assert_eq!(board.run(&["get-state", "B"]).unwrap(), "good");
     // As RAUC goes about an installation to B.
     board.run(&["set-state", "B", "bad"]).unwrap();
-    assert_eq!((board.run(&["get-state", "B"]).unwrap().as_str(), board.get("RootfsStatusSlotB")), ("bad", vec![7, 0, 0, 0, 255, 0, 0, 0]));
+    assert_eq!(
+        (board.run(&["get-state", "B"]).unwrap().as_str(), board.get("RootfsStatusSlotB")),
+        ("bad", vec![7, 0, 0, 0, 255, 0, 0, 0])
+    );
     assert_eq!(board.run(&["get-state", "A"]).unwrap(), "good");
     board.set("RootfsRetryCountB", 0);
     board.run(&["set-primary", "B"]).unwrap();
@@ -113,7 +117,11 @@ fn without_redundancy_everything_is_refused() {
     let all: [&[&str]; 4] = [&["get-primary"], &["set-primary", "B"], &["get-state", "B"], &["set-state", "B", "good"]];
     for broken in [true, false] {
         let board = Board::new();
-        if broken { board.set("RootfsRedundancyLevel", 0) } else { fs::remove_file(board.var("RootfsRedundancyLevel")).unwrap() }
+        if broken {
+            board.set("RootfsRedundancyLevel", 0)
+        } else {
+            fs::remove_file(board.var("RootfsRedundancyLevel")).unwrap()
+        }
         for args in all {
             board.refuses(args, &["redundancy is off", "ROOTFS_AB=1"]);
         }
@@ -126,7 +134,11 @@ fn without_redundancy_everything_is_refused() {
 fn a_status_that_is_stuck_is_refused() {
     let board = Board::new();
     let od = board.at("od");
-    fs::write(&od, "#!/bin/sh\ncase \"$*\" in *RootfsStatusSlotB*) echo 255 0 0 0 ;; *) exec /usr/bin/od \"$@\" ;; esac\n").unwrap();
+    fs::write(
+        &od,
+        "#!/bin/sh\ncase \"$*\" in *RootfsStatusSlotB*) echo 255 0 0 0 ;; *) exec /usr/bin/od \"$@\" ;; esac\n",
+    )
+    .unwrap();
     fs::set_permissions(&od, fs::Permissions::from_mode(0o755)).unwrap();
     board.refuses(&["set-primary", "B"], &["RootfsStatusSlotB stays 255 though 0 was written", "L4T Configuration"]);
     board.refuses(&["set-state", "B", "good"], &["stays 255"]);

@@ -120,7 +120,10 @@ impl Strange {
 /// `None`, aloud, where there is no bus to be had.
 async fn strange(end: End, operation: &'static str) -> Option<(Bus, zbus::Connection, Rauc)> {
     let mut command = Command::new("dbus-daemon");
-    command.args(["--session", "--nofork", "--nopidfile", "--print-address"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+        .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else {
         holdfast_aloud::skip("dbus-daemon is not installed");
         return None;
@@ -153,7 +156,10 @@ async fn what_is_not_known_is_kept_as_text() {
     assert_eq!((bundle.manifest_hash.as_deref(), bundle.other["colour"].as_str()), (Some("ab"), "7"));
     assert!(bundle.other.contains_key("weather"));
     let [image] = bundle.images.as_slice() else { panic!("{:?}", bundle.images) };
-    assert_eq!((image.class.as_str(), image.size_bytes, image.other["shape"].as_str()), ("rootfs", Some(4096), "round"));
+    assert_eq!(
+        (image.class.as_str(), image.size_bytes, image.other["shape"].as_str()),
+        ("rootfs", Some(4096), "round")
+    );
     assert_eq!(image.adaptive, ["block-hash-index"]);
     // Something that is not idle may be anything.
     let busy = rauc.install("/x", &Options::default()).await.unwrap_err();

@@ -34,9 +34,17 @@ async fn bad_bundles_are_refused_by_kind() {
     std::fs::copy(&image, &unsigned).unwrap();
     let cases = [
         ("foreign", rig.bundle("foreign", &image, Wrap { signed: Signed::Foreign, ..wrap }), Kind::Signature),
-        ("foreign verity", rig.bundle("fv", &image, Wrap { signed: Signed::Foreign, format: verity, ..wrap }), Kind::Signature),
+        (
+            "foreign verity",
+            rig.bundle("fv", &image, Wrap { signed: Signed::Foreign, format: verity, ..wrap }),
+            Kind::Signature,
+        ),
         ("expired", rig.bundle("expired", &image, Wrap { signed: Signed::Expired, ..wrap }), Kind::Expired),
-        ("expired verity", rig.bundle("ev", &image, Wrap { signed: Signed::Expired, format: verity, ..wrap }), Kind::Expired),
+        (
+            "expired verity",
+            rig.bundle("ev", &image, Wrap { signed: Signed::Expired, format: verity, ..wrap }),
+            Kind::Expired,
+        ),
         ("not yet valid", rig.bundle("not-yet", &image, Wrap { signed: Signed::NotYet, ..wrap }), Kind::NotYetValid),
         ("other box", rig.bundle("other", &image, Wrap { compatible: "toaster", ..wrap }), Kind::WrongCompatible),
         ("cut", cut, Kind::Damaged),

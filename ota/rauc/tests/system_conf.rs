@@ -49,7 +49,12 @@ fn the_common_lines_are_common() {
         }
         assert_ne!(get("slot.rootfs.0.device"), get("slot.rootfs.1.device"), "{board}");
         // Streaming ignores it, a fetching RAUC would stumble over it; time is checked; nothing but ours is trusted.
-        for key in ["system.max-bundle-download-size", "keyring.use-bundle-signing-time", "keyring.directory", "system.statusfile"] {
+        for key in [
+            "system.max-bundle-download-size",
+            "keyring.use-bundle-signing-time",
+            "keyring.directory",
+            "system.statusfile",
+        ] {
             assert_eq!(get(key), None, "{board}: {key}");
         }
     }
@@ -76,7 +81,12 @@ fn each_board_has_its_boot_loader() {
 fn rauc_reads_them() {
     let rauc = std::env::var_os("HOLDFAST_RAUC").unwrap_or("rauc".into());
     for board in BOARDS {
-        let asked = Command::new(&rauc).arg("--conf").arg(path(board)).args(["info", "/nonexistent"]).env("LC_ALL", "C").output();
+        let asked = Command::new(&rauc)
+            .arg("--conf")
+            .arg(path(board))
+            .args(["info", "/nonexistent"])
+            .env("LC_ALL", "C")
+            .output();
         let Ok(output) = asked else {
             return holdfast_aloud::skip("rauc is not installed");
         };
