@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
@@ -31,7 +32,10 @@ fn what_goes_in_is_told_and_whose_it_is() {
     }
     assert!(matches!(Authority::make(&tools, &dir.path().join("ours"), "again"), Err(Error::Wrong(_))));
     let file = dir.path().join("rootfs.img");
-    fs::write(&file, vec![7; 8192]).unwrap();
+    // Bytes that squashfs can't make small: rauc wants more than one block.
+    let mut bytes = vec![0; 8192];
+    fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
+    fs::write(&file, &bytes).unwrap();
     let image = Image { class: "rootfs".into(), file: file.clone(), adaptive: true };
     let recipe =
         Recipe { compatible: "box".into(), version: "1.2.3".into(), format: Format::Verity, images: vec![image] };
@@ -44,7 +48,7 @@ fn what_goes_in_is_told_and_whose_it_is() {
     let [image] = told.images.as_slice() else { panic!("{:?}", told.images) };
     assert_eq!((image.class.as_str(), image.size_bytes, image.adaptive.len()), ("rootfs", Some(8192), 1));
     // The image itself is as it was, and nothing is left lying about.
-    assert_eq!(fs::read(&file).unwrap(), vec![7; 8192]);
+    assert_eq!(fs::read(&file).unwrap(), bytes);
     let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
