@@ -47,6 +47,8 @@ pub enum Kind {
     NoSlot,
     /// The kernel lacks what RAUC needs (dm-verity, NBD, loop, squashfs).
     Kernel,
+    /// A RAUC that was killed has left its bundle mounted, and the next can't mount its own.
+    Leftover,
     /// RAUC is at something else; one installation at a time.
     Busy,
     /// RAUC ended or was restarted in the middle.
@@ -86,6 +88,7 @@ impl Kind {
             }
             Self::NoSlot => "check rauc.slot on the kernel command line and the slots in system.conf",
             Self::Kernel => "build the kernel with BLK_DEV_LOOP, SQUASHFS, DM_VERITY, and BLK_DEV_NBD for streaming",
+            Self::Leftover => "unmount what a killed RAUC left (umount /run/rauc/mnt/bundle), or reboot, and try again",
             Self::Busy => "wait until RAUC is done, then try again",
             Self::Gone => {
                 "see why RAUC ended (journalctl -u rauc); the slot is incomplete: install again before activating it"
@@ -142,6 +145,8 @@ const TEXTS: &[(Kind, &[&str])] = &[
         Kind::HashMismatch,
         &["unexpected hash", "digest mismatch", "checksum mismatch", "payload is corrupted", "unexpected dm-"],
     ),
+    // The name rauc-verity-bundle is taken: there is one for the whole box.
+    (Kind::Leftover, &["create dm device: device or resource busy"]),
     (
         Kind::Kernel,
         &[
