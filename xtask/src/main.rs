@@ -1,10 +1,11 @@
-//! `cargo xtask`: set up, demo, test, ci, bench, fuzz, soak.
+//! `cargo xtask`: set up, demo, test, ci, bench, bundle, fuzz, soak.
 //!
 //! Nothing here needs GStreamer or anything else that `setup` installs: it has to build on a machine that has only Rust and
 //! a C compiler.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod bench;
+mod bundle;
 mod ci;
 mod demo;
 mod fuzz;
@@ -39,6 +40,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Measure: copy, wear, scale, start, rotate, bus, powercut.
     Bench(bench::BenchArgs),
+    /// Make, sign and look into update bundles.
+    Bundle(bundle::BundleArgs),
     /// Fuzz the parsers and protocols.
     Fuzz(fuzz::FuzzArgs),
     /// Install what was built below a directory, as a package does.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Soak(args) => soak::run(&args),

@@ -51,6 +51,8 @@ pub struct Rig {
     devices: [PathBuf; 2],
     loops: Vec<PathBuf>,
     dir: TempDir,
+    /// Last, so that it is let go when all else is.
+    _alone: Option<File>,
 }
 
 impl Rig {
@@ -62,6 +64,7 @@ impl Rig {
             holdfast_aloud::skip(why);
             return None;
         }
+        let alone = alone();
         let dir = tempfile::Builder::new().prefix("rauc-rig-").tempdir().unwrap();
         let keys = Keys::make(&tools, dir.path());
         let mut devices = ["A", "B"].map(|name| dir.path().join(format!("slot.{name}")));
@@ -84,7 +87,7 @@ impl Rig {
             },
         );
         let (bus, address) = bus();
-        let mut rig = Self { tools, keys, bus, address, service: None, booted: "A".to_owned(), devices, loops, dir };
+        let mut rig = Self { tools, keys, bus, address, service: None, booted: "A".to_owned(), devices, loops, dir, _alone: alone };
         rig.start_service().await;
         Some(rig)
     }
@@ -191,13 +194,12 @@ impl Rig {
         File::create(self.dir().join("broken")).unwrap();
     }
 
-    /// Kills the service as it stands (SIGKILL), with whatever it is doing.
+    /// Kills the service as it stands (SIGKILL), with whatever it is doing. What it had mounted stays mounted.
     pub fn kill_service(&mut self) {
         if let Some(mut service) = self.service.take() {
             service.kill().unwrap();
             service.wait().unwrap();
         }
-        self.unmount();
     }
 
     /// Kills the bus as it stands.
@@ -256,8 +258,8 @@ impl Rig {
         fs::read_to_string(self.dir().join("rauc.log")).unwrap_or_default()
     }
 
-    /// A RAUC that was killed leaves its bundle mounted.
-    fn unmount(&self) {
+    /// Unmounts what a RAUC that was killed has left.
+    pub fn unmount(&self) {
         for name in ["bundle", "rootfs.0", "rootfs.1"] {
             let path = self.dir().join("mnt").join(name);
             let mounted = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
@@ -284,6 +286,14 @@ impl Drop for Rig {
             drop(Command::new("losetup").arg("-d").arg(device).status());
         }
     }
+}
+
+/// RAUC's verity device has one name for the whole machine: where there are such devices, rigs take turns.
+fn alone() -> Option<File> {
+    let lock =
+        has_device_mapper().then(|| File::create(std::env::temp_dir().join("holdfast-rauc-rig.lock")).unwrap())?;
+    lock.lock().unwrap();
+    Some(lock)
 }
 
 fn has_device_mapper() -> bool {

@@ -47,6 +47,8 @@ pub enum Kind {
     NoSlot,
     /// The kernel lacks what RAUC needs (dm-verity, NBD, loop, squashfs).
     Kernel,
+    /// A RAUC that was killed has left its bundle mounted, and the next can't mount its own.
+    Leftover,
     /// RAUC is at something else; one installation at a time.
     Busy,
     /// RAUC ended or was restarted in the middle.
@@ -86,6 +88,7 @@ impl Kind {
             }
             Self::NoSlot => "check rauc.slot on the kernel command line and the slots in system.conf",
             Self::Kernel => "build the kernel with BLK_DEV_LOOP, SQUASHFS, DM_VERITY, and BLK_DEV_NBD for streaming",
+            Self::Leftover => "unmount what a killed RAUC left (umount /run/rauc/mnt/bundle), or reboot, and try again",
             Self::Busy => "wait until RAUC is done, then try again",
             Self::Gone => {
                 "see why RAUC ended (journalctl -u rauc); the slot is incomplete: install again before activating it"
@@ -142,6 +145,8 @@ const TEXTS: &[(Kind, &[&str])] = &[
         Kind::HashMismatch,
         &["unexpected hash", "digest mismatch", "checksum mismatch", "payload is corrupted", "unexpected dm-"],
     ),
+    // The name rauc-verity-bundle is taken: there is one for the whole box.
+    (Kind::Leftover, &["create dm device: device or resource busy"]),
     (
         Kind::Kernel,
         &[
@@ -174,7 +179,6 @@ const TEXTS: &[(Kind, &[&str])] = &[
             "payload size",
             "bundle size (",
             "not a valid rauc bundle",
-            "invalid bundle format",
             "not a regular file",
             "unexpected end of file",
             "invalid identifier",
@@ -206,6 +210,8 @@ const TEXTS: &[(Kind, &[&str])] = &[
             "verify error",
         ],
     ),
+    // What else 1.15 says behind it is more telling.
+    (Kind::Damaged, &["invalid bundle format"]),
     (Kind::Rejected, &["bundle rejected", "hook", "handler error", "refusing to install"]),
     (
         Kind::BootLoader,
@@ -328,5 +334,86 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|error| error as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Kind};
+
+    /// What RAUC 1.8 and 1.15 say, as seen or as their sources compose it.
+    #[test]
+    fn texts_have_their_kind() {
+        for (kind, text) in [
+            (Kind::Signature, "signature verification failed: Verify error: unable to get local issuer certificate"),
+            (
+                Kind::Signature,
+                "signature verification failed: Verify error: self-signed certificate in certificate chain",
+            ),
+            (Kind::Signature, "No signature CN matching allowed-signer-cns found"),
+            (Kind::Signature, "Invalid bundle format: Signature data is no valid CMS"),
+            (Kind::Expired, "signature verification failed: Verify error: certificate has expired"),
+            (Kind::Expired, "signature verification failed: Verify error: CRL has expired"),
+            (Kind::NotYetValid, "signature verification failed: Verify error: certificate is not yet valid"),
+            (
+                Kind::WrongCompatible,
+                "Installation error: Compatible mismatch: Expected 'a' but bundle manifest has 'b'",
+            ),
+            (Kind::TooOld, "Installation error: Version mismatch: Expected at least '2' but bundle manifest has '1'"),
+            (Kind::FormatNotAllowed, "Bundle format 'plain' not allowed"),
+            (Kind::FormatNotAllowed, "Bundle format 'plain' not supported in streaming mode"),
+            (Kind::HashMismatch, "Refusing to install bundle with unexpected hash (expected aa, got bb)"),
+            (Kind::HashMismatch, "bundle payload is corrupted"),
+            (
+                Kind::NoSpace,
+                "Installation error: Failed updating slot rootfs.1: Slot (1 bytes) is too small for image (2 bytes).",
+            ),
+            (Kind::NoSpace, "Failed to write: No space left on device"),
+            (Kind::Io, "Installation error: Failed updating slot rootfs.1: failed to write data: Input/output error"),
+            (
+                Kind::Download,
+                "Failed to stream bundle https://host/a.raucb: failed to configure streaming: unexpected HTTP error code 503",
+            ),
+            (Kind::Download, "Failed to stream bundle https://host/a: range requests not supported by server"),
+            (
+                Kind::Download,
+                "Failed to stream bundle https://host/a: not found: The requested URL returned error: 404",
+            ),
+            (
+                Kind::Download,
+                "Failed to stream bundle https://host/a: failed to configure streaming: SSL certificate problem: certificate has expired",
+            ),
+            (Kind::Kernel, "Failed mounting bundle: Failed to open /dev/mapper/control: No such file or directory"),
+            (Kind::Kernel, "failed to resolve 'nbd' netlink family - BLK_DEV_NBD not enabled in kernel?"),
+            (Kind::Kernel, "Remote bundle access not supported, recompile with -Dstreaming=true"),
+            (
+                Kind::BootLoader,
+                "Installation error: Failed marking slot rootfs.1 non-bootable: Failed to run fw_setenv: ",
+            ),
+            (Kind::NoSlot, "Did not find booted slot (matching '/dev/mmcblk0p2')"),
+            (Kind::Rejected, "Bundle rejected: Hook returned with exit code 10: no"),
+            (Kind::Damaged, "Signature size (281474976710656) exceeds bundle size"),
+            (
+                Kind::NotFound,
+                "Invalid bundle format: Failed to open bundle for reading: Error opening file: No such file or directory",
+            ),
+            (Kind::Busy, "Already processing a different method"),
+            (Kind::Other, "the moon is in the wrong phase"),
+            (Kind::Other, ""),
+        ] {
+            assert_eq!(Kind::of_text(text), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_why_and_what_to_do_but_no_secrets() {
+        let bundle = "https://me:pass@host/a.raucb?token=1";
+        let error = Error::said("installing x", &format!("Failed to stream bundle {bundle}: no")).about(bundle);
+        assert_eq!(
+            error.to_string(),
+            "installing x: Failed to stream bundle https://host/a.raucb: no (check network, address and credentials, and that the server answers range requests)"
+        );
+        assert!(!format!("{error:?}").contains("pass"));
+        assert!(Error::said("x", "").to_string().contains("no reason"));
     }
 }

@@ -105,11 +105,37 @@ impl Options {
 /// Takes out the key that RAUC refused (`Unsupported key: …`). `None`: it is none that can be done without.
 pub(crate) fn without(args: &mut rauc::InstallBundleArgs, refusal: &str) -> Option<Degraded> {
     let key = refusal.trim().strip_prefix("Unsupported key: ")?;
-    let degraded = match key {
+    match key {
         "require-manifest-hash" => args.require_manifest_hash.take().map(|_| Degraded::ManifestHash),
         "transaction-id" => args.transaction_id.take().map(|_| Degraded::Transaction),
         "ignore-version-limit" => args.ignore_version_limit.take().map(|_| Degraded::VersionLimit),
         _ => None,
-    };
-    degraded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Access, Degraded, Options, without};
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let access = Access {
+            tls_cert: Some("pkcs11:pin=1234".into()),
+            tls_key: Some("pkcs11:pin=1234".into()),
+            tls_ca: Some("/etc/ca.pem".into()),
+            http_headers: vec!["Authorization: Bearer 1234".into()],
+        };
+        let shown = format!("{:?}", Options { access, ..Options::default() });
+        assert!(!shown.contains("1234") && shown.contains("Authorization") && shown.contains("/etc/ca.pem"), "{shown}");
+    }
+
+    #[test]
+    fn only_what_can_be_done_without_is_left_out() {
+        let options = Options { transaction: Some("a".into()), ..Options::default() };
+        let mut args = options.to_args();
+        assert_eq!(without(&mut args, "Unsupported key: tls-cert"), None);
+        assert_eq!(without(&mut args, "Unsupported key: transaction-id"), Some(Degraded::Transaction));
+        // Once only: a RAUC that goes on refusing is not asked for ever.
+        assert_eq!(without(&mut args, "Unsupported key: transaction-id"), None);
+    }
 }

@@ -215,7 +215,7 @@ impl Rauc {
             .await
             .map_err(fail)?;
         let interface = InterfaceName::from_static_str(INTERFACE).map_err(|error| fail(error.into()))?;
-        proxy.get_all(interface.into()).await.map_err(|error| fail(error.into()))
+        proxy.get_all(interface).await.map_err(|error| fail(error.into()))
     }
 }
 

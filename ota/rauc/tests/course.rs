@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use holdfast_rauc::{Error, Installing, Kind, Mark, Operation, Options, Rauc, Target};
-use holdfast_rauc_rig::{Plan, Rig, Wrap};
+use holdfast_rauc_rig::{Format, Plan, Rig, Wrap};
 use zbus::zvariant::Value;
 
 /// A rig, a RAUC and an installation that waits before it touches a slot.
@@ -77,9 +77,14 @@ async fn a_rauc_that_dies_in_the_middle_is_told() {
     assert_eq!(rauc.status().await.unwrap_err().kind(), Kind::Absent);
     let absent = rauc.install(&bundle, &Options::default()).await.unwrap_err();
     assert_eq!(absent.kind(), Kind::Absent, "{absent}");
-    // And the same handle goes on with the next one.
+    // And the same handle goes on with the next one, which stumbles over what this one left.
     rig.release();
     rig.start_service().await;
+    if rig.format() == Format::Verity {
+        let error = end(rauc.install(&bundle, &Options::default()).await.unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Leftover, "{error}");
+    }
+    rig.unmount();
     end(rauc.install(&bundle, &Options::default()).await.unwrap()).await.unwrap();
 }
 
@@ -97,7 +102,7 @@ async fn what_an_older_rauc_does_not_know_is_told_and_left_out() {
     let Some(rig) = Rig::start(Plan::default()).await else { return };
     let rauc = Rauc::connect(&rig.connection().await).await.unwrap();
     // A plain one has no hash of its manifest.
-    let format = (rig.version() >= (1, 14)).then_some(holdfast_rauc_rig::Format::Verity);
+    let format = (rig.version() >= (1, 14)).then_some(Format::Verity);
     let bundle = rig.bundle("good", &rig.image("image", 1 << 20, 3), Wrap { format, ..Wrap::default() });
     let bundle = bundle.to_str().unwrap();
     let options = Options {
@@ -121,7 +126,7 @@ async fn what_an_older_rauc_does_not_know_is_told_and_left_out() {
 async fn a_bundle_is_looked_into() {
     let Some(rig) = Rig::start(Plan::default()).await else { return };
     let rauc = Rauc::connect(&rig.connection().await).await.unwrap();
-    let wrap = Wrap { version: "2.1.0", format: Some(holdfast_rauc_rig::Format::Verity), ..Wrap::default() };
+    let wrap = Wrap { version: "2.1.0", format: Some(Format::Verity), ..Wrap::default() };
     let bundle = rig.bundle("good", &rig.image("image", 1 << 20, 3), wrap);
     let told = rauc.inspect(bundle.to_str().unwrap(), &holdfast_rauc::Access::default()).await.unwrap();
     assert_eq!((told.compatible.as_str(), told.version.as_deref()), ("holdfast-rig", Some("2.1.0")));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// A package, and the names it must never reach. A name that ends in `*` stands for all that begin so.
-pub(crate) const NEVER: [(&str, &[&str]); 12] = [
+pub(crate) const NEVER: [(&str, &[&str]); 14] = [
     ("holdfast-recorder", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-panel", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-ctl", &["gstreamer*", "gst-*", "glib*"]),
@@ -16,7 +16,8 @@ pub(crate) const NEVER: [(&str, &[&str]); 12] = [
     ("holdfast-records", &["tokio*", "gstreamer*", "zbus*"]),
     ("holdfast-link", &["tokio*", "gstreamer*", "zbus*", "rustix", "libc"]),
     ("holdfast-config", &["tokio*", "gstreamer*", "zbus*"]),
-    ("holdfast-settings", &["tokio*", "gstreamer*", "zbus*", "holdfast-*", "rustix", "libc"]),
+    ("holdfast-rauc", &["gstreamer*", "gst-*", "glib*", "openssl*", "holdfast-*"]),
+    ("holdfast-bundle", &["tokio*", "zbus*", "gstreamer*", "openssl*", "holdfast-*"]),
     ("holdfast-framemark", &["*"]),
     ("holdfast-update-plan", &["tokio*", "zbus*", "rustix", "libc", "reqwest", "holdfast-*"]),
 ];

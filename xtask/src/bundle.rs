@@ -1,0 +1,203 @@
+//! `cargo xtask bundle`: make, sign and look into update bundles, and make throw-away keys for trying it out.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use holdfast_bundle::{Authority, Format, Image, Inspected, Recipe, Signer, Tools, Validity, inspect, make};
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON object instead of words.
+    #[arg(long, global = true)]
+    json: bool,
+    /// The rauc to work with.
+    #[arg(long, global = true, default_value = "rauc", env = "HOLDFAST_RAUC")]
+    rauc: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make and sign a bundle, and look into it.
+    Make(MakeArgs),
+    /// Say what is in a bundle, and by whom it is signed.
+    Inspect {
+        /// The bundle.
+        file: PathBuf,
+        /// The certificate that boxes trust. Without it the signature is not checked.
+        #[arg(long)]
+        keyring: Option<PathBuf>,
+    },
+    /// Make a root certificate (root.pem: a box's keyring) and a key for signing. Never for boxes that leave the house.
+    TestKeys {
+        /// Where to. Not within a repository: private keys are not committed.
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct MakeArgs {
+    /// For which board: its system.conf says what its bundles are called.
+    #[arg(long)]
+    board: Board,
+    /// The bundle's version, semantic: boxes compare it.
+    #[arg(long)]
+    version: String,
+    /// The image of the root filesystem. Its name must end as RAUC knows images: .img, .ext4, .squashfs.
+    #[arg(long)]
+    rootfs: PathBuf,
+    /// Certificate to sign with, PEM.
+    #[arg(long)]
+    cert: PathBuf,
+    /// Its private key, PEM or a PKCS#11 URL.
+    #[arg(long)]
+    key: PathBuf,
+    /// The certificate that boxes trust: the bundle is then checked as a box would.
+    #[arg(long)]
+    keyring: Option<PathBuf>,
+    /// Let boxes fetch only the blocks they don't have (block-hash-index). The image must be a multiple of 4 KiB.
+    #[arg(long)]
+    adaptive: bool,
+    /// Where the bundle goes; must not exist.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Board {
+    Rk3588,
+    Jetson,
+    Virtual,
+}
+
+impl Board {
+    /// As the board's system.conf has it: said there, and nowhere else.
+    fn compatible(self) -> anyhow::Result<String> {
+        let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let path = crate::workspace::root().join(format!("ota/system.conf/{name}.conf"));
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("compatible="));
+        line.map(|line| line.trim().to_owned()).with_context(|| format!("{} says no compatible=", path.display()))
+    }
+}
+
+pub fn run(args: &BundleArgs) -> anyhow::Result<()> {
+    let tools = Tools { rauc: args.rauc.clone(), ..Tools::default() };
+    let (object, words) = match &args.command {
+        Command::Make(make) => made(&tools, make)?,
+        Command::Inspect { file, keyring } => inspected(&tools, file, keyring.as_deref())?,
+        Command::TestKeys { dir } => keys(&tools, dir)?,
+    };
+    if args.json {
+        println!("{object}")
+    } else {
+        println!("{words}")
+    }
+    Ok(())
+}
+
+type Told = (serde_json::Value, String);
+
+fn made(tools: &Tools, args: &MakeArgs) -> anyhow::Result<Told> {
+    semantic(&args.version)?;
+    let image = Image { class: "rootfs".into(), file: args.rootfs.clone(), adaptive: args.adaptive };
+    let recipe = Recipe {
+        compatible: args.board.compatible()?,
+        version: args.version.clone(),
+        format: Format::Verity,
+        images: vec![image],
+    };
+    let signer = Signer { cert: args.cert.clone(), key: args.key.clone() };
+    make(tools, &recipe, &signer, args.keyring.as_deref(), &args.out)?;
+    inspected(tools, &args.out, args.keyring.as_deref())
+}
+
+/// Boxes compare versions by semver.org's rules, and RAUC takes what is none for older than everything.
+fn semantic(version: &str) -> anyhow::Result<()> {
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = core.split('.').collect();
+    let number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if numbers.len() != 3 || !numbers.iter().all(number) {
+        bail!("\"{version}\" is no semantic version: take one such as 1.4.0 or 1.4.0-rc.1, or boxes can't compare it");
+    }
+    Ok(())
+}
+
+fn inspected(tools: &Tools, file: &Path, keyring: Option<&Path>) -> anyhow::Result<Told> {
+    let told = inspect(tools, file, keyring)?;
+    let size_bytes = std::fs::metadata(file).with_context(|| file.display().to_string())?.len();
+    let mut object = serde_json::to_value(&told)?;
+    object["file"] = json!(file);
+    object["size_bytes"] = json!(size_bytes);
+    Ok((object, words(file, size_bytes, &told)))
+}
+
+fn words(file: &Path, size_bytes: u64, told: &Inspected) -> String {
+    let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "not told".into());
+    let signature = if told.verified { "good" } else { "not checked: give --keyring" };
+    let mut lines = vec![
+        format!("{} ({size_bytes} bytes)", file.display()),
+        format!("  for        {}, version {}, format {}", told.compatible, or(&told.version), or(&told.format)),
+        format!("  manifest   {}", or(&told.manifest_hash)),
+        format!("  signature  {signature}; by {}, valid until {}", or(&told.signer), or(&told.signer_valid_until)),
+    ];
+    for image in &told.images {
+        let size = image.size_bytes.map_or_else(|| "?".into(), |size| size.to_string());
+        let adaptive =
+            if image.adaptive.is_empty() { String::new() } else { format!(", {}", image.adaptive.join(", ")) };
+        lines.push(format!(
+            "  {}  {} ({size} bytes{adaptive}) {}",
+            image.class,
+            or(&image.filename),
+            or(&image.sha256)
+        ));
+    }
+    lines.join("\n")
+}
+
+fn keys(tools: &Tools, dir: &Path) -> anyhow::Result<Told> {
+    // A key that lies in a repository is a key that somebody commits.
+    let full = std::path::absolute(dir).with_context(|| dir.display().to_string())?;
+    if let Some(repository) = full.ancestors().find(|dir| dir.join(".git").exists()) {
+        bail!("{} lies in the repository {}: private keys belong elsewhere", dir.display(), repository.display());
+    }
+    let authority = Authority::make(tools, dir, "throw-away root")?;
+    let signer = authority.issue("signer", Validity::Days(365))?;
+    let object = json!({ "keyring": authority.keyring(), "cert": signer.cert, "key": signer.key });
+    let words = format!(
+        "throw-away keys, good for trying things out only:\n  keyring  {}\n  cert     {}\n  key      {}",
+        authority.keyring().display(),
+        signer.cert.display(),
+        signer.key.display()
+    );
+    Ok((object, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Board, semantic};
+
+    #[test]
+    fn boards_are_called_as_their_system_conf_says() {
+        for (board, name) in [
+            (Board::Rk3588, "holdfast-rk3588"),
+            (Board::Jetson, "holdfast-jetson"),
+            (Board::Virtual, "holdfast-virtual"),
+        ] {
+            assert_eq!(board.compatible().unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn versions_are_semantic() {
+        for good in ["1.2.3", "0.0.1-rc.1", "1.2.3+build.5"] {
+            semantic(good).unwrap();
+        }
+        for bad in ["", "1", "1.2", "1.2.x", "v1.2.3", "1..3", "1.2.3.4"] {
+            assert!(semantic(bad).unwrap_err().to_string().contains("1.4.0"), "{bad}");
+        }
+    }
+}
