@@ -87,7 +87,18 @@ impl Rig {
             },
         );
         let (bus, address) = bus();
-        let mut rig = Self { tools, keys, bus, address, service: None, booted: "A".to_owned(), devices, loops, dir, _alone: alone };
+        let mut rig = Self {
+            tools,
+            keys,
+            bus,
+            address,
+            service: None,
+            booted: "A".to_owned(),
+            devices,
+            loops,
+            dir,
+            _alone: alone,
+        };
         rig.start_service().await;
         Some(rig)
     }
