@@ -5,7 +5,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zbus::proxy::CacheProperties;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
+use crate::kind::Kind;
 use crate::options::{Degraded, Options, without};
 use crate::service::{Rauc, shown};
 use crate::status::{Operation, Progress};

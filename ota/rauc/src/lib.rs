@@ -20,6 +20,7 @@
 mod error;
 mod inspect;
 mod install;
+mod kind;
 mod options;
 mod readback;
 mod service;
@@ -27,9 +28,10 @@ mod status;
 mod values;
 mod watch;
 
-pub use error::{Error, Kind};
+pub use error::Error;
 pub use inspect::{Bundle, Format, Image};
 pub use install::Installing;
+pub use kind::Kind;
 pub use options::{Access, Degraded, Options};
 pub use readback::{Digest, How, ReadBack, ReadBackError, read_back, verify_slot};
 pub use service::{Mark, Marked, Rauc, Target};

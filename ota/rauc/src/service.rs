@@ -10,9 +10,10 @@ use zbus::proxy::CacheProperties;
 use zbus::zvariant::OwnedValue;
 use zbus::{Connection, names::InterfaceName};
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::inspect::Bundle;
 use crate::install::Installing;
+use crate::kind::Kind;
 use crate::options::{Access, Options};
 use crate::status::{Slot, Status, Untold};
 

@@ -11,7 +11,8 @@ use zbus::names::UniqueName;
 use zbus::zvariant::{OwnedValue, Value};
 use zbus::{MatchRule, Message, MessageStream};
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
+use crate::kind::Kind;
 use crate::service::{INTERFACE, NAME};
 use crate::status::{Operation, Progress};
 use crate::values::text;
