@@ -129,7 +129,8 @@ impl Fetcher {
     }
 
     /// Fetches what is missing and returns when the file is whole and verified. What is in the cache already is used as far
-    /// as it is of the same file. Dropping the future is safe at any instant.
+    /// as it is of the same file. Dropping the future is safe at any instant; a write that
+    /// is under way then goes on to its end, and holds the cache until then.
     ///
     /// # Errors
     /// See [`Error`]: those that are transient were tried again as often as the options say.
