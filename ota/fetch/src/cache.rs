@@ -5,6 +5,9 @@ mod held;
 mod record;
 mod waiting;
 
+#[cfg(test)]
+mod cuts;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
