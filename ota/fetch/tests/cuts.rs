@@ -36,7 +36,7 @@ fn lose_unsynced(dir: &Path, content: &Content, recorded: &[bool], chunk_bytes: 
 /// Twenty cuts of one download of half a gibibyte: what a bundle of a small image has.
 #[tokio::test]
 async fn twenty_power_cuts_cost_less_than_five_percent() {
-    let content = Content { seed: 40, total: 512 * MIB };
+    let content = Content::of(40, 512 * MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| honest(asked, &file, "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();
@@ -103,7 +103,7 @@ fn claims(dir: &Path, content: &Content) -> Vec<bool> {
 /// Torn records and lost data together, at many places, without a word about how little it costs.
 #[tokio::test]
 async fn torn_records_cost_their_chunks_only() {
-    let content = Content { seed: 41, total: 6 * MIB + 17 };
+    let content = Content::of(41, 6 * MIB + 17);
     let file = content.clone();
     let server = Server::tls(move |asked| honest(asked, &file, "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();
@@ -144,7 +144,7 @@ fn spawn(server: &Server, dir: &Path, url: &str) -> tokio::process::Command {
 
 #[tokio::test]
 async fn kill_9_in_the_middle_a_few_times() {
-    let content = Content { seed: 42, total: 48 * MIB + 3 };
+    let content = Content::of(42, 48 * MIB + 3);
     let file = content.clone();
     let server =
         Server::tls(move |asked| Reply { pace: Some(Duration::from_micros(100)), ..honest(asked, &file, "\"a\"") })
@@ -173,7 +173,7 @@ async fn kill_9_in_the_middle_a_few_times() {
 
 #[tokio::test]
 async fn the_environments_proxy_is_asked() {
-    let content = Content { seed: 43, total: MIB };
+    let content = Content::of(43, MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| honest(asked, &file, "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ async fn fetch(cache: &Cache, source: Source, options: Options) -> (Result<Fetch
 
 #[tokio::test]
 async fn a_whole_file_takes_one_request() {
-    let content = Content { seed: 1, total: 64 * MIB + 4711 };
+    let content = Content::of(1, 64 * MIB + 4711);
     let file = content.clone();
     let server = Server::tls(move |asked| honest(asked, &file, "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();
@@ -37,7 +37,7 @@ async fn a_whole_file_takes_one_request() {
 
 #[tokio::test]
 async fn broken_connections_cost_no_byte_twice() {
-    let content = Content { seed: 2, total: 8 * MIB + 1 };
+    let content = Content::of(2, 8 * MIB + 1);
     let file = content.clone();
     let server = Server::tls(move |asked| {
         // Places that are no chunk's.
@@ -55,7 +55,7 @@ async fn broken_connections_cost_no_byte_twice() {
 
 #[tokio::test]
 async fn stalls_and_trickles_are_noticed() {
-    let content = Content { seed: 3, total: 2 * MIB };
+    let content = Content::of(3, 2 * MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| match asked.number {
         1 => Reply { stall_after: Some(MIB + 5), ..honest(asked, &file, "\"a\"") },
@@ -73,7 +73,7 @@ async fn stalls_and_trickles_are_noticed() {
 
 #[tokio::test]
 async fn a_file_that_changes_is_begun_anew_and_never_mixed() {
-    let (old, new) = (Content { seed: 4, total: 3 * MIB }, Content { seed: 5, total: 2 * MIB + 9 });
+    let (old, new) = (Content::of(4, 3 * MIB), Content::of(5, 2 * MIB + 9));
     for same_length in [false, true] {
         let new = if same_length { Content { total: old.total, ..new.clone() } } else { new.clone() };
         let (first, then) = (old.clone(), new.clone());
@@ -97,7 +97,7 @@ async fn a_file_that_changes_is_begun_anew_and_never_mixed() {
 #[tokio::test]
 async fn a_file_that_never_stays_is_given_up() {
     let server = Server::tls(|asked| {
-        let content = Content { seed: 6, total: MIB + asked.number };
+        let content = Content::of(6, MIB + asked.number);
         Reply { cut_after: Some(1000), ..honest(asked, &content, &format!("\"{}\"", asked.number)) }
     })
     .await;
@@ -109,9 +109,9 @@ async fn a_file_that_never_stays_is_given_up() {
 
 #[tokio::test]
 async fn lies_never_get_into_the_file() {
-    let content = Content { seed: 7, total: 3 * MIB };
+    let content = Content::of(7, 3 * MIB);
     let part = |range: &str| status(206, &[("etag", "\"a\""), ("content-range", range)]);
-    let other = Content { seed: 8, total: 3 * MIB };
+    let other = Content::of(8, 3 * MIB);
     let lies: Vec<(&str, Reply)> = vec![
         ("another range", Reply { body: Some((content.clone(), 0..3 * MIB)), ..part("bytes 0-3145727/3145728") }),
         (
@@ -159,7 +159,7 @@ async fn lies_never_get_into_the_file() {
 
 #[tokio::test]
 async fn other_bytes_are_caught_by_the_hash_of_the_whole() {
-    let (content, other) = (Content { seed: 9, total: 2 * MIB }, Content { seed: 10, total: 2 * MIB });
+    let (content, other) = (Content::of(9, 2 * MIB), Content::of(10, 2 * MIB));
     let server = Server::tls(move |asked| honest(asked, &other, "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();
     let cache = open(dir.path());
@@ -170,7 +170,7 @@ async fn other_bytes_are_caught_by_the_hash_of_the_whole() {
 
 #[tokio::test]
 async fn a_server_without_ranges_serves_whole_files_only() {
-    let content = Content { seed: 11, total: 2 * MIB };
+    let content = Content::of(11, 2 * MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| {
         let reply = status(200, &[("etag", "\"a\"")]);
@@ -201,7 +201,7 @@ async fn refusals_are_typed_and_not_repeated() {
 
 #[tokio::test]
 async fn a_server_that_asks_for_time_gets_it() {
-    let content = Content { seed: 12, total: MIB };
+    let content = Content::of(12, MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| match asked.number {
         1 => status(429, &[("retry-after", "1")]),
@@ -227,7 +227,7 @@ async fn a_server_that_asks_for_time_gets_it() {
 
 #[tokio::test]
 async fn a_damaged_chunk_is_fetched_again_and_it_alone() {
-    let content = Content { seed: 13, total: 4 * MIB };
+    let content = Content::of(13, 4 * MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| honest(asked, &file, "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();
@@ -244,7 +244,7 @@ async fn a_damaged_chunk_is_fetched_again_and_it_alone() {
 
 #[tokio::test]
 async fn room_and_size_are_checked_before_a_byte_is_written() {
-    let server = Server::tls(|asked| honest(asked, &Content { seed: 14, total: 5 << 30 }, "\"a\"")).await;
+    let server = Server::tls(|asked| honest(asked, &Content::of(14, 5 << 30), "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();
     for (margin_bytes, max_bytes) in [(u64::MAX / 2, u64::MAX), (0, 4 << 30)] {
         let limits = holdfast_fetch::CacheLimits { margin_bytes, max_bytes, ..common::limits() };
@@ -258,7 +258,7 @@ async fn room_and_size_are_checked_before_a_byte_is_written() {
 
 #[tokio::test]
 async fn one_answer_of_another_file_does_not_cost_what_is_there() {
-    let (content, stale) = (Content { seed: 15, total: 3 * MIB }, Content { seed: 16, total: 2 * MIB });
+    let (content, stale) = (Content::of(15, 3 * MIB), Content::of(16, 2 * MIB));
     let file = content.clone();
     let server = Server::tls(move |asked| match asked.number {
         1 => Reply { cut_after: Some(2 * MIB), ..honest(asked, &file, "\"a\"") },

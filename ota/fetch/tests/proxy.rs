@@ -32,7 +32,7 @@ async fn curl(arguments: &[&str]) -> Option<(Vec<u8>, i32)> {
 
 #[tokio::test]
 async fn curl_reads_while_it_comes_and_jumps_as_rauc_does() {
-    let content = Content { seed: 20, total: 24 * MIB + 99 };
+    let content = Content::of(20, 24 * MIB + 99);
     let file = content.clone();
     let server = Server::tls(move |asked| Reply {
         // On a bad network, which the reader knows nothing of.
@@ -100,7 +100,7 @@ async fn curl_reads_while_it_comes_and_jumps_as_rauc_does() {
 
 #[tokio::test]
 async fn what_lies_beyond_four_gibibytes_is_reached_at_once() {
-    let content = Content { seed: 21, total: (5 << 30) + 77 };
+    let content = Content::of(21, (5 << 30) + 77);
     let file = content.clone();
     let server = Server::tls(move |asked| honest(asked, &file, "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();
@@ -148,7 +148,7 @@ async fn nobody_gets_in_without_the_secret() {
 
 #[tokio::test]
 async fn a_reader_that_goes_away_harms_nothing_and_one_in_vain_is_told() {
-    let content = Content { seed: 22, total: 6 * MIB };
+    let content = Content::of(22, 6 * MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| match asked.number {
         1 => Reply { stall_after: Some(2 * MIB), ..honest(asked, &file, "\"a\"") },

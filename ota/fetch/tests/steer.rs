@@ -16,7 +16,7 @@ async fn until(handle: &Handle, wanted: impl FnMut(&Progress) -> bool) -> Progre
 
 #[tokio::test]
 async fn a_cap_is_never_exceeded_and_changes_at_once() {
-    let content = Content { seed: 30, total: 8 * MIB };
+    let content = Content::of(30, 8 * MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| honest(asked, &file, "\"a\"")).await;
     let dir = tempfile::tempdir().unwrap();
@@ -43,7 +43,7 @@ async fn a_cap_is_never_exceeded_and_changes_at_once() {
 #[tokio::test]
 async fn short_pauses_keep_the_connection_and_long_ones_lose_nothing() {
     for (pause_hold, requests) in [(Duration::from_secs(60), 1), (Duration::from_millis(1), 2)] {
-        let content = Content { seed: 31, total: 12 * MIB };
+        let content = Content::of(31, 12 * MIB);
         let file = content.clone();
         let server =
             Server::tls(move |asked| Reply { pace: Some(Duration::from_micros(500)), ..honest(asked, &file, "\"a\"") })
@@ -70,7 +70,7 @@ async fn short_pauses_keep_the_connection_and_long_ones_lose_nothing() {
 
 #[tokio::test]
 async fn cancelling_ends_every_wait_and_keeps_what_is_there() {
-    let content = Content { seed: 32, total: 4 * MIB };
+    let content = Content::of(32, 4 * MIB);
     let file = content.clone();
     let server = Server::tls(move |asked| match asked.number {
         1 => Reply { stall_after: Some(3 * MIB + 1000), ..honest(asked, &file, "\"a\"") },
@@ -109,7 +109,7 @@ async fn cancelling_ends_every_wait_and_keeps_what_is_there() {
 
 #[tokio::test]
 async fn only_trusted_servers_and_known_boxes() {
-    let content = Content { seed: 33, total: MIB };
+    let content = Content::of(33, MIB);
     let file = content.clone();
     let server = Server::mutual(move |asked| honest(asked, &file, "\"a\"")).await;
     let other = Server::tls(|_| status(404, &[])).await;
@@ -139,7 +139,7 @@ async fn only_trusted_servers_and_known_boxes() {
 
 #[tokio::test]
 async fn redirects_stay_on_tls_and_tokens_at_home() {
-    let content = Content { seed: 34, total: MIB };
+    let content = Content::of(34, MIB);
     let file = content.clone();
     let plain = Server::plain(|_| status(200, &[])).await;
     let insecure = plain.url("/x");
@@ -198,7 +198,7 @@ async fn no_secret_in_logs_errors_progress_or_files() {
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
     let _guard = tracing::subscriber::set_default(subscriber.finish());
-    let file = Content { seed: 35, total: MIB };
+    let file = Content::of(35, MIB);
     let server = Server::tls(move |asked| match asked.number {
         1 => Reply { cut_after: Some(600_000), ..honest(asked, &file, "\"a\"") },
         2 => status(307, &[("location", "/bundle.raucb?sig=s3cr3t-in-redirect")]),

@@ -23,10 +23,23 @@ pub const MIB: u64 = 1 << 20;
 pub struct Content {
     pub seed: u8,
     pub total: u64,
+    /// Its bytes, where they don't follow from the seed.
+    pub given: Option<Arc<Vec<u8>>>,
 }
 
 impl Content {
+    pub fn of(seed: u8, total: u64) -> Self {
+        Self { seed, total, given: None }
+    }
+
+    pub fn given(bytes: Vec<u8>) -> Self {
+        Self { seed: 0, total: u64::try_from(bytes.len()).unwrap(), given: Some(Arc::new(bytes)) }
+    }
+
     pub fn bytes(&self, range: Range<u64>) -> Vec<u8> {
+        if let Some(bytes) = &self.given {
+            return bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec();
+        }
         let mut reader = blake3::Hasher::new().update(&[self.seed]).finalize_xof();
         reader.set_position(range.start);
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
