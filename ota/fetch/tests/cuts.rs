@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use common::{Content, MIB, Reply, Server, fast, honest, open, within};
 use holdfast_aloud::say;
-use holdfast_fetch::{Cache, Error, Fetcher, Roots, Source, Tls};
+use holdfast_fetch::{Cache, Error, Fetcher, Proxy, Roots, Source, Tls};
+use tokio::io::AsyncWriteExt as _;
 
 /// What a power cut does to what was written and not synced: chunks that no record tells of are zeros, and of the last
 /// record there may be a part.
@@ -130,8 +131,26 @@ async fn child() {
     let ca = std::env::var("HOLDFAST_FETCH_CA").unwrap().into_bytes();
     let source = Source::new(&url).unwrap().tls(Tls { roots: Roots::Only(ca), client: None });
     let cache = open(Path::new(&std::env::var("HOLDFAST_FETCH_DIR").unwrap()));
+    // As in the updater: with the proxy, and somebody who reads through it.
+    let proxy = Proxy::start(cache.clone()).await.unwrap();
     let (fetcher, _handle) = Fetcher::new(cache, source, fast()).unwrap();
-    fetcher.run().await.unwrap();
+    let reader = read_all(proxy.url().to_owned());
+    let (fetched, _) = tokio::join!(fetcher.run(), reader);
+    fetched.unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    say(format_args!("rss_mb={} at most, fetching and serving, unoptimised", kib / 1000));
+    assert!(kib < 30_000, "{kib} KiB");
+}
+
+/// Reads and throws away.
+async fn read_all(url: String) {
+    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok();
 }
 
 fn spawn(server: &Server, dir: &Path, url: &str) -> tokio::process::Command {

@@ -272,3 +272,46 @@ async fn one_answer_of_another_file_does_not_cost_what_is_there() {
     content.assert_is(&fetched.unwrap().path);
     assert_eq!((progress.anew, progress.received_bytes, progress.redownloaded_bytes), (0, content.total, 0));
 }
+
+#[tokio::test]
+async fn the_same_hash_is_the_same_file_wherever_it_lies() {
+    let content = Content::of(17, 3 * MIB);
+    let sha256 = content.sha256();
+    let file = content.clone();
+    // Two servers, each with a tag of its own; the first goes down for good.
+    let first = Server::tls(move |asked| match asked.number {
+        1 => Reply { cut_after: Some(2 * MIB), ..honest(asked, &file, "\"first\"") },
+        _ => status(410, &[]),
+    })
+    .await;
+    let file = content.clone();
+    let second = Server::tls(move |asked| match asked.number {
+        1 => Reply { cut_after: Some(MIB / 2), ..honest(asked, &file, "\"second\"") },
+        _ => honest(asked, &file, "\"second\""),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let cache = open(dir.path());
+    // Begun without a hash; what is there is held to it later on.
+    let (result, _) = fetch(&cache, first.source(), fast()).await;
+    assert!(matches!(result, Err(Error::Gone { .. })), "{result:?}");
+    let (result, _) = fetch(&cache, first.source().expect_sha256(sha256), fast()).await;
+    assert!(matches!(result, Err(Error::Gone { .. })), "{result:?}");
+    drop(cache);
+    let cache = open(dir.path());
+    let (fetched, progress) = fetch(&cache, second.source().expect_sha256(sha256), fast()).await;
+    content.assert_is(&fetched.unwrap().path);
+    assert_eq!((progress.anew, progress.received_bytes), (0, MIB));
+    let if_range: Vec<Option<String>> =
+        second.requests.lock().unwrap().iter().map(|asked| asked.header("if-range").map(str::to_owned)).collect();
+    assert_eq!(if_range, [None, Some("\"second\"".to_owned())]);
+    // Another hash, or another place without one, is another file.
+    for source in
+        [second.source().expect_sha256([7; 32]), Source::new(&second.url("/other")).unwrap().tls(second.trust(false))]
+    {
+        let (_, progress) = fetch(&cache, source, fast()).await;
+        assert_eq!((progress.anew, progress.received_bytes), (1, content.total));
+        let (fetched, _) = fetch(&cache, second.source(), fast()).await;
+        content.assert_is(&fetched.unwrap().path);
+    }
+}
