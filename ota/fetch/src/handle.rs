@@ -35,6 +35,9 @@ impl Handle {
     }
 
     /// Stops reading until [`resume`](Self::resume), such as while a lease is not given. What has come is made safe.
+    ///
+    /// A RAUC that streams through a [`Proxy`](crate::Proxy) meanwhile gives up after 300 s: where pauses may be longer, let it have
+    /// the finished file.
     pub fn pause(&self) {
         self.order.send_modify(|order| order.paused = true);
     }

@@ -74,7 +74,7 @@ async fn twenty_power_cuts_cost_less_than_five_percent() {
     assert_eq!(cuts, 20);
     #[expect(clippy::cast_precision_loss, reason = "a percentage")]
     let percent = (received - content.total) as f64 * 100.0 / content.total as f64;
-    say(&format!("redownloaded_pct={percent:.2} cuts={cuts} bytes={} requests={}", content.total, server.count()));
+    say(format_args!("redownloaded_pct={percent:.2} cuts={cuts} bytes={} requests={}", content.total, server.count()));
     assert!(percent < 5.0, "{percent} %");
     assert!(server.count() <= 21, "{}", server.count());
 }
@@ -187,7 +187,7 @@ async fn kill_9_in_the_middle_a_few_times() {
     assert_eq!(holding.safe_bytes, content.total);
     content.assert_is(&holding.path);
     let (sent, total) = (server.sent(), content.total);
-    say(&format!("kill -9 ×5: {sent} bytes sent for {total}, in {} requests", server.count()));
+    say(format_args!("kill -9 ×5: {sent} bytes sent for {total}, in {} requests", server.count()));
 }
 
 #[tokio::test]

@@ -157,7 +157,7 @@ async fn a_reader_that_goes_away_harms_nothing_and_one_in_vain_is_told() {
     .await;
     let dir = tempfile::tempdir().unwrap();
     let cache = open(dir.path());
-    let options = ProxyOptions { patience: Duration::from_secs(60), connections: 2, ..ProxyOptions::default() };
+    let options = ProxyOptions { patience: Duration::from_secs(3600), connections: 2, ..ProxyOptions::default() };
     let proxy = Proxy::start_with(cache.clone(), options).await.unwrap();
     let (fetch, _handle) = start(&cache, server.source());
     // More readers than there is room for, each gone in the middle of what has come, or of the wait for it.
@@ -183,7 +183,8 @@ async fn a_reader_that_goes_away_harms_nothing_and_one_in_vain_is_told() {
     let (fetch, _handle) = start(&cache, refusing.source());
     let (some, code) = within(curl(&[proxy.url()])).await.unwrap();
     assert!(matches!(within(fetch).await.unwrap(), Err(Error::Forbidden { .. })));
-    assert!(code != 0 && some.len() <= 1 << 20, "{code}, {} bytes", some.len());
+    // 18: the connection was closed before all was there. Not 28, curl's own patience.
+    assert!(code == 18 && some.len() <= 1 << 20, "{code}, {} bytes", some.len());
     // And so does a fetch that never got so far.
     cache.remove().unwrap();
     let (said, _) = within(curl(&["--include", proxy.url()])).await.unwrap();
