@@ -11,10 +11,14 @@ pub mod options;
 pub mod panel;
 mod proxies;
 mod types;
+pub mod updater;
 
 pub use alert::{AlertCode, AlertInfo, AlertLevel, Reported};
 pub use error::{Detail, Error, ErrorCode};
-pub use leases::{GrantedStream, LeaseInfo, LeaseOptions, LeaseProxy, LeasesProxy, Revoked, RevokedStream};
+pub use leases::{
+    GrantedStream, LeaseEndedStream, LeaseGrantedStream, LeaseInfo, LeaseOptions, LeaseProxy, LeaseRevokedStream,
+    LeasesProxy, Revoked, RevokedStream,
+};
 pub use names::{
     BUS_NAME, NO_OBJECT, ROOT_PATH, input_name_of, input_path, lease_id_of, lease_path, session_id_of, session_path,
 };

@@ -11,6 +11,7 @@ mod fuzz;
 mod install;
 mod interrupt;
 mod packages;
+mod panel;
 mod process;
 mod rig;
 mod setup;
@@ -34,7 +35,7 @@ struct Args {
 enum Command {
     /// Install what is missing on this machine (Debian, Ubuntu).
     Setup(setup::SetupArgs),
-    /// Record for a few seconds, kill a capture in the middle, and account for every frame.
+    /// Record by the panel's button, kill a capture in the middle, and account for every frame.
     Demo(demo::DemoArgs),
     /// Measure: copy, wear, scale, start, rotate, bus, powercut.
     Bench(bench::BenchArgs),

@@ -27,6 +27,13 @@ impl Guarded {
         Ok(Self { name, child })
     }
 
+    /// Starts it in our own process group: only that may read the terminal. Whoever takes the terminal makes Ctrl-C a key.
+    pub fn spawn_in_front(command: &mut Command) -> anyhow::Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("{name} does not start"))?;
+        Ok(Self { name, child })
+    }
+
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }

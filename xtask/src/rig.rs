@@ -19,6 +19,8 @@ use crate::workspace::{self, Programs};
 const START_DEADLINE: Duration = Duration::from_secs(20);
 /// What we make in a directory.
 const CONFIG: &str = "holdfast.toml";
+/// The panel's, where there is one.
+pub const PANEL_CONFIG: &str = "panel.toml";
 const RECORDER_LOG: &str = "recorder.log";
 const DIRECTORIES: [&str; 3] = ["recordings", "state", "logs"];
 
@@ -61,7 +63,7 @@ impl Directory {
             match entry.file_name().to_str() {
                 Some(".lock") => {}
                 _ if path != default => bail!("{} is not empty", path.display()),
-                Some(CONFIG) => std::fs::remove_file(entry.path())?,
+                Some(CONFIG | PANEL_CONFIG) => std::fs::remove_file(entry.path())?,
                 Some(name) if DIRECTORIES.contains(&name) => std::fs::remove_dir_all(entry.path())?,
                 _ => bail!("{} is none of ours; take it away", entry.path().display()),
             }

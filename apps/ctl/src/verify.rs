@@ -183,13 +183,14 @@ fn missing(session: &Path, input: Option<&str>) -> Vec<Finding> {
     };
     let look = || {
         holdfast_records::read(session).map(|read| {
-            let absent = Inventory::of(&read.records).absent(session, input);
-            (read.report, absent)
+            let inventory = Inventory::of(&read.records);
+            let absent = inventory.absent(session, input);
+            (read.report, absent, inventory)
         })
     };
     // That a file is deleted is written down before it is: what is not there can be told by a journal that is read later.
-    let looked = look().and_then(|(report, absent)| if absent.is_empty() { Ok((report, absent)) } else { look() });
-    let (report, absent) = match looked {
+    let looked = look().and_then(|looked| if looked.1.is_empty() { Ok(looked) } else { look() });
+    let (report, absent, inventory) = match looked {
         Ok(looked) => looked,
         Err(error) => return vec![unread(error.to_string())],
     };
@@ -208,5 +209,12 @@ fn missing(session: &Path, input: Option<&str>) -> Vec<Finding> {
             "the log of that time says why; check the camera, its cable and its address",
         ),
     });
-    damage.into_iter().chain(absent).collect()
+    // Of a gap in the middle the file behind it tells; behind these there is none.
+    let endings = inventory.endings(input).map(|(input, ending)| {
+        let missing = output::short(ending.duration_ms * 1000);
+        let lost = output::count(ending.frames_lost, "frame");
+        let what = format!("{missing} are missing at its end, as is on record: {} ({lost} lost)", ending.cause);
+        finding(Severity::Note, session.join(input), what, "")
+    });
+    damage.into_iter().chain(absent).chain(endings).collect()
 }

@@ -3,9 +3,9 @@
 
 mod build;
 mod build_device;
+mod build_parts;
 mod checks;
 pub mod device;
-mod mistakes;
 mod parts;
 mod reader;
 mod schema;
@@ -17,9 +17,9 @@ mod types;
 use std::ffi::OsString;
 use std::path::Path;
 
-use toml::de::DeTable;
+use holdfast_settings::{Expected, Files};
 
-pub use mistakes::{Mistake, Mistakes};
+pub use holdfast_settings::{Mistake, Mistakes};
 pub use types::{Action, Bus, ButtonConfig, ChordConfig, Config, Host, Night, Panel, Serial, ShortWhileRecording};
 
 /// Where it is unless `HOLDFAST_PANEL_CONFIG` or `--config` says otherwise.
@@ -28,6 +28,9 @@ pub const DEFAULT_PATH: &str = "/etc/holdfast/panel.toml";
 pub const PATH_VARIABLE: &str = "HOLDFAST_PANEL_CONFIG";
 /// Overrides `panel.bus`, as it does `recorder.bus`.
 pub const BUS_VARIABLE: &str = "HOLDFAST_BUS";
+
+const EXPECTED: Expected =
+    Expected { name: "panel.toml", when_missing: "write one, or name another with --config or HOLDFAST_PANEL_CONFIG" };
 
 /// A configuration that is right, and what to be warned of.
 #[derive(Debug, Clone)]
@@ -52,14 +55,9 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::load`].
     pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, Mistakes> {
-        let name = path.display().to_string();
-        let text = std::fs::read(path).map_err(|error| unreadable(&name, &error))?;
-        let text = String::from_utf8(text).map_err(|error| {
-            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            alone(&name, line, format!("line {line} is not UTF-8 text"), "save the file as UTF-8")
-        })?;
-        Self::from_toml(&text, &name, environment)
+        let mut files = Files::default();
+        files.read(path, &EXPECTED);
+        Self::from_files(files, environment)
     }
 
     /// The same from text. `name` stands for the file in mistakes.
@@ -67,30 +65,24 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::load`].
     pub fn from_toml(text: &str, name: &str, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, Mistakes> {
-        let of =
-            |list: Vec<Mistake>, warnings| Mistakes { list, path: name.to_owned(), text: text.to_owned(), warnings };
-        let (root, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty() {
+        let mut files = Files::default();
+        files.add(Path::new(name), text.to_owned());
+        Self::from_files(files, environment)
+    }
+
+    fn from_files(mut files: Files, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, Mistakes> {
+        if !files.mistakes.is_empty() {
             // What follows from them is no mistake of its own.
-            return Err(of(errors.iter().map(|error| syntax(text, error)).collect(), false));
+            return Err(Mistakes::new(files.mistakes, files.sources));
         }
-        let (mut config, mut mistakes, mut warnings) = build::build(text, root.get_ref());
-        if let Some(value) = environment(BUS_VARIABLE).filter(|value| !value.is_empty()) {
-            match value.to_str().filter(|bus| checks::is_bus(bus)) {
-                Some(bus) => config.panel.bus = Bus::named(bus),
-                None => {
-                    let problem = format!("the environment variable {BUS_VARIABLE} = {value:?} is no bus");
-                    let remedy = "set it to \"system\", \"session\" or a D-Bus address, or unset it";
-                    mistakes.extend(alone(name, 0, problem, remedy).list);
-                }
-            }
-        }
+        files.overlay(&[("panel", schema::PANEL)], environment);
+        let Files { sources, tree, mut mistakes, .. } = files;
+        let (config, more, warnings) = build::build(&tree, &sources);
+        mistakes.extend(more);
         if mistakes.is_empty() {
-            warnings.sort_by_key(|warning| warning.line);
-            return Ok(Self { config, warnings: (!warnings.is_empty()).then(|| of(warnings, true)) });
+            return Ok(Self { config, warnings: Mistakes::warnings(warnings, sources) });
         }
-        mistakes.sort_by_key(|mistake| mistake.bytes.as_ref().map_or(usize::MAX, |bytes| bytes.start));
-        Err(of(mistakes, false))
+        Err(Mistakes::new(mistakes, sources))
     }
 }
 
@@ -102,45 +94,5 @@ impl Bus {
             "session" => Self::Session,
             address => Self::Address(address.to_owned()),
         }
-    }
-}
-
-fn unreadable(name: &str, error: &std::io::Error) -> Mistakes {
-    use std::io::ErrorKind;
-    let (problem, remedy) = match error.kind() {
-        ErrorKind::NotFound => (
-            format!("there is no configuration at {name}"),
-            "write one, or name another with --config or HOLDFAST_PANEL_CONFIG",
-        ),
-        ErrorKind::PermissionDenied => {
-            (format!("{name} may not be read by this user"), "give the right: chmod a+r (it holds no secrets)")
-        }
-        _ => (format!("{name} can't be read: {error}"), "check the disk and the path"),
-    };
-    alone(name, 0, problem, remedy)
-}
-
-/// One mistake that is in no place that could be shown.
-fn alone(name: &str, line: usize, problem: String, remedy: &str) -> Mistakes {
-    let (key, remedy) = (String::new(), remedy.to_owned());
-    let mistake = Mistake { line, key, value: None, problem, allowed: None, remedy, bytes: None };
-    Mistakes { list: vec![mistake], path: name.to_owned(), text: String::new(), warnings: false }
-}
-
-fn syntax(text: &str, error: &toml::de::Error) -> Mistake {
-    let bytes = error.span().unwrap_or(0..0);
-    let remedy = if error.message().contains("duplicate") {
-        "write each key once per table; remove one of the two"
-    } else {
-        "TOML is [table] headers, key = value lines and # comments; text in quotes, numbers without"
-    };
-    Mistake {
-        line: mistakes::line_of(text, bytes.start),
-        key: String::new(),
-        value: None,
-        problem: format!("this is not TOML: {}", error.message().lines().next().unwrap_or_default()),
-        allowed: None,
-        remedy: remedy.to_owned(),
-        bytes: Some(bytes),
     }
 }

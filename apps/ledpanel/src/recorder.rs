@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use holdfast_dbus::updater::UPDATER_BUS_NAME;
 use holdfast_dbus::{BUS_NAME, Error, ErrorCode, RecorderProxy, Reported, StartOptions, StopOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -120,6 +121,10 @@ impl Link {
         let mut owners = bus.receive_name_owner_changed_with_args(&filter).await?;
         let mut states = recorder.receive_recorder_state_changed().await?;
         let mut view = read::View::new(connection.clone());
+        let mut updates = read::Updates::new(connection).await?;
+        let filter = [(0, UPDATER_BUS_NAME)];
+        let mut updaters = bus.receive_name_owner_changed_with_args(&filter).await?;
+        updates.is_there = bus.name_has_owner(UPDATER_BUS_NAME.try_into()?).await?;
         let mut reporter = reports::Reporter::new(connection).await?;
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -144,6 +149,7 @@ impl Link {
                     view.forget();
                     reporter.forget();
                 }
+                Some(change) = updaters.next() => updates.is_there = change.args()?.new_owner().is_some(),
                 Some(_) = states.next() => {}
                 _ = ticks.tick() => {}
                 () = connection.closed() => return Err(zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::ConnectionAborted.into()))),
@@ -152,8 +158,9 @@ impl Link {
                 continue;
             }
             match timeout(PATIENCE, view.read()).await {
-                Ok(Ok(snapshot)) => {
+                Ok(Ok(mut snapshot)) => {
                     is_there = true;
+                    snapshot.update = timeout(PATIENCE, updates.now()).await.unwrap_or_default();
                     self.snapshots.send_replace(Some(snapshot));
                     // Behind the look, so that it never keeps the light from knowing.
                     let reports = self.reports.borrow_and_update().clone();

@@ -3,7 +3,7 @@
 //!
 //! A pure core: [`Snapshot`]s and the time in, [`Conditions`] out. It believes no state alone. That an input records
 //! is true while both its safe frames and its safe bytes have advanced within [`PATIENCE_NS`]; that the recorder is
-//! well is true while a snapshot is younger than that. The panel therefore shows a stall at the latest
+//! well is true while a snapshot is younger than [`SILENCE_NS`]. The panel therefore shows a stall at the latest
 //! [`PATIENCE_NS`] after the last snapshot that told of something newly safe.
 
 mod condition;
@@ -17,9 +17,11 @@ pub use self::condition::{Condition, Hours};
 use self::track::{Progress, Track};
 use crate::snapshot::{AlertRank, InputSnapshot, Snapshot, State, StorageLevel, Update};
 
-/// So long a light believes what it has heard last: without news of the recorder it shows a fault then, without newly
-/// safe footage a stall.
+/// So long a light believes what was safe last: without newly safe footage it shows a stall then.
 pub const PATIENCE_NS: u64 = 2_000_000_000;
+/// So long it believes without news of the recorder; then it shows a fault. A little less than the two seconds that are promised, in
+/// which the light itself has to change.
+pub const SILENCE_NS: u64 = 1_800_000_000;
 /// So long an input that has made nothing safe yet in this session may take to begin: a camera that was not armed
 /// connects first.
 pub const BEGINNING_NS: u64 = 10_000_000_000;
@@ -98,7 +100,7 @@ impl Truth {
     #[must_use]
     pub fn due_ns(&self, now_ns: u64) -> Option<u64> {
         let last = self.last.as_ref()?;
-        let silent = last.at_ns.saturating_add(PATIENCE_NS);
+        let silent = last.at_ns.saturating_add(SILENCE_NS);
         let session = self.session.as_ref();
         let lapses = session.into_iter().flat_map(|s| s.tracks.values().map(Track::lapses_ns).chain([s.lapses_ns()]));
         if silent <= now_ns { None } else { lapses.chain([silent]).filter(|at| *at > now_ns).min() }
@@ -106,7 +108,7 @@ impl Truth {
 
     fn judge(&self, now_ns: u64) -> Conditions {
         let mut new = Conditions::default();
-        let Some(last) = self.last.as_ref().filter(|last| now_ns < last.at_ns.saturating_add(PATIENCE_NS)) else {
+        let Some(last) = self.last.as_ref().filter(|last| now_ns < last.at_ns.saturating_add(SILENCE_NS)) else {
             new.whole.insert(Condition::Fault, now_ns);
             return new;
         };

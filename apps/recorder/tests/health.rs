@@ -199,6 +199,28 @@ async fn what_keeps_failing_is_tried_slowly_and_comes_back_by_itself() {
 }
 
 #[tokio::test]
+async fn what_is_missing_at_the_end_of_a_recording_is_a_gap() {
+    let mut holdfast = Box::without_recorder("", &test_input("cam0", true)).await;
+    let broken = fragile(&holdfast);
+    holdfast.start_recorder().await;
+    let path = holdfast.start("").await;
+    holdfast.until_safe_frames("cam0", 20).await;
+    fs::write(&broken, "").unwrap();
+    let killed = Instant::now();
+    kill(holdfast.input("cam0").await.pid().await.unwrap());
+    let attempts = holdfast.dir.path().join("attempts");
+    holdfast.until("an attempt that fails", || async { attempts.exists() }).await;
+    let totals = holdfast.stop().await;
+    let without = killed.elapsed();
+    // Nobody came after the one that died, who could have told of it in a file.
+    assert_eq!(totals.gaps, 1, "{}", holdfast.log());
+    let gaps = holdfast.session(&path).await.gaps().await.unwrap();
+    assert_eq!((gaps[0].input.as_str(), gaps[0].cause.as_str()), ("cam0", "capture-died"));
+    let told = Duration::from_micros(gaps[0].duration_usec);
+    assert!(told > Duration::ZERO && told < without + Duration::from_secs(2), "{told:?} of {without:?}");
+}
+
+#[tokio::test]
 async fn a_new_recording_does_not_wait_for_what_failed_before() {
     let mut holdfast = Box::without_recorder("", &test_input("cam0", false)).await;
     let broken = fragile(&holdfast);

@@ -11,17 +11,13 @@ pub mod credentials;
 mod digest;
 #[cfg(test)]
 mod documented;
-mod error;
 mod load;
-mod reader;
 pub mod root;
 mod schema;
 mod show;
-mod source;
-mod tree;
 mod types;
 
-pub use error::{ConfigErrors, Mistake, Place};
+pub use holdfast_settings::{Mistake, Mistakes as ConfigErrors, Place};
 pub use load::{DEFAULT_PATH, Loaded, environment_variables};
 pub use types::{
     Bus, CaptureCpus, Codec, Config, Encoding, Filesystem, Floors, Input, Keep, Picture, Protection, Recorder,

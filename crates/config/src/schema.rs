@@ -1,257 +1,132 @@
 //! Every key there is: one row each. Reading, checking, the environment and `show` all go by these rows.
 
-/// What a key takes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
-    /// A whole number within these bounds.
-    Number { min: u64, max: u64, unit: &'static str },
-    /// `true` or `false`.
-    Bool,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// Text that passes this test.
-    Text { allowed: &'static str, test: fn(&str) -> bool },
+use holdfast_settings::texts::{BUS, NAME, is_line, is_word};
+use holdfast_settings::{Absent, Key, Takes};
+
+const fn number(name: &'static str, bounds: (u64, u64), what: &'static str, default: &'static str) -> Key {
+    Key::with_default(name, Takes::Number { min: bounds.0, max: bounds.1, what }, default)
 }
 
-/// What holds when a key is not written.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Absent {
-    /// This value, as TOML.
-    Default(&'static str),
-    /// Nothing; the key may be left out.
-    Nothing,
-    /// It must be written.
-    Mistake,
-}
-
-/// One key.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Key {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) absent: Absent,
-    /// The environment variable that overrides it; none for the keys of inputs.
-    pub(crate) environment: Option<&'static str>,
-    /// For `[[input]]`: the sources that have it; empty for all.
-    pub(crate) sources: &'static [&'static str],
-    /// A good value, for the remedy.
-    pub(crate) example: &'static str,
-}
-
-const fn number(
-    name: &'static str,
-    environment: Option<&'static str>,
-    bounds: (u64, u64),
-    unit: &'static str,
-    default: &'static str,
-) -> Key {
-    Key {
-        name,
-        kind: Kind::Number { min: bounds.0, max: bounds.1, unit },
-        absent: Absent::Default(default),
-        environment,
-        sources: &[],
-        example: default,
-    }
-}
-
-const fn path(name: &'static str, environment: Option<&'static str>, absent: Absent, example: &'static str) -> Key {
-    let kind = Kind::Text { allowed: "an absolute path", test: is_absolute };
-    Key { name, kind, absent, environment, sources: &[], example }
+const fn path(name: &'static str, absent: Absent, example: &'static str) -> Key {
+    Key::new(name, Takes::Text { allowed: "an absolute path", test: is_absolute }, absent, example)
 }
 
 /// `[storage]`
 pub(crate) const STORAGE: &[Key] = &[
-    path("root", Some("HOLDFAST_STORAGE_ROOT"), Absent::Mistake, "\"/var/lib/holdfast/recordings\""),
-    Key {
-        name: "filesystem",
-        kind: Kind::Text { allowed: "\"any\", \"mounted\", \"uuid:…\" or \"label:…\"", test: is_filesystem },
-        absent: Absent::Default("\"mounted\""),
-        environment: Some("HOLDFAST_STORAGE_FILESYSTEM"),
-        sources: &[],
-        example: "\"mounted\"",
-    },
-    number("warn_percent", Some("HOLDFAST_STORAGE_WARN_PERCENT"), (1, 99), "percent", "80"),
-    number("block_percent", Some("HOLDFAST_STORAGE_BLOCK_PERCENT"), (1, 99), "percent", "90"),
-    number("warn_floor_mib", Some("HOLDFAST_STORAGE_WARN_FLOOR_MIB"), (0, 1_048_576), "MiB", "5120"),
-    number("start_floor_mib", Some("HOLDFAST_STORAGE_START_FLOOR_MIB"), (0, 1_048_576), "MiB", "2048"),
-    number("stop_floor_mib", Some("HOLDFAST_STORAGE_STOP_FLOOR_MIB"), (0, 1_048_576), "MiB", "1024"),
-    number("ballast_mib", Some("HOLDFAST_STORAGE_BALLAST_MIB"), (0, 4096), "MiB", "64"),
-    number("keep_days", Some("HOLDFAST_STORAGE_KEEP_DAYS"), (0, 3650), "days", "0"),
-    number("keep_gib", Some("HOLDFAST_STORAGE_KEEP_GIB"), (0, 1_048_576), "GiB", "0"),
-    number("keep_free_percent", Some("HOLDFAST_STORAGE_KEEP_FREE_PERCENT"), (0, 90), "percent", "0"),
-    Key {
-        name: "archive",
-        kind: Kind::Bool,
-        absent: Absent::Default("false"),
-        environment: None,
-        sources: &[],
-        example: "false",
-    },
+    path("root", Absent::Mistake, "\"/var/lib/holdfast/recordings\"").or_environment("HOLDFAST_STORAGE_ROOT"),
+    Key::with_default(
+        "filesystem",
+        Takes::Text { allowed: "\"any\", \"mounted\", \"uuid:…\" or \"label:…\"", test: is_filesystem },
+        "\"mounted\"",
+    )
+    .or_environment("HOLDFAST_STORAGE_FILESYSTEM"),
+    number("warn_percent", (1, 99), "a whole number of percent", "80").or_environment("HOLDFAST_STORAGE_WARN_PERCENT"),
+    number("block_percent", (1, 99), "a whole number of percent", "90")
+        .or_environment("HOLDFAST_STORAGE_BLOCK_PERCENT"),
+    number("warn_floor_mib", (0, 1_048_576), "a whole number of MiB", "5120")
+        .or_environment("HOLDFAST_STORAGE_WARN_FLOOR_MIB"),
+    number("start_floor_mib", (0, 1_048_576), "a whole number of MiB", "2048")
+        .or_environment("HOLDFAST_STORAGE_START_FLOOR_MIB"),
+    number("stop_floor_mib", (0, 1_048_576), "a whole number of MiB", "1024")
+        .or_environment("HOLDFAST_STORAGE_STOP_FLOOR_MIB"),
+    number("ballast_mib", (0, 4096), "a whole number of MiB", "64").or_environment("HOLDFAST_STORAGE_BALLAST_MIB"),
+    number("keep_days", (0, 3650), "a whole number of days", "0").or_environment("HOLDFAST_STORAGE_KEEP_DAYS"),
+    number("keep_gib", (0, 1_048_576), "a whole number of GiB", "0").or_environment("HOLDFAST_STORAGE_KEEP_GIB"),
+    number("keep_free_percent", (0, 90), "a whole number of percent", "0")
+        .or_environment("HOLDFAST_STORAGE_KEEP_FREE_PERCENT"),
+    Key::with_default("archive", Takes::Flag, "false"),
 ];
 
 /// `[recording]`
 pub(crate) const RECORDING: &[Key] = &[
-    number("rotation_minutes", Some("HOLDFAST_ROTATION_MINUTES"), (1, 1440), "minutes", "5"),
-    number("rotation_mib", Some("HOLDFAST_ROTATION_MIB"), (16, 65536), "MiB", "2048"),
-    number("sync_interval_ms", Some("HOLDFAST_SYNC_INTERVAL_MS"), (50, 1000), "milliseconds", "500"),
-    number("preroll_seconds", Some("HOLDFAST_PREROLL_SECONDS"), (0, 120), "seconds", "5"),
-    number("preroll_mib", Some("HOLDFAST_PREROLL_MIB"), (0, 1024), "MiB", "64"),
-    number("buffer_mib", Some("HOLDFAST_BUFFER_MIB"), (8, 1024), "MiB", "32"),
+    number("rotation_minutes", (1, 1440), "a whole number of minutes", "5").or_environment("HOLDFAST_ROTATION_MINUTES"),
+    number("rotation_mib", (16, 65536), "a whole number of MiB", "2048").or_environment("HOLDFAST_ROTATION_MIB"),
+    number("sync_interval_ms", (50, 1000), "a whole number of milliseconds", "500")
+        .or_environment("HOLDFAST_SYNC_INTERVAL_MS"),
+    number("preroll_seconds", (0, 120), "a whole number of seconds", "5").or_environment("HOLDFAST_PREROLL_SECONDS"),
+    number("preroll_mib", (0, 1024), "a whole number of MiB", "64").or_environment("HOLDFAST_PREROLL_MIB"),
+    number("buffer_mib", (8, 1024), "a whole number of MiB", "32").or_environment("HOLDFAST_BUFFER_MIB"),
 ];
 
 /// `[recorder]`
 pub(crate) const RECORDER: &[Key] = &[
-    Key {
-        name: "bus",
-        kind: Kind::Text {
-            allowed: "\"system\", \"session\" or a D-Bus address such as \"unix:path=/run/dbus/x\"",
-            test: is_bus,
-        },
-        absent: Absent::Default("\"system\""),
-        environment: Some("HOLDFAST_BUS"),
-        sources: &[],
-        example: "\"system\"",
-    },
-    path("runtime_dir", Some("HOLDFAST_RUNTIME_DIR"), Absent::Default("\"/run/holdfast\""), "\"/run/holdfast\""),
-    path("state_dir", Some("HOLDFAST_STATE_DIR"), Absent::Default("\"/var/lib/holdfast\""), "\"/var/lib/holdfast\""),
-    Key {
-        name: "supervisor",
-        kind: Kind::Choice(&["auto", "systemd", "spawn"]),
-        absent: Absent::Default("\"auto\""),
-        environment: Some("HOLDFAST_SUPERVISOR"),
-        sources: &[],
-        example: "\"auto\"",
-    },
-    Key {
-        name: "capture_program",
-        kind: Kind::Text { allowed: "the name of a program or an absolute path", test: is_program },
-        absent: Absent::Default("\"holdfast-capture\""),
-        environment: Some("HOLDFAST_CAPTURE_PROGRAM"),
-        sources: &[],
-        example: "\"holdfast-capture\"",
-    },
-    path("metrics_file", Some("HOLDFAST_METRICS_FILE"), Absent::Nothing, "\"/var/lib/node_exporter/holdfast.prom\""),
-    number("metrics_interval_seconds", Some("HOLDFAST_METRICS_INTERVAL_SECONDS"), (1, 3600), "seconds", "15"),
-    path("metrics_socket", Some("HOLDFAST_METRICS_SOCKET"), Absent::Nothing, "\"/run/holdfast/metrics.sock\""),
+    Key::with_default("bus", BUS, "\"system\"").or_environment("HOLDFAST_BUS"),
+    path("runtime_dir", Absent::Default("\"/run/holdfast\""), "\"/run/holdfast\"")
+        .or_environment("HOLDFAST_RUNTIME_DIR"),
+    path("state_dir", Absent::Default("\"/var/lib/holdfast\""), "\"/var/lib/holdfast\"")
+        .or_environment("HOLDFAST_STATE_DIR"),
+    Key::with_default("supervisor", Takes::Choice(&["auto", "systemd", "spawn"]), "\"auto\"")
+        .or_environment("HOLDFAST_SUPERVISOR"),
+    Key::with_default(
+        "capture_program",
+        Takes::Text { allowed: "the name of a program or an absolute path", test: is_program },
+        "\"holdfast-capture\"",
+    )
+    .or_environment("HOLDFAST_CAPTURE_PROGRAM"),
+    path("metrics_file", Absent::Nothing, "\"/var/lib/node_exporter/holdfast.prom\"")
+        .or_environment("HOLDFAST_METRICS_FILE"),
+    number("metrics_interval_seconds", (1, 3600), "a whole number of seconds", "15")
+        .or_environment("HOLDFAST_METRICS_INTERVAL_SECONDS"),
+    path("metrics_socket", Absent::Nothing, "\"/run/holdfast/metrics.sock\"").or_environment("HOLDFAST_METRICS_SOCKET"),
 ];
 
 /// `[protection]`
 pub(crate) const PROTECTION: &[Key] = &[
-    Key {
-        name: "capture_cpus",
-        kind: Kind::Text { allowed: "\"auto\", \"all\" or a list of CPUs such as \"1-3,5\"", test: is_cpus },
-        absent: Absent::Default("\"auto\""),
-        environment: Some("HOLDFAST_CAPTURE_CPUS"),
-        sources: &[],
-        example: "\"auto\"",
-    },
-    number("memory_alert_mib", Some("HOLDFAST_MEMORY_ALERT_MIB"), (16, 1_048_576), "MiB", "1024"),
-    number("cpu_alert_percent", Some("HOLDFAST_CPU_ALERT_PERCENT"), (1, 6400), "percent", "150"),
-    Key {
-        name: "resume",
-        kind: Kind::Choice(&["always", "ask", "never"]),
-        absent: Absent::Default("\"always\""),
-        environment: Some("HOLDFAST_RESUME"),
-        sources: &[],
-        example: "\"always\"",
-    },
-    number("resume_within_hours", Some("HOLDFAST_RESUME_WITHIN_HOURS"), (1, 8760), "hours", "24"),
-    number("lease_grace_seconds", Some("HOLDFAST_LEASE_GRACE_SECONDS"), (0, 3600), "seconds", "10"),
+    Key::with_default(
+        "capture_cpus",
+        Takes::Text { allowed: "\"auto\", \"all\" or a list of CPUs such as \"1-3,5\"", test: is_cpus },
+        "\"auto\"",
+    )
+    .or_environment("HOLDFAST_CAPTURE_CPUS"),
+    number("memory_alert_mib", (16, 1_048_576), "a whole number of MiB", "1024")
+        .or_environment("HOLDFAST_MEMORY_ALERT_MIB"),
+    number("cpu_alert_percent", (1, 6400), "a whole number of percent", "150")
+        .or_environment("HOLDFAST_CPU_ALERT_PERCENT"),
+    Key::with_default("resume", Takes::Choice(&["always", "ask", "never"]), "\"always\"")
+        .or_environment("HOLDFAST_RESUME"),
+    number("resume_within_hours", (1, 8760), "a whole number of hours", "24")
+        .or_environment("HOLDFAST_RESUME_WITHIN_HOURS"),
+    number("lease_grace_seconds", (0, 3600), "a whole number of seconds", "10")
+        .or_environment("HOLDFAST_LEASE_GRACE_SECONDS"),
 ];
 
 /// `[[input]]`
 pub(crate) const INPUT: &[Key] = &[
-    Key {
-        name: "name",
-        kind: Kind::Text {
-            allowed: "1 to 32 ASCII letters, digits, \"-\" and \"_\", the first a letter or digit",
-            test: is_input_name,
-        },
-        absent: Absent::Mistake,
-        environment: None,
-        sources: &[],
-        example: "\"cam0\"",
-    },
-    Key {
-        name: "source",
-        kind: Kind::Choice(&["rtsp", "v4l2", "test", "file"]),
-        absent: Absent::Mistake,
-        environment: None,
-        sources: &[],
-        example: "\"rtsp\"",
-    },
-    Key {
-        name: "url",
-        kind: Kind::Text { allowed: "rtsp://host[:port]/path or rtsps://…", test: is_rtsp_url },
-        absent: Absent::Mistake,
-        environment: None,
-        sources: &["rtsp"],
-        example: "\"rtsp://192.168.1.20/stream1\"",
-    },
-    Key { sources: &["rtsp"], ..path("credentials_file", None, Absent::Nothing, "\"/etc/holdfast/cam0.credentials\"") },
-    Key {
-        name: "transport",
-        kind: Kind::Choice(&["tcp", "udp"]),
-        absent: Absent::Default("\"tcp\""),
-        environment: None,
-        sources: &["rtsp"],
-        example: "\"tcp\"",
-    },
-    Key { sources: &["v4l2"], ..path("device", None, Absent::Mistake, "\"/dev/video0\"") },
-    Key {
-        name: "audio_device",
-        kind: Kind::Text { allowed: "the name of an ALSA device such as \"hw:1,0\"", test: is_line },
-        absent: Absent::Nothing,
-        environment: None,
-        sources: &["v4l2"],
-        example: "\"hw:1,0\"",
-    },
-    Key { absent: Absent::Nothing, sources: &["v4l2", "test"], ..number("width", None, (16, 16384), "pixels", "1920") },
-    Key {
-        absent: Absent::Nothing,
-        sources: &["v4l2", "test"],
-        ..number("height", None, (16, 16384), "pixels", "1080")
-    },
-    Key {
-        absent: Absent::Nothing,
-        sources: &["v4l2", "test"],
-        ..number("framerate", None, (1, 240), "frames per second", "30")
-    },
-    Key { sources: &["file"], ..path("path", None, Absent::Mistake, "\"/srv/footage.mp4\"") },
-    Key {
-        name: "audio",
-        kind: Kind::Bool,
-        absent: Absent::Default("true"),
-        environment: None,
-        sources: &[],
-        example: "true",
-    },
-    Key {
-        name: "armed",
-        kind: Kind::Bool,
-        absent: Absent::Default("true"),
-        environment: None,
-        sources: &[],
-        example: "true",
-    },
-    Key {
-        name: "encoder",
-        kind: Kind::Text { allowed: "\"auto\" or the name of an encoder such as \"x264enc\"", test: is_word },
-        absent: Absent::Default("\"auto\""),
-        environment: None,
-        sources: &[],
-        example: "\"auto\"",
-    },
-    Key {
-        name: "codec",
-        kind: Kind::Choice(&["h264", "h265"]),
-        absent: Absent::Default("\"h264\""),
-        environment: None,
-        sources: &[],
-        example: "\"h264\"",
-    },
-    number("bitrate_kbps", None, (100, 100_000), "kbit/s", "4000"),
+    Key::new("name", NAME, Absent::Mistake, "\"cam0\""),
+    Key::new("source", Takes::Choice(&["rtsp", "v4l2", "test", "file"]), Absent::Mistake, "\"rtsp\""),
+    Key::new(
+        "url",
+        Takes::Text { allowed: "rtsp://host[:port]/path or rtsps://…", test: is_rtsp_url },
+        Absent::Mistake,
+        "\"rtsp://192.168.1.20/stream1\"",
+    )
+    .only_for(&["rtsp"]),
+    path("credentials_file", Absent::Nothing, "\"/etc/holdfast/cam0.credentials\"").only_for(&["rtsp"]),
+    Key::with_default("transport", Takes::Choice(&["tcp", "udp"]), "\"tcp\"").only_for(&["rtsp"]),
+    path("device", Absent::Mistake, "\"/dev/video0\"").only_for(&["v4l2"]),
+    Key::new(
+        "audio_device",
+        Takes::Text { allowed: "the name of an ALSA device such as \"hw:1,0\"", test: is_line },
+        Absent::Nothing,
+        "\"hw:1,0\"",
+    )
+    .only_for(&["v4l2"]),
+    Key { absent: Absent::Nothing, ..number("width", (16, 16384), "a whole number of pixels", "1920") }
+        .only_for(&["v4l2", "test"]),
+    Key { absent: Absent::Nothing, ..number("height", (16, 16384), "a whole number of pixels", "1080") }
+        .only_for(&["v4l2", "test"]),
+    Key { absent: Absent::Nothing, ..number("framerate", (1, 240), "a whole number of frames per second", "30") }
+        .only_for(&["v4l2", "test"]),
+    path("path", Absent::Mistake, "\"/srv/footage.mp4\"").only_for(&["file"]),
+    Key::with_default("audio", Takes::Flag, "true"),
+    Key::with_default("armed", Takes::Flag, "true"),
+    Key::with_default(
+        "encoder",
+        Takes::Text { allowed: "\"auto\" or the name of an encoder such as \"x264enc\"", test: is_word },
+        "\"auto\"",
+    ),
+    Key::with_default("codec", Takes::Choice(&["h264", "h265"]), "\"h264\""),
+    number("bitrate_kbps", (100, 100_000), "a whole number of kbit/s", "4000"),
 ];
 
 /// The tables with single keys, in the order in which they are shown.
@@ -264,28 +139,6 @@ fn is_absolute(text: &str) -> bool {
 
 fn is_program(text: &str) -> bool {
     is_line(text) && (text.starts_with('/') || !text.contains('/'))
-}
-
-fn is_line(text: &str) -> bool {
-    !text.trim().is_empty() && !text.chars().any(char::is_control)
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-}
-
-/// Names stand in paths, unit names and D-Bus object paths.
-pub(crate) fn is_input_name(text: &str) -> bool {
-    is_word(text) && text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-}
-
-fn is_bus(text: &str) -> bool {
-    let address = |part: &str| {
-        part.split_once(':').is_some_and(|(transport, rest)| {
-            !transport.is_empty() && transport.chars().all(|c| c.is_ascii_lowercase() || c == '-') && rest.contains('=')
-        })
-    };
-    matches!(text, "system" | "session") || (is_line(text) && text.split(';').all(address))
 }
 
 fn is_cpus(text: &str) -> bool {

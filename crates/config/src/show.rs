@@ -1,7 +1,6 @@
 //! The configuration that holds, as a file that could be used, with the origin of each value.
 
 use crate::load::Loaded;
-use crate::source::Origin;
 
 impl Loaded {
     /// The effective configuration as TOML; behind each value, as a comment, where it comes from. Secrets are masked.
@@ -14,13 +13,12 @@ impl Loaded {
         let mut table = None;
         let mut lines: Vec<(String, String)> = Vec::new();
         for entry in &self.entries {
-            if table != Some((entry.table, entry.input)) {
+            if table != Some((entry.header, entry.index)) {
                 flush(&mut text, &mut lines);
-                table = Some((entry.table, entry.input));
-                let header = if entry.input.is_some() { "[[input]]".to_owned() } else { format!("[{}]", entry.table) };
-                text.push_str(&format!("\n{header}\n"));
+                table = Some((entry.header, entry.index));
+                text.push_str(&format!("\n{}\n", entry.header));
             }
-            lines.push((format!("{} = {}", entry.key, entry.value), self.origin(&entry.origin)));
+            lines.push((format!("{} = {}", entry.key, entry.value), entry.origin.told(&self.sources)));
         }
         flush(&mut text, &mut lines);
         text
@@ -30,23 +28,10 @@ impl Loaded {
     /// `("storage.root", "\"/srv\"", "/etc/holdfast/holdfast.toml:2")`. Inputs are numbered from 1: `input[1].name`.
     pub fn values(&self) -> impl Iterator<Item = (String, &str, String)> {
         self.entries.iter().map(|entry| {
-            let key = match entry.input {
-                Some(index) => format!("input[{}].{}", index + 1, entry.key),
-                None => format!("{}.{}", entry.table, entry.key),
-            };
-            (key, entry.value.as_str(), self.origin(&entry.origin))
+            let table = entry.header.trim_matches(['[', ']']);
+            let number = entry.index.map(|index| format!("[{}]", index + 1)).unwrap_or_default();
+            (format!("{table}{number}.{}", entry.key), entry.value.as_str(), entry.origin.told(&self.sources))
         })
-    }
-
-    fn origin(&self, origin: &Origin) -> String {
-        match origin {
-            Origin::Default => "default".to_owned(),
-            Origin::Environment(variable) => format!("environment {variable}"),
-            Origin::File { value, .. } => {
-                let source = &self.sources[value.source];
-                format!("{}:{}", source.path.display(), source.line_column(value.bytes.start).0)
-            }
-        }
     }
 }
 

@@ -12,7 +12,20 @@ pub struct Inventory {
     files: BTreeMap<(String, u64), File>,
     /// Inputs of which retention has given something up.
     deleted: Vec<String>,
+    /// The last gap of an input, if no file has come after it.
+    last_gaps: BTreeMap<String, Ending>,
     ended: bool,
+}
+
+/// What is missing at the end of an input: no file that follows tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// Why, as on D-Bus.
+    pub cause: String,
+    /// How much, milliseconds.
+    pub duration_ms: u64,
+    /// Frames that had come in.
+    pub frames_lost: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +68,7 @@ impl Inventory {
             Record::FileClosed { input, sequence, file, frames, .. } => {
                 let file = File { name: file.clone(), frames: *frames };
                 self.files.insert((input.clone(), *sequence), file);
+                self.last_gaps.remove(input);
             }
             Record::Deleted { input, sequence, .. } => {
                 self.files.remove(&(input.clone(), *sequence));
@@ -62,10 +76,20 @@ impl Inventory {
                     self.deleted.push(input.clone());
                 }
             }
+            Record::Gap { input, cause, duration_ms, frames_lost, .. } => {
+                let ending = Ending { cause: cause.clone(), duration_ms: *duration_ms, frames_lost: *frames_lost };
+                self.last_gaps.insert(input.clone(), ending);
+            }
             Record::Stopped { .. } | Record::Interrupted { .. } => self.ended = true,
             Record::Resumed { .. } | Record::ResumedAt { .. } => self.ended = false,
             _ => (),
         }
+    }
+
+    /// What is missing at the end of inputs, once the session is over. `input`: look at this one only.
+    pub fn endings(&self, input: Option<&str>) -> impl Iterator<Item = (&str, &Ending)> {
+        let of_input = self.last_gaps.iter().map(|(name, ending)| (name.as_str(), ending));
+        of_input.filter(move |(name, _)| self.ended && input.is_none_or(|input| input == *name))
     }
 
     /// What is not there below the session's directory `dir`. `input`: look at this one only.
@@ -164,5 +188,26 @@ mod tests {
         let none = |input: &str| Absent::Input { input: input.to_owned() };
         assert_eq!(Inventory::of(&records).absent(dir.path(), None), [none("cam0"), none("cam2")]);
         assert_eq!(Inventory::of(&records).absent(dir.path(), Some("cam2")), [none("cam2")]);
+    }
+
+    #[test]
+    fn a_gap_with_nothing_after_it_is_the_end_of_an_input() {
+        let gap = |input: &str, duration_ms| Record::Gap {
+            input: input.to_owned(),
+            cause: "capture-died".to_owned(),
+            start_mono_ns: 0,
+            duration_ms,
+            frames_lost: 3,
+            wall_ns: 0,
+        };
+        let stopped = Record::Stopped { wall_ns: 0, totals: EndTotals::default() };
+        let mut records =
+            vec![created(&["cam0", "cam1"]), gap("cam0", 200), closed("cam0", 1), closed("cam1", 1), gap("cam1", 4300)];
+        assert_eq!(Inventory::of(&records).endings(None).count(), 0, "it goes on");
+        records.push(stopped);
+        let inventory = Inventory::of(&records);
+        let endings: Vec<_> = inventory.endings(None).map(|(input, ending)| (input, ending.duration_ms)).collect();
+        assert_eq!(endings, [("cam1", 4300)]);
+        assert_eq!(inventory.endings(Some("cam0")).count(), 0);
     }
 }

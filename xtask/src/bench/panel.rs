@@ -1,32 +1,21 @@
 //! The front panel: how soon a finger sees something, how soon its footage is safe, how soon a light stops claiming, and what all of
 //! that costs. With the real panel, whose LEDs are files.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use holdfast_dbus::panel::PanelProxy;
+use anyhow::Context;
 use rustix::process::Signal;
-use zbus::proxy::CacheProperties;
-use zbus::zvariant::OwnedValue;
 
 use super::{Common, Figures, percentile, rounded, usage};
 use crate::interrupt::Interrupt;
-use crate::process::{self, Guarded};
-use crate::rig::{Directory, Rig, Settings, quoted};
+use crate::panel::{HOLD_MS, Panel, RECORD, Wiring, until};
+use crate::process;
+use crate::rig::{Directory, Rig, Settings};
 use crate::terminal::{self, Table};
 use crate::workspace::{Built, Programs};
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a light or the recorder is looked at: the figures are as fine as this.
-const LOOK: Duration = Duration::from_micros(500);
 /// As long as a quick finger presses.
 const TAP_MS: u32 = 40;
-/// Longer than a hold has to be.
-const HOLD_MS: u32 = 1_700;
 
 pub fn run(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let rounds = if common.quick { Rounds { light: 5, safe: 2, fault: 1, idle_s: 2 } } else { ROUNDS };
@@ -44,73 +33,6 @@ struct Rounds {
 
 const ROUNDS: Rounds = Rounds { light: 200, safe: 40, fault: 5, idle_s: 20 };
 
-/// A running panel and the light that is looked at.
-struct Panel {
-    process: Guarded,
-    proxy: PanelProxy<'static>,
-    record: PathBuf,
-}
-
-impl Panel {
-    async fn start(programs: &Programs, rig: &Rig, directory: &Path) -> anyhow::Result<Self> {
-        let leds = directory.join("leds");
-        for led in ["rec", "stat"] {
-            std::fs::create_dir_all(leds.join(led)).context("no directory for lights")?;
-            for (file, text) in [("brightness", "0"), ("max_brightness", "255"), ("trigger", "[none]")] {
-                std::fs::write(leds.join(led).join(file), text).context("no files for lights")?;
-            }
-        }
-        let config = directory.join("panel.toml");
-        let device = "[[device]]\nname = \"front\"\nkind = \"leds\"\n";
-        let lights = [("record", "rec"), ("status", "stat")]
-            .map(|(light, led)| format!("[[device.light]]\nlight = \"{light}\"\nled = \"{led}\"\n"));
-        // A button that does nothing is acknowledged as well.
-        let text = format!(
-            "[panel]\nbus = {}\nallow_press_button = true\n[[button]]\nname = \"spare\"\n{device}{}",
-            quoted(Path::new(&rig.place().address))?,
-            lights.concat()
-        );
-        std::fs::write(&config, text).context("panel.toml can't be written")?;
-        let log = rig.place().logs.join("panel.log");
-        let log = std::fs::File::create(&log).with_context(|| format!("{} can't be made", log.display()))?;
-        let mut command = Command::new(programs.path("holdfast-panel"));
-        command.arg("--config").arg(&config).arg("--leds").arg(&leds);
-        let process = Guarded::spawn(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log))?;
-        let proxy = PanelProxy::builder(rig.connection()).cache_properties(CacheProperties::No).build().await?;
-        Ok(Self { process, proxy, record: leds.join("rec/brightness") })
-    }
-
-    async fn press(&self, button: &str, hold_ms: u32) -> anyhow::Result<()> {
-        let options = HashMap::from([("hold_ms".to_owned(), OwnedValue::from(hold_ms))]);
-        self.proxy.press_button(button, options).await.with_context(|| format!("{button} can't be pressed"))
-    }
-
-    fn is_lit(&self) -> bool {
-        std::fs::read_to_string(&self.record).is_ok_and(|text| text.trim() != "0" && !text.is_empty())
-    }
-
-    /// What the record light tells.
-    async fn tells(&self) -> String {
-        let lights = self.proxy.lights().await.unwrap_or_default();
-        lights.into_iter().find(|light| light.name == "record").map(|light| light.condition).unwrap_or_default()
-    }
-
-    async fn until_heard(&self) -> anyhow::Result<()> {
-        until("a panel that hears the recorder", async || self.proxy.recorder_present().await.unwrap_or(false)).await
-    }
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
-    let began = Instant::now();
-    while !holds().await {
-        if began.elapsed() > PATIENCE {
-            bail!("waited in vain for {what}");
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
-}
-
 fn ms(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
@@ -121,31 +43,35 @@ async fn measure(rounds: &Rounds, programs: &Programs, interrupt: &Interrupt) ->
     let inputs = vec![("cam0".to_owned(), lines.map(str::to_owned).to_vec())];
     let mut rig =
         Rig::start(programs, directory.path(), &Settings { inputs, ..Settings::default() }, interrupt).await?;
-    let panel = Panel::start(programs, &rig, directory.path()).await?;
+    // A button that does nothing is acknowledged as well.
+    let buttons = "[[button]]\nname = \"spare\"\n".to_owned();
+    let lights = ["record", "status"].map(str::to_owned).to_vec();
+    let wiring = Wiring { buttons, lights, ..Wiring::default() };
+    let panel = Panel::start(programs, &rig, directory.path(), &wiring).await?;
     panel.until_heard().await?;
 
     terminal::step(&format!("panel: idle for {} s", rounds.idle_s));
-    let (before, began) = (usage::cpu_ns(panel.process.pid())?, Instant::now());
+    let (before, began) = (usage::cpu_ns(panel.pid())?, Instant::now());
     tokio::time::sleep(Duration::from_secs(rounds.idle_s)).await;
-    let used_ns = usage::cpu_ns(panel.process.pid())?.saturating_sub(before);
+    let used_ns = usage::cpu_ns(panel.pid())?.saturating_sub(before);
     let idle_percent = Duration::from_nanos(used_ns).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
-    let rss_mb = usage::memory(panel.process.pid())?.rss_bytes as f64 / 1e6;
+    let rss_mb = usage::memory(panel.pid())?.rss_bytes as f64 / 1e6;
 
     terminal::step(&format!("panel: press to light, {} rounds", rounds.light));
     let mut light = Vec::new();
     for _ in 0..rounds.light {
         interrupt.check()?;
-        let was = panel.is_lit();
+        let was = panel.is_lit(RECORD);
         let pressed = Instant::now();
         let seen = async {
-            until("the light", async || panel.is_lit() != was).await?;
+            until("the light", async || panel.is_lit(RECORD) != was).await?;
             anyhow::Ok(ms(pressed))
         };
         let (pressing, seen) = tokio::join!(panel.press("spare", TAP_MS), seen);
         pressing?;
         light.push(seen?);
         // The answer is over, and what was shown before is shown again.
-        until("the light to rest", async || panel.is_lit() == was).await?;
+        until("the light to rest", async || panel.is_lit(RECORD) == was).await?;
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
 
@@ -163,11 +89,11 @@ async fn measure(rounds: &Rounds, programs: &Programs, interrupt: &Interrupt) ->
             until("safe footage", is_safe).await?;
             anyhow::Ok(ms(pressed))
         };
-        let (pressing, kept) = tokio::join!(panel.press("record", TAP_MS), kept);
+        let (pressing, kept) = tokio::join!(panel.press(RECORD, TAP_MS), kept);
         pressing?;
         safe.push(kept?);
         until("a light that says so", async || panel.tells().await == "recording").await?;
-        panel.press("record", HOLD_MS).await?;
+        panel.press(RECORD, HOLD_MS).await?;
     }
 
     terminal::step(&format!("panel: recorder killed to fault pattern, {} rounds", rounds.fault));

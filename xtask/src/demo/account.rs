@@ -47,6 +47,9 @@ const TOLERANCE_NS: u64 = 100_000_000;
 /// looped has a seam. The same as what `verify` allows.
 const NEIGHBOURS_NS: u64 = 250_000_000;
 
+/// Inputs are stopped at once, but each ends with a whole chunk, and cameras tell of their pictures late.
+const EARLY_NS: u64 = 2_000_000_000;
+
 /// Goes over the pictures of one input.
 ///
 /// With numbers in them, what is missing is counted from the numbers. Foreign footage has none: there it is told from the
@@ -105,6 +108,15 @@ fn explain(last: Picture, next: Picture, gaps: &[Gap], frame_ns: u64) -> Option<
         .map(|gap| gap.cause.clone())
 }
 
+/// How much earlier than the newest the last pictures of inputs are that were all stopped at once, where it is more than
+/// a chunk or two: nothing comes after them that could show a hole.
+pub fn ends_early(last_ns: &[Option<u64>]) -> Vec<Option<u64>> {
+    let newest = last_ns.iter().flatten().max().copied().unwrap_or(0);
+    let early =
+        |last_ns: &Option<u64>| Some(newest.saturating_sub((*last_ns)?)).filter(|early_ns| *early_ns > EARLY_NS);
+    last_ns.iter().map(early).collect()
+}
+
 /// The usual distance between pictures.
 pub fn frame_duration_ns(pictures: &[Picture]) -> u64 {
     let mut steps: Vec<u64> = pictures.windows(2).map(|pair| pair[1].mono_ns.saturating_sub(pair[0].mono_ns)).collect();
@@ -114,7 +126,7 @@ pub fn frame_duration_ns(pictures: &[Picture]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Account, Gap, Hole, Picture, account, frame_duration_ns};
+    use super::{Account, Gap, Hole, Picture, account, ends_early, frame_duration_ns};
 
     const FRAME_NS: u64 = 33_333_333;
 
@@ -191,5 +203,12 @@ mod tests {
         assert_eq!(sums(&account(&pictures, &[gap(10, 20)], FRAME_NS, 0)), (20, 10, 0));
         let slow: Vec<Picture> = (0..10).chain(13..30).map(foreign).collect();
         assert_eq!(sums(&account(&slow, &[], FRAME_NS, 0)), (27, 0, 0));
+    }
+
+    #[test]
+    fn an_input_that_ends_early_is_found() {
+        let s = |seconds: u64| Some(seconds * 1_000_000_000);
+        assert_eq!(ends_early(&[s(10), s(15), s(13), s(14), None]), [s(5), None, None, None, None]);
+        assert_eq!(ends_early(&[]), []);
     }
 }

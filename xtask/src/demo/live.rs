@@ -87,6 +87,32 @@ const COLUMNS: [(&str, usize); 9] = [
     ("file", 30),
 ];
 
+/// A light of the panel in this moment.
+#[derive(Debug, Clone)]
+pub struct Lamp {
+    pub light: String,
+    pub condition: String,
+    /// Its LED is on; what blinks is now on, now off.
+    pub lit: bool,
+}
+
+impl Lamp {
+    fn styled(&self) -> String {
+        let style = match self.condition.as_str() {
+            "starting" | "recording" | "stopping" => Style::new().red(),
+            "armed" | "ready" | "resting" => Style::new().green(),
+            "acknowledged" | "holding" => Style::new().white(),
+            "off" => Style::new().dim(),
+            _ => Style::new().yellow(),
+        };
+        let disc = if self.lit { style.clone().bold().apply_to("●") } else { Style::new().dim().apply_to("○") };
+        format!("{disc} {} {}", self.light, style.apply_to(pad(&self.condition, CONDITION)))
+    }
+}
+
+/// As wide as most conditions.
+const CONDITION: usize = 12;
+
 /// Shows snapshots: a table that is redrawn on a terminal, lines elsewhere.
 pub struct Live {
     bars: Option<(MultiProgress, Vec<ProgressBar>)>,
@@ -97,8 +123,8 @@ impl Live {
     pub fn new(inputs: usize) -> Self {
         let bars = console::user_attended_stderr().then(|| {
             let all = MultiProgress::new();
-            // One line above for the head, one below for the story.
-            let bars = (0..inputs + 2)
+            // One line above for the head, two below for the panel and the story.
+            let bars = (0..inputs + 3)
                 .map(|_| all.add(ProgressBar::new_spinner().with_style(plain_style())))
                 .collect::<Vec<_>>();
             (all, bars)
@@ -106,8 +132,8 @@ impl Live {
         Self { bars, last_line: None }
     }
 
-    /// Shows how it goes. `story` is one line on what is going on.
-    pub fn show(&mut self, snapshots: &[Snapshot], story: &str) {
+    /// Shows how it goes. `story` is one line on what is going on. Without lamps there is no panel yet.
+    pub fn show(&mut self, snapshots: &[Snapshot], lamps: &[Lamp], story: &str) {
         if let Some((_, bars)) = &self.bars {
             let head: Vec<String> = COLUMNS.iter().map(|(name, width)| pad(name, *width)).collect();
             let rows = snapshots.iter().map(|snapshot| {
@@ -118,8 +144,12 @@ impl Live {
                     .map(|((text, style), (_, width))| style.apply_to(pad(text, width)).to_string());
                 cells.collect::<Vec<_>>().join(" ")
             });
-            let lines =
-                std::iter::once(style(head.join(" ")).dim().to_string()).chain(rows).chain([format!("  {story}")]);
+            let panel = (!lamps.is_empty()).then(|| {
+                let lamps: Vec<String> = lamps.iter().map(Lamp::styled).collect();
+                format!("{} {}", style(pad("panel", COLUMNS[0].1)).bold(), lamps.join(" "))
+            });
+            let head = std::iter::once(style(head.join(" ")).dim().to_string());
+            let lines = head.chain(rows).chain(panel).chain([format!("  {story}")]);
             for (bar, line) in bars.iter().zip(lines) {
                 bar.set_message(format!("  {line}"));
                 bar.tick();
@@ -134,6 +164,11 @@ impl Live {
                     *safe_bytes as f64 / 1e6
                 );
             }
+            if !lamps.is_empty() {
+                let lamps: Vec<String> =
+                    lamps.iter().map(|Lamp { light, condition, .. }| format!("{light} {condition}")).collect();
+                eprintln!("    {:<8} {}", "panel", lamps.join(", "));
+            }
         }
     }
 
@@ -145,13 +180,29 @@ impl Live {
         }
     }
 
-    /// Leaves the table as it stands.
-    pub fn end(&self) {
-        if let Some((_, bars)) = &self.bars {
+    /// A plain line that belongs to what was said.
+    pub fn line(&self, text: &str) {
+        match &self.bars {
+            Some((all, _)) => all.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Leaves the table as it stands; what is said from then on stands below it.
+    pub fn end(&mut self) {
+        if let Some((all, bars)) = self.bars.take() {
             for bar in bars {
                 bar.abandon();
             }
+            drop(all);
+            eprintln!();
         }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

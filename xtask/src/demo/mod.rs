@@ -1,29 +1,36 @@
-//! The demo: records, kills a capture in the middle, and accounts for every frame.
+//! The demo: records by the panel's button, kills a capture in the middle, accounts for every frame, and holds the panel's
+//! lights against what was safe.
 
 pub mod account;
 pub mod footage;
+mod interactive;
 mod keys;
+mod lights;
 mod live;
 mod report;
 mod sources;
+mod story;
+mod witness;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use holdfast_dbus::{InputProxy, RecorderProxy, StartOptions, StopOptions};
+use holdfast_dbus::{AlertsProxy, InputProxy, RecorderProxy};
 use rustix::process::Signal;
 
 use crate::interrupt::Interrupt;
+use crate::panel::{Panel, Wiring};
 use crate::rig::{Directory, Rig};
 use crate::workspace::{Profile, Programs};
 use crate::{process, setup, terminal};
 
-use keys::{Key, Keys};
-use live::{Live, Snapshot};
+use keys::Keys;
+use live::{Lamp, Live, Snapshot};
 use sources::Sources;
+use witness::Witness;
 
 /// How often the table is redrawn.
 const TICK: Duration = Duration::from_millis(100);
@@ -32,13 +39,14 @@ const INPUT_DEADLINE: Duration = Duration::from_secs(30);
 /// What is looked at before the red light goes on.
 const PREROLL: Duration = Duration::from_millis(1500);
 
-/// Record, kill a capture, and count what was safe.
+/// Record by the panel's button, kill a capture, and count what was safe.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Record this instead of simulated cameras: rtsp://…, /dev/video0, or a media file.
     #[arg(long)]
     pub source: Option<String>,
-    /// Leave it running, with keys: space or r records and stops, m sets a mark, q ends.
+    /// Hand the terminal to the panel, and leave all running until q: space or r records, and marks while it does; hold it
+    /// (or press s, where the screen says so) to stop; m marks, k kills a capture.
     #[arg(long, conflicts_with = "json")]
     pub interactive: bool,
     /// How long to record.
@@ -75,17 +83,26 @@ fn play(args: &DemoArgs, interrupt: Interrupt) -> anyhow::Result<()> {
     let user_sources = args.source.as_deref().map(Sources::of_user).transpose()?;
     let directory = Directory::lasting(args.keep.as_deref())?;
     terminal::step("building");
-    let packages = ["holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-simcam"];
+    let packages = ["holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-panel", "holdfast-simcam"];
     let programs = Programs::build(args.profile, &packages)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no async runtime")?;
     let done = runtime.block_on(Demo::run(args, user_sources, &programs, &directory, interrupt));
     done.with_context(|| format!("the demo failed; footage and logs are in {}", directory.path().display()))
 }
 
+/// The front panel, and who sees what it tells.
+struct Front {
+    witness: Witness,
+    panel: Panel,
+}
+
 struct Demo<'a> {
     args: &'a DemoArgs,
+    programs: &'a Programs,
+    directory: &'a Directory,
     interrupt: Interrupt,
-    // Dropped in this order: recorder and captures before the camera.
+    // Dropped in this order: the panel, recorder and captures, the camera.
+    front: Option<Front>,
     rig: Rig,
     sources: Sources,
     recorder: RecorderProxy<'static>,
@@ -97,8 +114,8 @@ impl<'a> Demo<'a> {
     async fn run(
         args: &'a DemoArgs,
         user_sources: Option<Sources>,
-        programs: &Programs,
-        directory: &Directory,
+        programs: &'a Programs,
+        directory: &'a Directory,
         interrupt: Interrupt,
     ) -> anyhow::Result<()> {
         terminal::step("starting a private bus, the cameras and the recorder");
@@ -113,18 +130,22 @@ impl<'a> Demo<'a> {
             inputs.push((name.clone(), rig.input(name).await?));
         }
         let live = Live::new(inputs.len());
-        let mut demo = Self { args, interrupt, rig, sources, recorder, inputs, live };
+        let mut demo = Self { args, programs, directory, interrupt, front: None, rig, sources, recorder, inputs, live };
         demo.wait_until_armed().await?;
-        let sessions = if args.interactive { demo.interactive().await? } else { vec![demo.story().await?] };
+        let (sessions, told) = if args.interactive { demo.interactive().await? } else { demo.story().await? };
         demo.live.end();
-        let programs = programs.clone();
         // Captures end and release their files before these are looked at.
-        let Demo { sources, rig, inputs, .. } = demo;
+        let Demo { front, sources, rig, inputs, .. } = demo;
         let names: Vec<String> = inputs.into_iter().map(|(name, _)| name).collect();
-        drop(rig);
-        let look =
-            report::Look { programs: &programs, names: &names, numbered: sources.numbered, directory, json: args.json };
-        sessions.iter().try_for_each(|session| look.at(session))
+        drop((front, rig));
+        let numbered = sources.numbered;
+        let look = report::Look { programs, names: &names, numbered, directory, json: args.json, told: &told };
+        told.print();
+        if sessions.is_empty() {
+            terminal::note("nothing was recorded");
+        }
+        sessions.iter().try_for_each(|session| look.at(session))?;
+        told.judge()
     }
 
     async fn wait_until_armed(&mut self) -> anyhow::Result<()> {
@@ -163,156 +184,76 @@ impl<'a> Demo<'a> {
         }
     }
 
-    /// The story: record, kill, mark, stop.
-    async fn story(&mut self) -> anyhow::Result<Session> {
-        let length = Duration::from_secs(self.args.seconds);
-        let session = self.start().await?;
-        let begin = Instant::now();
-        self.record_until(begin + length.mul_f64(0.4), "recording").await?;
-
-        let kill = self.kill().await?;
-        self.wait_for_resume(&kill).await?;
-        // What comes after a resume is shown too, however long it took.
-        let rest = (begin + length).max(Instant::now() + length.mul_f64(0.3));
-        self.recorder.mark("the capture was killed and is back", HashMap::new()).await?;
-        self.record_until(rest, "recording again").await?;
-        self.stop().await?;
-        Ok(session)
-    }
-
-    async fn start(&mut self) -> anyhow::Result<Session> {
-        let asked = Instant::now();
-        let options = StartOptions { label: Some("demo".to_owned()), wait_ms: Some(10_000), ..StartOptions::default() };
-        let (path, _) = self.recorder.start(options).await.context("Start was refused")?;
-        let latency = asked.elapsed();
-        let proxy = holdfast_dbus::SessionProxy::builder(self.rig.connection()).path(path)?.build().await?;
-        let session = Session { id: proxy.id().await?, path: PathBuf::from(proxy.path().await?) };
-        self.live.say(&format!(
-            "recording session {}: first chunk safe {} after the command",
-            session.id,
-            terminal::duration(latency)
-        ));
-        Ok(session)
-    }
-
-    async fn stop(&mut self) -> anyhow::Result<()> {
-        let totals = self.recorder.stop(StopOptions::default()).await.context("Stop was refused")?;
-        self.live.say(&format!(
-            "stopped: {} frames, {:.1} MB in {} files are durable under their final names",
-            terminal::thousands(totals.safe_frames),
-            totals.safe_bytes as f64 / 1e6,
-            totals.files
-        ));
-        if !totals.incomplete.is_empty() {
-            bail!("these inputs did not answer to Stop: {}", totals.incomplete.join(", "));
-        }
+    /// Starts the panel, and sees from then on what it tells.
+    async fn start_panel(&mut self, wiring: &Wiring) -> anyhow::Result<()> {
+        let mut panel = Panel::start(self.programs, &self.rig, self.directory.path(), wiring).await?;
+        panel.until_ready().await?;
+        let witness = Witness::begin(&self.rig, &panel).await?;
+        self.front = Some(Front { witness, panel });
         Ok(())
     }
 
-    async fn record_until(&mut self, end: Instant, story: &str) -> anyhow::Result<()> {
-        while Instant::now() < end {
-            let left = terminal::duration(end.saturating_duration_since(Instant::now()));
-            self.tick(&format!("{story}, {left} to go")).await?;
-        }
-        Ok(())
+    fn front(&self) -> anyhow::Result<&Front> {
+        self.front.as_ref().context("there is no panel")
     }
 
-    /// SIGKILL to the capture of the victim.
-    async fn kill(&mut self) -> anyhow::Result<Kill> {
+    /// The lights of the panel: all inputs together, each of them where there are several, and the box.
+    fn lights(&self) -> Vec<String> {
+        let each = self.inputs.iter().filter(|_| self.inputs.len() > 1).map(|(name, _)| format!("record.{name}"));
+        ["record".to_owned()].into_iter().chain(each).chain(["status".to_owned()]).collect()
+    }
+
+    /// What a status light that does not say “ready” asks to look at, each with its source.
+    async fn alerts(&self) -> anyhow::Result<Vec<String>> {
+        let alerts = AlertsProxy::new(self.rig.connection()).await?.active().await?;
+        let urgent = alerts.into_iter().filter(|alert| alert.level != "info");
+        Ok(urgent.map(|alert| format!("{} ({})", alert.code, alert.source)).collect())
+    }
+
+    /// SIGKILL to the capture of the victim. Says what it did.
+    fn kill(&self, snapshots: &[Snapshot]) -> anyhow::Result<Kill> {
         let victim = self.sources.victim.clone();
-        let snapshots = self.tick("").await?;
         let before = snapshots.iter().find(|input| input.name == victim).context("the victim is gone")?;
         if before.pid == 0 || !process::signal(before.pid, Signal::KILL) {
             bail!("the capture of {victim} is not running (pid {})", before.pid);
         }
-        self.live.say(&format!(
-            "SIGKILL to the capture of {victim} (pid {}), with {} frames safe",
-            before.pid,
-            terminal::thousands(before.safe_frames)
-        ));
-        Ok(Kill { victim, pid: before.pid, safe_frames: before.safe_frames, at: Instant::now() })
-    }
-
-    async fn wait_for_resume(&mut self, kill: &Kill) -> anyhow::Result<()> {
-        loop {
-            let snapshots =
-                self.tick(&format!("{}'s capture is dead; the recorder brings it back", kill.victim)).await?;
-            let now = snapshots.iter().find(|input| input.name == kill.victim).context("the victim is gone")?;
-            if now.pid != 0 && now.pid != kill.pid && now.state == "recording" && now.safe_frames > kill.safe_frames {
-                let after = terminal::duration(kill.at.elapsed());
-                self.live.say(&format!(
-                    "{} goes on in the same session, pid {}, safe again {after} after the kill",
-                    now.name, now.pid
-                ));
-                return Ok(());
-            }
-            if kill.at.elapsed() > INPUT_DEADLINE {
-                bail!(
-                    "{} did not come back within {} s: {} {}",
-                    now.name,
-                    INPUT_DEADLINE.as_secs(),
-                    now.state,
-                    now.source_error
-                );
-            }
-        }
-    }
-
-    /// Keys until q.
-    async fn interactive(&mut self) -> anyhow::Result<Vec<Session>> {
-        let keys = Keys::listen()?;
-        let mut sessions = Vec::new();
-        let mut recording = false;
-        let mut marks = 0;
-        self.live.say("keys: space or r records and stops · m mark · k kills a capture · q ends");
-        loop {
-            let story = if recording {
-                "recording · space stops, m marks, k kills, q ends"
-            } else {
-                "armed · space records, q ends"
-            };
-            self.tick(story).await?;
-            match keys.next() {
-                None => {}
-                Some(Key::Record) if recording => {
-                    self.stop().await?;
-                    recording = false;
-                }
-                Some(Key::Record) => {
-                    sessions.push(self.start().await?);
-                    recording = true;
-                }
-                Some(Key::Mark) if recording => {
-                    marks += 1;
-                    self.recorder.mark(&format!("mark {marks}"), HashMap::new()).await?;
-                    self.live.say(&format!("mark {marks}"));
-                }
-                Some(Key::Kill) if recording => {
-                    let kill = self.kill().await?;
-                    self.wait_for_resume(&kill).await?;
-                }
-                Some(Key::Quit) => {
-                    if recording {
-                        self.stop().await?;
-                    }
-                    return Ok(sessions);
-                }
-                Some(Key::Mark | Key::Kill) => {}
-            }
-        }
+        let at = self.front()?.witness.done(&format!("SIGKILL to the capture of {victim}"));
+        Ok(Kill { victim, pid: before.pid, safe_frames: before.safe_frames, at, when: Instant::now() })
     }
 
     /// Redraws the table after a while and looks whether everything is still there.
     async fn tick(&mut self, story: &str) -> anyhow::Result<Vec<Snapshot>> {
+        let snapshots = self.look().await?;
+        if let Some(front) = &mut self.front {
+            front.panel.must_run()?;
+        }
+        let lamps: Vec<Lamp> = match &self.front {
+            None => Vec::new(),
+            Some(Front { witness, panel }) => {
+                let lamp = |light: String| Lamp { condition: witness.tells(&light), lit: panel.is_lit(&light), light };
+                self.lights().into_iter().map(lamp).collect()
+            }
+        };
+        self.live.show(&snapshots, &lamps, story);
+        Ok(snapshots)
+    }
+
+    /// The same without a word: the terminal may be the panel's.
+    async fn look(&mut self) -> anyhow::Result<Vec<Snapshot>> {
         tokio::time::sleep(TICK).await;
         self.interrupt.check()?;
         self.rig.must_run()?;
         self.sources.must_run().context("the simulated camera")?;
         let mut snapshots = Vec::new();
         for (name, proxy) in &self.inputs {
-            snapshots.push(Snapshot::take(name, proxy).await.with_context(|| format!("input {name} does not answer"))?);
+            let snapshot = Snapshot::take(name, proxy).await;
+            snapshots.push(snapshot.with_context(|| format!("input {name} does not answer"))?);
         }
-        self.live.show(&snapshots, story);
+        if let Some(front) = &self.front {
+            for Snapshot { name, safe_frames, .. } in &snapshots {
+                front.witness.safe(name, *safe_frames);
+            }
+        }
         Ok(snapshots)
     }
 }
@@ -328,5 +269,14 @@ struct Kill {
     victim: String,
     pid: u32,
     safe_frames: u64,
-    at: Instant,
+    /// Since the panel is looked at.
+    at: Duration,
+    when: Instant,
+}
+
+impl Kill {
+    /// Another capture goes on in its place, and its footage is safe.
+    fn is_over(&self, now: &Snapshot) -> bool {
+        now.pid != 0 && now.pid != self.pid && now.state == "recording" && now.safe_frames > self.safe_frames
+    }
 }

@@ -1,13 +1,16 @@
 //! What a session amounted to: for people, and as JSON.
 
+mod panel;
+
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use holdfast_segment::verify::verify_session;
 
+pub use self::panel::{Figures, Told};
 use super::Session;
-use super::account::Account;
+use super::account::{Account, ends_early};
 use super::footage::Footage;
 use crate::rig::Directory;
 use crate::terminal::{self, Table, thousands};
@@ -21,6 +24,8 @@ pub struct Look<'a> {
     pub numbered: bool,
     pub directory: &'a Directory,
     pub json: bool,
+    /// What the panel said all the time.
+    pub told: &'a Told,
 }
 
 struct Row<'a> {
@@ -58,6 +63,19 @@ impl Look<'_> {
         let unaccounted: u64 = rows.iter().map(|row| row.account.unaccounted_frames).sum();
         if unaccounted > 0 {
             bail!("{unaccounted} frames are missing or doubled without a reason on record");
+        }
+        let last: Vec<Option<u64>> =
+            rows.iter().map(|row| row.footage.pictures.last().map(|picture| picture.mono_ns)).collect();
+        let early: Vec<(&str, u64)> =
+            rows.iter().zip(ends_early(&last)).filter_map(|(row, early_ns)| Some((row.name, early_ns?))).collect();
+        for (name, early_ns) in &early {
+            let early = terminal::duration(Duration::from_nanos(*early_ns));
+            terminal::note(&format!(
+                "{name} ends {early} before the others: its capture was not back when the recording was stopped, and no gap is on record"
+            ));
+        }
+        if !early.is_empty() {
+            return Ok(());
         }
         terminal::good(
             "every frame is accounted for: safe, or lost with its reason on record; digests and chain verify",
@@ -136,12 +154,13 @@ impl Look<'_> {
             "gap_ms": sum(|row| row.footage.gap_ns() / 1_000_000),
             "verify": if verified { "ok" } else { "failed" },
             "per_input": per_input,
+            "panel": self.told.json(),
         })
     }
 }
 
 /// A path as one would type it here.
-fn from_here(path: &Path) -> String {
+pub fn from_here(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

@@ -4,7 +4,7 @@ use crate::tokens::{self, Named};
 use crate::tree::TextFile;
 
 /// Pure cores by file or directory name.
-const CORES: [&str; 11] = [
+const CORES: [&str; 12] = [
     "session",
     "resume",
     "retention",
@@ -13,6 +13,7 @@ const CORES: [&str; 11] = [
     "buttons",
     "orders",
     "truth",
+    "trouble",
     "patterns",
     "rollout",
     "leases",
@@ -59,6 +60,10 @@ fn is_core(file: &TextFile) -> bool {
     let names_core = |part: &str| CORES.contains(&part.strip_suffix(".rs").unwrap_or(part));
     // What stands on the bus for a core goes by its name.
     let on_bus = file.path.contains("/src/bus/");
+    // A package that is nothing else.
+    if file.path.starts_with("ota/plan/src/") {
+        return true;
+    }
     below && !on_bus && !file.is_test() && file.path.split('/').skip(2).any(names_core)
 }
 

@@ -1,17 +1,9 @@
 //! Whether a text is what its key takes.
 
-pub(super) fn is_name(text: &str) -> bool {
-    (1..=32).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-}
+use holdfast_settings::texts::{is_line, is_name};
 
 pub(super) fn is_light(text: &str) -> bool {
     crate::model::Light::parse(text).is_some() && text.strip_prefix("record.").is_none_or(is_name)
-}
-
-pub(super) fn is_line(text: &str) -> bool {
-    !text.trim().is_empty() && !text.chars().any(char::is_control)
 }
 
 pub(super) fn is_note(text: &str) -> bool {
@@ -53,16 +45,6 @@ pub(super) fn is_character(text: &str) -> bool {
     let mut characters = text.chars();
     let one = characters.next();
     characters.next().is_none() && one.is_some_and(|c| !c.is_control() && !matches!(c.to_ascii_lowercase(), 'q' | 's'))
-}
-
-/// As in `holdfast.toml`.
-pub(super) fn is_bus(text: &str) -> bool {
-    let address = |part: &str| {
-        part.split_once(':').is_some_and(|(transport, rest)| {
-            !transport.is_empty() && transport.chars().all(|c| c.is_ascii_lowercase() || c == '-') && rest.contains('=')
-        })
-    };
-    matches!(text, "system" | "session") || (is_line(text) && text.split(';').all(address))
 }
 
 pub(super) fn is_night(text: &str) -> bool {

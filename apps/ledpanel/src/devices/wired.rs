@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_settings::texts::nearest;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
@@ -63,17 +64,6 @@ pub fn there_is(wanted: &str, there: &[String]) -> String {
         Some(near) => format!("did you mean \"{near}\"? There are: {listed}{more}"),
         None => format!("there are: {listed}{more}"),
     }
-}
-
-/// The one word that `wanted` was probably meant to be.
-#[must_use]
-pub fn nearest<'a>(wanted: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = wanted.to_lowercase();
-    words
-        .map(|word| (strsim::damerau_levenshtein(&wanted, &word.to_lowercase()), word))
-        .filter(|(distance, word)| *distance <= 2.max(word.chars().count() / 4) && *distance < word.chars().count())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
 }
 
 /// Waits for the next frame. When nobody makes any more frames, the panel is ending and drops the device: forever.

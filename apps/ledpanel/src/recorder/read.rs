@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use holdfast_dbus::updater::UpdaterProxy;
 use holdfast_dbus::{AlertsProxy, InputProxy, NO_OBJECT, RecorderProxy, input_name_of};
 use zbus::Connection;
 use zbus::proxy::CacheProperties;
@@ -9,12 +10,44 @@ use zbus::proxy::CacheProperties;
 use crate::clock;
 use crate::snapshot::{AlertRank, InputSnapshot, Snapshot, State, StorageLevel, Update};
 
-/// Proxies of the recorder that is there now. One call asks whether it still answers; all else is kept up to date by its signals.
+/// Proxies of the recorder that is there now. One call asks whether it still answers, two of each input that records how much is
+/// safe; all else is kept up to date by signals.
 #[derive(Debug)]
 pub struct View {
     connection: Connection,
     /// `None` until it has been reached.
     proxies: Option<Proxies>,
+}
+
+/// The updater, which a box may have or not.
+#[derive(Debug)]
+pub struct Updates {
+    updater: UpdaterProxy<'static>,
+    /// Looking must not start it.
+    pub is_there: bool,
+}
+
+impl Updates {
+    /// What is told over this connection.
+    ///
+    /// # Errors
+    /// The bus does not take the subscription.
+    pub async fn new(connection: &Connection) -> zbus::Result<Self> {
+        let updater = UpdaterProxy::builder(connection).cache_properties(CacheProperties::Lazily).build().await?;
+        Ok(Self { updater, is_there: false })
+    }
+
+    /// What a panel shows of it. One that does not answer is shown as none: its update is not what the lights are for.
+    pub async fn now(&self) -> Update {
+        if !self.is_there {
+            return Update::None;
+        }
+        match self.updater.state().await.as_deref() {
+            Ok("installing" | "activating" | "awaiting-reboot") => Update::Installing,
+            Ok("trial" | "reverting") => Update::Trial,
+            _ => Update::None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -57,7 +90,9 @@ impl Proxies {
         let mut inputs = Vec::new();
         for path in recorder.inputs().await? {
             let name = input_name_of(path.as_str()).unwrap_or_default();
-            inputs.push((name, InputProxy::builder(connection).path(path)?.build().await?));
+            // Their changes are told once a second at most: too seldom for a light that believes for two seconds.
+            let proxy = InputProxy::builder(connection).path(path)?.uncached_properties(&["SafeFrames", "SafeBytes"]);
+            inputs.push((name, proxy.build().await?));
         }
         Ok(Self { recorder, alerts, inputs })
     }
@@ -71,13 +106,16 @@ impl Proxies {
         for (name, input) in &self.inputs {
             let state = input.state().await?;
             let in_session = session.is_some() && Some(input.session().await?.to_string()) == session;
+            // Asked of the recorder, so only where it matters.
+            let (safe_frames, safe_bytes) =
+                if in_session { (input.safe_frames().await?, input.safe_bytes().await?) } else { (0, 0) };
             inputs.push(InputSnapshot {
                 name: name.clone(),
                 in_session,
                 ready: matches!(state.as_str(), "armed" | "recording"),
                 failed: state == "failed" || input.source_state().await? == "waiting",
-                safe_frames: input.safe_frames().await?,
-                safe_bytes: input.safe_bytes().await?,
+                safe_frames,
+                safe_bytes,
             });
         }
         let alerts = self.alerts.active().await?;

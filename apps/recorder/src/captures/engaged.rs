@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_link::{FileClosed, FileLeft, FileOpened, GapCause, Resume, Status, Stopped};
+use holdfast_link::{FileClosed, FileLeft, FileOpened, GapCause, GapReport, Resume, Status, Stopped};
 use holdfast_records::Tally;
 
 use super::files::Newest;
@@ -52,11 +52,20 @@ pub struct Engaged {
     cause: GapCause,
     /// Why the process said that it ends.
     leaves_for: Option<GapCause>,
+    /// When it began, on the monotonic clock.
+    since_mono_ns: u64,
+    /// The end of the last frame of a file that was recovered.
+    recovered_until_mono_ns: u64,
+    /// Its capture has closed it because it was asked to.
+    in_order: bool,
 }
+
+/// A source that waited for less when the end was asked for was just between two frames.
+const SOURCE_WAITED_NS: u64 = 1_000_000_000;
 
 impl Engaged {
     /// Begins a part.
-    pub fn new(record: Record) -> Self {
+    pub fn new(record: Record, now_mono_ns: u64) -> Self {
         Self {
             base: record.base.clone(),
             begun: record.begun,
@@ -73,6 +82,9 @@ impl Engaged {
             last: None,
             cause: record.cause,
             leaves_for: None,
+            since_mono_ns: now_mono_ns,
+            recovered_until_mono_ns: 0,
+            in_order: false,
             record,
         }
     }
@@ -130,8 +142,9 @@ impl Engaged {
         self.run_closed.1 += file.bytes;
     }
 
-    /// It has closed all its files.
-    pub fn stopped(&mut self, stopped: &Stopped) {
+    /// It has closed all its files, because it was asked to or `by_itself`.
+    pub fn stopped(&mut self, stopped: &Stopped, by_itself: bool) {
+        self.in_order = !by_itself;
         self.run.source = self.run.source.max(stopped.counts.source);
         self.run.encoded = self.run.encoded.max(stopped.counts.encoded);
         self.run.muxed = self.run.muxed.max(stopped.counts.muxed);
@@ -175,6 +188,7 @@ impl Engaged {
     /// A file that was left open was recovered: more of it may have been safe than we had been told.
     pub fn recovered(&mut self, file: &Recovered) {
         let (frames, bytes) = self.left.remove(&file.sequence).unwrap_or_else(|| std::mem::take(&mut self.orphan_safe));
+        self.recovered_until_mono_ns = self.recovered_until_mono_ns.max(file.end_mono_ns);
         let more = file.frames.saturating_sub(frames);
         self.base.safe += more;
         self.base.safe_bytes += file.bytes.saturating_sub(bytes);
@@ -189,6 +203,26 @@ impl Engaged {
         }
         let accounted = self.base.safe + self.base.lost();
         self.base.source = self.base.source.max(accounted);
+    }
+
+    /// What is missing at its end: between processes the next one tells, but after the last there is none. `asked_mono_ns`: when the
+    /// end was asked for. `source_waits`: its source delivered nothing just then.
+    pub fn gap_at_end(&self, asked_mono_ns: u64, source_waits: bool) -> Option<GapReport> {
+        // A file of an earlier boot has a clock of its own.
+        let recovered_ns =
+            Some(self.recovered_until_mono_ns).filter(|until_ns| *until_ns <= asked_mono_ns).unwrap_or(0);
+        let start_mono_ns = match self.safe_until_mono_ns.max(recovered_ns) {
+            0 => self.since_mono_ns,
+            until_ns => until_ns,
+        };
+        let missing_ns = asked_mono_ns.saturating_sub(start_mono_ns);
+        let cause = match self.in_order {
+            false => self.cause,
+            true if source_waits && missing_ns > SOURCE_WAITED_NS => GapCause::SourceLost,
+            true => return None,
+        };
+        let duration_ms = missing_ns / 1_000_000;
+        (duration_ms > 0).then_some(GapReport { cause, start_mono_ns, duration_ms, frames_lost: self.frames_lost })
     }
 
     /// Where the next process takes up; `None` if nothing was written yet. `on_disk`: what is newest there.
@@ -222,7 +256,7 @@ impl Engaged {
 mod tests {
     use super::{DIED, Engaged};
     use crate::captures::{Record, Recovered, files::Newest};
-    use holdfast_link::{FileClosed, FileLeft, FileOpened, GapCause};
+    use holdfast_link::{FileClosed, FileLeft, FileOpened, GapCause, Stopped};
     use holdfast_records::Tally;
 
     fn engaged() -> Engaged {
@@ -236,7 +270,7 @@ mod tests {
             safe_until_wall_ns: 0,
             cause: GapCause::CaptureDied,
         };
-        Engaged::new(record)
+        Engaged::new(record, 0)
     }
 
     fn on_disk(number: u64) -> Newest {
@@ -277,7 +311,7 @@ mod tests {
     fn the_clock_of_an_earlier_boot_is_told_once_and_never_mixed_with_this_one() {
         let hour_ns = 3_600_000_000_000;
         let record = Record { begun: true, safe_until_mono_ns: hour_ns, cause: GapCause::Reboot, ..engaged().record };
-        let mut part = Engaged::new(record);
+        let mut part = Engaged::new(record, 0);
         let told = |part: &mut Engaged| part.resume(on_disk(1)).map(|resume| (resume.cause, resume.safe_until_mono_ns));
         assert_eq!(told(&mut part), Some((GapCause::Reboot, hour_ns)));
         // Died before anything was safe: it is still the same gap.
@@ -310,6 +344,52 @@ mod tests {
         part.orphans = false;
         part.ends();
         assert!(part.orphans);
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_told_once_nobody_else_can() {
+        const S: u64 = 1_000_000_000;
+        let stopped = |part: &mut Engaged, by_itself| {
+            let session = holdfast_link::Id::try_from("s").unwrap();
+            let counts = holdfast_link::Counts::default();
+            part.stopped(&Stopped { request: 0, session, counts, safe_bytes: 0, files: 0 }, by_itself);
+        };
+        // Died, and nobody has come after it.
+        let mut part = engaged();
+        part.run = Tally { source: 130, safe: 100, safe_bytes: 1000, ..Tally::default() };
+        part.safe_until_mono_ns = 10 * S;
+        part.ended(true);
+        let gap = part.gap_at_end(14 * S, false).unwrap();
+        assert_eq!((gap.cause, gap.start_mono_ns, gap.duration_ms), (GapCause::CaptureDied, 10 * S, 4000));
+        assert_eq!(gap.frames_lost, 30);
+        // More of its file was safe than it had told.
+        part.recovered(&Recovered { end_mono_ns: 11 * S, ..recovered(120, 1200) });
+        assert_eq!(part.gap_at_end(14 * S, false).unwrap().duration_ms, 3000);
+        // A file of an earlier boot, when the clock was far ahead.
+        part.recovered(&Recovered { end_mono_ns: 99 * S, ..recovered(1, 1) });
+        assert_eq!(part.gap_at_end(14 * S, false).unwrap().duration_ms, 4000);
+
+        // Asked to stop, and it has: nothing is missing, unless its camera was away.
+        let mut part = engaged();
+        part.safe_until_mono_ns = 10 * S;
+        stopped(&mut part, false);
+        assert_eq!(part.gap_at_end(14 * S, false), None);
+        assert_eq!(part.gap_at_end(14 * S, true).unwrap().cause, GapCause::SourceLost);
+        assert_eq!(part.gap_at_end(10 * S + 900_000_000, true), None, "just between two frames");
+
+        // It had stopped by itself, as its disk failed.
+        let mut part = engaged();
+        part.safe_until_mono_ns = 10 * S;
+        part.leaves_for(GapCause::DiskFailed);
+        stopped(&mut part, true);
+        assert_eq!(part.gap_at_end(14 * S, false).unwrap().cause, GapCause::DiskFailed);
+
+        // Nothing was ever safe: all of it is missing.
+        let part = Engaged::new(engaged().record, 3 * S);
+        assert_eq!(
+            part.gap_at_end(14 * S, false).map(|gap| (gap.start_mono_ns, gap.duration_ms)),
+            Some((3 * S, 11_000))
+        );
     }
 
     #[test]

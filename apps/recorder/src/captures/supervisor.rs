@@ -73,6 +73,8 @@ pub struct Supervisor {
     /// Something listens on the capture's socket and has not answered since.
     pub(super) mute_since: Option<Instant>,
     pub(super) found_told: bool,
+    /// When the last session was to end, on the monotonic clock, and whether its source delivered nothing just then.
+    over: (u64, bool),
     /// The last session that `Report::Ended` was sent for.
     ended_told: Option<String>,
 }
@@ -129,6 +131,7 @@ impl Supervisor {
             asked: (None, false),
             mute_since: None,
             found_told: false,
+            over: (0, false),
             ended_told: None,
         };
         (supervisor, Handle { want: want_sender, marks: marks_sender, view: view_receiver })
@@ -154,6 +157,11 @@ impl Supervisor {
         if asked != self.asked {
             let wants_more = (asked.0.is_some() && asked.0 != self.asked.0) || (asked.1 && !self.asked.1);
             let wants_nothing = asked.0.is_none() && !asked.1;
+            if asked.0 != self.asked.0 {
+                let source_waits = self.view.borrow().source_state == "waiting"
+                    || self.shared.alerts.holds(AlertCode::SourceStalled, &self.name);
+                self.over = (clock::mono_ns(), source_waits);
+            }
             self.asked = asked;
             if wants_nothing {
                 self.failsafe(Event::Unwanted, "");
@@ -323,7 +331,7 @@ impl Supervisor {
             self.report(Report::Ended { session }).await;
         }
         if let (None, Some(record)) = (&self.engaged, wanted) {
-            self.engaged = Some(Engaged::new(record.clone()));
+            self.engaged = Some(Engaged::new(record.clone(), clock::mono_ns()));
             self.show(|view| {
                 view.session = Some(record.session.clone());
                 view.tally_session = Some(record.session.clone());
@@ -347,6 +355,10 @@ impl Supervisor {
         while self.marks.try_recv().is_ok() {}
         let Some(part) = self.engaged.take() else { return };
         let (session, tally) = (part.record.session.clone(), part.tally());
+        let (over_mono_ns, source_waits) = self.over;
+        if let Some(gap) = part.gap_at_end(over_mono_ns, source_waits) {
+            self.report(Report::Gap { session: session.clone(), gap }).await;
+        }
         self.show(|view| {
             view.session = None;
             view.refused = false;

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::{MIB, set_elsewhere, span};
-use crate::reader::{Picked, Reader, Scope};
+use holdfast_settings::{Origin, Picked, Reader, Scope};
+
+use super::{MIB, set_elsewhere, unknown};
 use crate::schema::filesystem;
-use crate::source::Origin;
 use crate::types;
 
 const GIB: u64 = 1024 * MIB;
 
-pub(super) fn build(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::Storage> {
+pub(super) fn build(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<types::Storage> {
     let root = reader.text(scope, "root");
     let on = reader.text(scope, "filesystem");
     let warn = reader.number(scope, "warn_percent");
@@ -18,12 +18,12 @@ pub(super) fn build(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::
     let warn_floor = reader.number(scope, "warn_floor_mib");
     let start_floor = reader.number(scope, "start_floor_mib");
     let stop_floor = reader.number(scope, "stop_floor_mib");
-    let ballast = reader.number(scope, "ballast_mib");
+    let ballast = reader.number::<u64>(scope, "ballast_mib");
     let days = reader.number(scope, "keep_days");
-    let gib = reader.number(scope, "keep_gib");
+    let gib = reader.number::<u64>(scope, "keep_gib");
     let free = reader.number(scope, "keep_free_percent");
     let archive = reader.flag(scope, "archive");
-    reader.unknown_keys(scope, None);
+    unknown(reader, scope);
     let percents = Pair { lower: ("warn_percent", warn.as_ref()), higher: ("block_percent", block.as_ref()) };
     percents.ordered(reader, scope, "the warning must come before recordings are refused: 80 and 90 are good values");
     for (lower, higher) in [
@@ -55,7 +55,7 @@ pub(super) fn build(reader: &mut Reader<'_>, scope: Scope<'_>) -> Option<types::
         },
         ballast_bytes: ballast?.value * MIB,
         keep: types::Keep {
-            days: u32::try_from(days?.value).ok()?,
+            days: days?.value,
             bytes: gib?.value * GIB,
             free_percent: u8::try_from(free?.value).ok()?,
             archive: archive?.value,
@@ -70,7 +70,7 @@ struct Pair<'p> {
 }
 
 impl Pair<'_> {
-    fn ordered(&self, reader: &mut Reader<'_>, scope: Scope<'_>, remedy: &str) {
+    fn ordered(&self, reader: &mut Reader<'_>, scope: &Scope<'_>, remedy: &str) {
         let (Some(lower), Some(higher)) = (self.lower.1, self.higher.1) else {
             return;
         };
@@ -91,13 +91,13 @@ impl Pair<'_> {
         );
         mistake.allowed = Some(format!("{low} < {high}"));
         mistake.remedy = remedy.to_owned();
-        mistake.related = span(&other.origin).map(|span| (span, "the other of the two".to_owned()));
+        mistake.relate(&other.origin, "the other of the two");
         reader.mistakes.push(mistake);
     }
 }
 
 /// A disk that retention lets fill beyond `block_percent` would refuse starts for ever.
-fn reachable(reader: &mut Reader<'_>, scope: Scope<'_>, free: &Picked<u64>, block: &Picked<u64>) {
+fn reachable(reader: &mut Reader<'_>, scope: &Scope<'_>, free: &Picked<u64>, block: &Picked<u64>) {
     if free.value == 0 || free.value + block.value > 100 {
         return;
     }
@@ -112,6 +112,6 @@ fn reachable(reader: &mut Reader<'_>, scope: Scope<'_>, free: &Picked<u64>, bloc
     );
     mistake.allowed = Some(format!("more than {} (100 - block_percent), or 0 for off", 100 - block.value));
     mistake.remedy = format!("write keep_free_percent = {}, or a larger block_percent", 105 - block.value.min(95));
-    mistake.related = span(&block.origin).map(|span| (span, "the other of the two".to_owned()));
+    mistake.relate(&block.origin, "the other of the two");
     reader.mistakes.push(mistake);
 }

@@ -1,8 +1,7 @@
 //! Keys by the names that the kernel gives them.
 
 use evdev::KeyCode;
-
-use crate::devices::wired::nearest;
+use holdfast_settings::texts::nearest;
 
 /// Codes of keys end here.
 const KEY_CODES: u16 = 0x300;

@@ -116,7 +116,7 @@ fn recordings_do_make_the_light_solid() {
     assert_eq!(next_change_ns(&conditions, &none, &panel, 4 * SECOND), None);
     assert_eq!(level(&conditions, &none, &panel, &Light::Record, 5 * SECOND), 255);
     let late = truth.due_ns(4 * SECOND).unwrap();
-    assert_eq!(late, 6 * SECOND);
+    assert_eq!(late, 4 * SECOND + crate::truth::SILENCE_NS);
     let conditions = truth.conditions(late);
     assert!(next_change_ns(&conditions, &none, &panel, late).is_some(), "it blinks");
 }

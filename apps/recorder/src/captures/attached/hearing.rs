@@ -122,7 +122,7 @@ impl Supervisor {
                 }
                 if let Some(part) = self.engaged.as_mut().filter(|part| part.record.session == stopped.session.as_str())
                 {
-                    part.stopped(&stopped);
+                    part.stopped(&stopped, by_itself);
                     if by_itself {
                         warn!(input = self.name, session, "the capture stopped by itself");
                         // One that leaves has failed once, when it is gone.

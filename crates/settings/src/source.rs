@@ -1,14 +1,17 @@
-//! The text that configuration came from, and where in it a value stands. Passwords never leave this module readable.
+//! The text that settings came from, and where in it a value stands. Passwords never leave this module readable.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use crate::mistake::Place;
 
 const MASK: &str = "***";
 
 /// One file, as read.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
-    pub(crate) path: PathBuf,
+pub struct Source {
+    /// Where it is, or what stands for that in messages.
+    pub path: PathBuf,
     pub(crate) text: String,
     /// Bytes of `text` that must not be shown, in order, without overlap.
     secrets: Vec<Range<usize>>,
@@ -16,21 +19,59 @@ pub(crate) struct Source {
 
 /// Where a value stands in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Span {
+pub struct Span {
     /// Index into the list of sources.
-    pub(crate) source: usize,
-    pub(crate) bytes: Range<usize>,
+    pub source: usize,
+    /// Bytes of the text.
+    pub bytes: Range<usize>,
 }
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// Written nowhere; the built-in default.
     Default,
-    /// Written in a file: the key, and the value.
-    File { key: Range<usize>, value: Span },
+    /// Written in a file.
+    File {
+        /// The bytes of the key, in the same file; empty for an item of a list.
+        key: Range<usize>,
+        /// The value.
+        value: Span,
+    },
     /// Set by this environment variable.
     Environment(String),
+}
+
+impl Origin {
+    /// Where the key stands, or, without one, the value; `None` outside files.
+    pub(crate) fn key(&self) -> Option<Span> {
+        match self {
+            Self::File { key, value } if !key.is_empty() => Some(Span { source: value.source, bytes: key.clone() }),
+            _ => self.value().cloned(),
+        }
+    }
+
+    /// Where the value stands; `None` outside files.
+    pub(crate) fn value(&self) -> Option<&Span> {
+        match self {
+            Self::File { value, .. } => Some(value),
+            Self::Default | Self::Environment(_) => None,
+        }
+    }
+
+    /// In words: `default`, `environment SOME_VARIABLE`, `/etc/some.toml:3`. The sources are those that it
+    /// was read from.
+    #[must_use]
+    pub fn told(&self, sources: &[Source]) -> String {
+        match self {
+            Self::Default => "default".to_owned(),
+            Self::Environment(variable) => format!("environment {variable}"),
+            Self::File { value, .. } => match sources.get(value.source) {
+                Some(source) => format!("{}:{}", source.path.display(), source.line_column(value.bytes.start).0),
+                None => "a file".to_owned(),
+            },
+        }
+    }
 }
 
 impl Source {
@@ -58,11 +99,11 @@ impl Source {
         let mut shown = String::with_capacity(self.text.len());
         let mut from = 0;
         for secret in &self.secrets {
-            shown.push_str(&self.text[from..secret.start]);
+            shown.push_str(self.text.get(from..secret.start).unwrap_or_default());
             shown.push_str(MASK);
             from = secret.end;
         }
-        shown.push_str(&self.text[from..]);
+        shown.push_str(self.text.get(from..).unwrap_or_default());
         shown
     }
 
@@ -90,11 +131,17 @@ impl Source {
         self.shown().get(span).unwrap_or_default().to_owned()
     }
 
+    /// A place in this file.
+    pub(crate) fn place(&self, offset: usize) -> Place {
+        let (line, column) = self.line_column(offset);
+        Place::File { path: self.path.clone(), line, column }
+    }
+
     /// Line and column (in characters), both from 1.
     pub(crate) fn line_column(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
     }
 }
 
@@ -104,7 +151,8 @@ pub(crate) fn mask(value: &str) -> String {
 }
 
 /// Does this key ask for a secret?
-pub(crate) fn is_secret_key(key: &str) -> bool {
+#[must_use]
+pub fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["passw", "pwd", "secret", "token"].iter().any(|word| key.contains(word)) || key == "pass"
 }
@@ -135,10 +183,11 @@ fn find_secrets(text: &str) -> Vec<Range<usize>> {
 /// User and password of a URL: from the first `://` of the line to its last `@`.
 fn user_part(line: &str) -> Option<Range<usize>> {
     let at = line.rfind('@')?;
-    let start = match line[..at].find("://") {
+    let before = line.get(..at)?;
+    let start = match before.find("://") {
         Some(scheme) => scheme + 3,
         // The rest of a URL that began on another line or behind an escape.
-        None if line[..at].contains([':', '\\']) => match line[..at].find(['"', '\'']) {
+        None if before.contains([':', '\\']) => match before.find(['"', '\'']) {
             Some(quote) => quote + 1,
             None => line.len() - line.trim_start().len(),
         },
@@ -151,16 +200,17 @@ fn user_part(line: &str) -> Option<Range<usize>> {
 fn secret_values(line: &str) -> Vec<Range<usize>> {
     let mut values = Vec::new();
     for (equals, _) in line.match_indices('=') {
-        let before = line[..equals].trim_end().trim_end_matches(['"', '\'']);
+        let (before, value) = line.split_at(equals);
+        let before = before.trim_end().trim_end_matches(['"', '\'']);
         let name_start = before.rfind(|c: char| !c.is_alphanumeric() && c != '-').map_or(0, |other| other + 1);
         if !is_secret_key(before.get(name_start..).unwrap_or_default()) {
             continue;
         }
-        let value = &line[equals + 1..];
-        let start = equals + 1 + value.len() - value.trim_start().len();
+        let value = value.strip_prefix('=').unwrap_or(value).trim_start();
+        let start = line.len() - value.len();
         let in_query = before.len() == equals && (before.contains("://") || before.contains(['&', '?']));
         let stops: &[char] = if in_query { &['&', '"', '\'', ' ', '#', '_'] } else { &[] };
-        let length = line[start..].find(stops).filter(|_| in_query).unwrap_or(line.len() - start);
+        let length = value.find(stops).filter(|_| in_query).unwrap_or(value.len());
         values.push(start..start + length);
     }
     values

@@ -3,35 +3,47 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Value as Toml};
 
 use crate::source::{Origin, Source, Span, is_secret_key, mask};
 
+const FLOAT: &str = "a number with a fraction";
+const DATE: &str = "a date";
+
 /// A value and where it comes from.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) value: Value,
-    pub(crate) origin: Origin,
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
+/// What is written.
 #[derive(Debug, Clone)]
-pub(crate) enum Value {
+pub enum Value {
+    /// Text.
     Text(String),
-    /// `None`: a number that fits no integer we have.
+    /// A whole number; `None`: one that fits no integer we have.
     Integer(Option<i128>),
+    /// `true` or `false`.
     Bool(bool),
+    /// A list.
     Array(Vec<Node>),
+    /// A table.
     Table(Table),
-    /// A float or a date: nothing here takes one.
+    /// A float or a date: no key takes one. What a person would call it.
     Other(&'static str),
 }
 
-pub(crate) type Table = BTreeMap<String, Node>;
+/// A table by its keys.
+pub type Table = BTreeMap<String, Node>;
 
 impl Value {
     /// What a person would call this kind of value.
-    pub(crate) fn kind(&self) -> &'static str {
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "text",
             Self::Integer(_) => "a number",
@@ -39,6 +51,50 @@ impl Value {
             Self::Array(_) => "a list",
             Self::Table(_) => "a table",
             Self::Other(kind) => kind,
+        }
+    }
+
+    /// As TOML, secrets masked.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => Toml::String(mask(text)).to_string(),
+            Self::Integer(number) => number.map(|number| number.to_string()).unwrap_or_default(),
+            Self::Bool(value) => value.to_string(),
+            Self::Array(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.value.shown()).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Self::Table(_) | Self::Other(_) => self.kind().to_owned(),
+        }
+    }
+}
+
+impl From<Toml> for Value {
+    /// A value that is written in no file.
+    fn from(toml: Toml) -> Self {
+        let node = |value: Toml| Node { value: value.into(), origin: Origin::Default };
+        match toml {
+            Toml::String(text) => Self::Text(text),
+            Toml::Integer(number) => Self::Integer(Some(i128::from(number))),
+            Toml::Boolean(value) => Self::Bool(value),
+            Toml::Array(items) => Self::Array(items.into_iter().map(node).collect()),
+            Toml::Table(table) => Self::Table(table.into_iter().map(|(key, value)| (key, node(value))).collect()),
+            Toml::Float(_) => Self::Other(FLOAT),
+            Toml::Datetime(_) => Self::Other(DATE),
+        }
+    }
+}
+
+impl Node {
+    /// The text under `name` in this table; `None` where there is none, or something else.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match &self.value {
+            Value::Table(table) => match &table.get("name")?.value {
+                Value::Text(name) => Some(name),
+                _ => None,
+            },
+            _ => None,
         }
     }
 }
@@ -53,25 +109,26 @@ fn from_value(key: Range<usize>, value: &Spanned<DeValue<'_>>, source: usize) ->
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok()),
         DeValue::Boolean(value) => Value::Bool(*value),
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
-        DeValue::Datetime(_) => Value::Other("a date"),
+        DeValue::Float(_) => Value::Other(FLOAT),
+        DeValue::Datetime(_) => Value::Other(DATE),
         DeValue::Array(items) => Value::Array(items.iter().map(|item| from_value(item.span(), item, source)).collect()),
         DeValue::Table(table) => Value::Table(from_table(table, source)),
     };
     Node { value: converted, origin: Origin::File { key, value: Span { source, bytes: value.span() } } }
 }
 
-/// Lays `over` upon `base`: tables merge, `[[input]]` entries of the same name merge, everything else is replaced.
-pub(crate) fn merge(base: &mut Table, over: Table) {
+/// Lays `over` upon `base`: tables merge, as do entries of the same name in the lists of tables `named`; everything else is
+/// replaced.
+pub(crate) fn merge(base: &mut Table, over: Table, named: &[&str]) {
     for (key, node) in over {
         match (base.get_mut(&key), node) {
             (Some(Node { value: Value::Table(under), .. }), Node { value: Value::Table(over), .. }) => {
-                merge(under, over)
+                merge(under, over, named)
             }
             (Some(Node { value: Value::Array(under), .. }), Node { value: Value::Array(over), .. })
-                if key == "input" =>
+                if named.contains(&key.as_str()) =>
             {
-                merge_inputs(under, over);
+                merge_named(under, over, named);
             }
             (_, node) => {
                 base.insert(key, node);
@@ -80,26 +137,17 @@ pub(crate) fn merge(base: &mut Table, over: Table) {
     }
 }
 
-fn merge_inputs(under: &mut Vec<Node>, over: Vec<Node>) {
+fn merge_named(under: &mut Vec<Node>, over: Vec<Node>, named: &[&str]) {
     let known = under.len();
     for node in over {
-        let name = input_name(&node).map(str::to_owned);
-        let same = under[..known].iter_mut().find(|entry| name.is_some() && input_name(entry) == name.as_deref());
+        let same =
+            under.iter_mut().take(known).find(|entry| entry.name().is_some_and(|name| node.name() == Some(name)));
         match (same, node) {
-            (Some(Node { value: Value::Table(base), .. }), Node { value: Value::Table(over), .. }) => merge(base, over),
+            (Some(Node { value: Value::Table(base), .. }), Node { value: Value::Table(over), .. }) => {
+                merge(base, over, named)
+            }
             (_, node) => under.push(node),
         }
-    }
-}
-
-/// The `name` of an `[[input]]` entry, if it has a usable one.
-pub(crate) fn input_name(node: &Node) -> Option<&str> {
-    match &node.value {
-        Value::Table(table) => match &table.get("name")?.value {
-            Value::Text(name) => Some(name),
-            _ => None,
-        },
-        _ => None,
     }
 }
 

@@ -1,0 +1,70 @@
+//! The files a rig consists of.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Keeps what a boot loader keeps, in files: `primary` (a boot name) and `state.A`, `state.B` (`good` or `bad`). A file
+/// `broken` makes it fail, as a damaged environment does.
+const BACKEND: &str = r#"#!/bin/sh
+set -eu
+cd "$(dirname "$0")"
+if [ -e broken ]; then echo "the environment is damaged" >&2; exit 1; fi
+case "$1" in
+    get-primary) cat primary ;;
+    set-primary) echo "$2" > primary.new; mv primary.new primary; echo good > "state.$2" ;;
+    get-state) cat "state.$2" ;;
+    set-state) echo "$3" > "state.$2" ;;
+    get-current) cat current ;;
+    *) echo "no such command: $1" >&2; exit 1 ;;
+esac
+"#;
+
+/// Runs when a bundle is checked and mounted and before a slot is touched: waits there while the file `hold` exists, and
+/// says so by the file `held`.
+const GATE: &str = r#"#!/bin/sh
+cd "$(dirname "$0")" || exit 1
+if [ -e hold ]; then
+    : > held
+    while [ -e hold ]; do sleep 0.02; done
+fi
+if [ -e refuse ]; then exit 1; fi
+exit 0
+"#;
+
+/// What `system.conf` says.
+pub(crate) struct Config<'a> {
+    pub compatible: &'a str,
+    pub formats: Option<&'a str>,
+    pub activate: bool,
+    pub keyring: &'a Path,
+    pub devices: [&'a Path; 2],
+}
+
+pub(crate) fn write(dir: &Path, config: &Config<'_>) {
+    for (name, text) in [("backend", BACKEND), ("gate", GATE)] {
+        let path = dir.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for (name, text) in [("primary", "A\n"), ("state.A", "good\n"), ("state.B", "good\n"), ("current", "A\n")] {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    for name in ["mnt", "data"] {
+        fs::create_dir(dir.join(name)).unwrap();
+    }
+    let at = dir.display();
+    let formats = config.formats.map_or(String::new(), |formats| format!("bundle-formats={formats}\n"));
+    let mut text = format!(
+        "[system]\ncompatible={}\nbootloader=custom\n{formats}activate-installed={}\nmountprefix={at}/mnt\n\
+         data-directory={at}/data\n[keyring]\npath={}\n[handlers]\nbootloader-custom-backend={at}/backend\n\
+         pre-install={at}/gate\n",
+        config.compatible,
+        config.activate,
+        config.keyring.display()
+    );
+    for (number, (name, device)) in ["A", "B"].iter().zip(config.devices).enumerate() {
+        text += &format!("[slot.rootfs.{number}]\ndevice={}\ntype=raw\nbootname={name}\n", device.display());
+    }
+    fs::write(dir.join("system.conf"), text).unwrap();
+}

@@ -1,0 +1,415 @@
+//! A box with two slots, a boot loader, RAUC, a recorder and a fleet, all of them simple and honest; and the plan among them. Every
+//! command is held against what the crate promises.
+
+use std::collections::VecDeque;
+
+use holdfast_update_plan::{
+    Bundle, Command, Event, Facts, LeaseNews, Offer, Outcome, Permit, Phase, Plan, Policy, Reason, Record, Result, Wish,
+};
+
+const S: u64 = 1_000_000_000;
+/// More turns than any history takes.
+const TURNS: usize = 20_000;
+
+/// What happens by chance, until it runs out: then nothing bad happens any more.
+pub struct Luck(VecDeque<u8>);
+
+impl Luck {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+
+    pub fn none() -> Self {
+        Self(VecDeque::new())
+    }
+
+    /// Something that happens in `of` of 256 cases, as long as there is luck.
+    fn strikes(&mut self, of: u8) -> bool {
+        self.0.pop_front().is_some_and(|byte| byte < of)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// Its system records.
+    pub works: bool,
+    /// RAUC's mark.
+    pub good: bool,
+    /// The boot loader's attempts.
+    left: u8,
+    /// What is in it; `None`: half of something.
+    pub content: Option<String>,
+}
+
+pub struct World {
+    plan: Option<Plan>,
+    luck: Luck,
+    /// What was written down last.
+    record: Record,
+    pub slots: [Slot; 2],
+    primary: usize,
+    pub booted: usize,
+    pub boots: u32,
+    /// RAUC is at it.
+    installing: Option<(usize, Bundle)>,
+    frozen: bool,
+    /// What the recorder has given leave for.
+    leave: Option<Permit>,
+    asked: Option<Permit>,
+    /// What the next bundle is.
+    next_works: bool,
+    /// What the fleet offers until it knows the end of it.
+    offered: Option<Offer>,
+    /// How many ends it knew before.
+    told_before: usize,
+    /// The box is still finding out whether this boot works.
+    confirming: bool,
+    /// Services are being stopped.
+    rebooting: bool,
+    /// Feedback that waits for the network.
+    untold: VecDeque<Outcome>,
+    events: VecDeque<Event>,
+    now_ns: u64,
+    pub told: Vec<(u64, Result)>,
+}
+
+fn boot_name(slot: usize) -> String {
+    ["A", "B"][slot].to_owned()
+}
+
+impl World {
+    pub fn new(luck: Luck) -> Self {
+        // As it leaves the factory: nothing has been marked yet.
+        let slot = Slot { works: true, good: false, left: 3, content: Some("factory".into()) };
+        let mut world = Self {
+            plan: None,
+            luck,
+            record: Record::default(),
+            slots: [slot.clone(), slot],
+            primary: 0,
+            booted: 0,
+            boots: 0,
+            installing: None,
+            frozen: false,
+            leave: None,
+            asked: None,
+            next_works: true,
+            offered: None,
+            told_before: 0,
+            confirming: false,
+            rebooting: false,
+            untold: VecDeque::new(),
+            events: VecDeque::new(),
+            now_ns: 0,
+            told: Vec::new(),
+        };
+        world.boot();
+        world
+    }
+
+    pub fn plan(&self) -> &Plan {
+        self.plan.as_ref().unwrap()
+    }
+
+    pub fn offer(&mut self, offer: Offer, works: bool) {
+        self.next_works = works;
+        (self.offered, self.told_before) = (Some(offer.clone()), self.told.len());
+        self.events.push_back(Event::Found(offer));
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.plan().record().phase == Phase::Idle && self.events.is_empty()
+    }
+
+    /// Until nothing happens any more.
+    pub fn run(&mut self) {
+        for _ in 0..TURNS {
+            if self.luck.strikes(12) {
+                self.restart();
+                continue;
+            }
+            if self.luck.strikes(6) {
+                self.power_cut();
+                continue;
+            }
+            self.chance();
+            if let Some(event) = self.events.pop_front() {
+                self.handle(event);
+                continue;
+            }
+            if let Some(offer) = self.offered.clone().filter(|_| self.plan().record().phase == Phase::Idle) {
+                if self.told.len() == self.told_before {
+                    self.handle(Event::Found(offer));
+                    continue;
+                }
+            }
+            if self.is_idle()
+                && !self.confirming
+                && self.plan().due_ns().is_none()
+                && self.record.outcomes.iter().all(|outcome| outcome.told)
+            {
+                return;
+            }
+            self.rests();
+            self.now_ns = self.plan().due_ns().unwrap_or(self.now_ns + S).max(self.now_ns + 1);
+            self.grant();
+            self.handle(Event::Tick);
+        }
+        panic!("it never comes to an end: {:?} {:?}", self.plan().shown(), self.plan().record());
+    }
+
+    /// Nothing is on its way. A power cut now must leave the box with the system that it has, unless it is about to leave it.
+    fn rests(&self) {
+        let is_leaving = self.rebooting
+            || self.leave == Some(Permit::Reboot)
+            || matches!(self.record.phase, Phase::Reverting { .. });
+        assert!(self.primary == self.booted || is_leaving, "the next boot is into {} without leave", self.primary);
+    }
+
+    /// What may come at any moment.
+    fn chance(&mut self) {
+        if self.rebooting && !self.luck.strikes(128) {
+            return self.power_cut();
+        }
+        if !self.luck.strikes(128)
+            && let Some(outcome) = self.untold.pop_front()
+        {
+            // The fleet knows each by its number, whatever it hears twice.
+            self.events.push_back(Event::Told(outcome.number));
+            if !self.told.iter().any(|(number, _)| *number == outcome.number) {
+                self.told.push((outcome.number, outcome.result));
+            }
+        }
+        if self.confirming && !self.luck.strikes(128) {
+            self.confirming = false;
+            self.mark_good();
+            self.events.push_back(Event::Confirmed);
+        }
+        let is_told = self.events.iter().any(|event| matches!(event, Event::Lease(..)));
+        if self.luck.strikes(25) && !is_told {
+            // A recording begins, or the recorder is restarted.
+            let news = if self.luck.strikes(128) { LeaseNews::Revoked } else { LeaseNews::Lost };
+            if let Some(permit) = self.leave {
+                let at_once = self.luck.strikes(128);
+                let at = if at_once { 0 } else { self.events.len() };
+                self.events.insert(at, Event::Lease(permit, news));
+            }
+        } else {
+            self.grant();
+        }
+        if let Some((target, bundle)) = self.installing.clone()
+            && !self.frozen
+            && !self.luck.strikes(128)
+        {
+            self.installing = None;
+            if self.luck.strikes(30) {
+                self.events.push_back(Event::InstallEnded(Err((Reason::new("io", "a bad block"), true))));
+            } else {
+                self.slots[target].content = Some(bundle.manifest);
+                self.slots[target].works = self.next_works;
+                self.events.push_back(Event::InstallEnded(Ok(())));
+            }
+        }
+    }
+
+    fn grant(&mut self) {
+        if let Some(permit) = self.asked
+            && !self.luck.strikes(128)
+        {
+            (self.asked, self.leave) = (None, Some(permit));
+            self.events.push_back(Event::Lease(permit, LeaseNews::Granted));
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        // It can only be heeded once it is heard of.
+        if matches!(event, Event::Lease(_, LeaseNews::Lost)) {
+            self.leave = None;
+        }
+        let commands = self.plan.as_mut().unwrap().handle(self.now_ns, 0, event);
+        self.carry_out(commands);
+    }
+
+    /// In order; between any two of them the power may go.
+    fn carry_out(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            if self.luck.strikes(5) {
+                return self.power_cut();
+            }
+            if self.luck.strikes(5) {
+                return self.restart();
+            }
+            if self.one(command) {
+                return;
+            }
+        }
+    }
+
+    fn holds(&self, permit: Permit) {
+        assert_eq!(self.leave, Some(permit), "without leave of the recorder");
+    }
+
+    /// True: the box has rebooted, and nothing of what follows is done.
+    fn one(&mut self, command: Command) -> bool {
+        let other = 1 - self.booted;
+        match command {
+            Command::Save(record) => self.record = record,
+            Command::Ask(permit) => {
+                assert_eq!((self.asked, self.leave), (None, None), "one at a time");
+                self.asked = Some(permit);
+            }
+            // One that was lost a moment ago may be released in vain.
+            Command::Release(_) => {
+                (self.asked, self.leave) = (None, None);
+                // Of what was on its way nobody hears any more.
+                self.events.retain(|event| !matches!(event, Event::Lease(..)));
+            }
+            Command::Fetch(_) => {
+                self.holds(Permit::Download);
+                let failed = self.luck.strikes(10);
+                self.events.push_back(match failed {
+                    true => Event::FetchFailed(Reason::new("gone", "the server has it no more")),
+                    false => Event::Fetched,
+                });
+            }
+            Command::StopFetching => {
+                self.events.retain(|event| !matches!(event, Event::Fetched | Event::FetchFailed(_)))
+            }
+            Command::Inspect(offer) => {
+                let manifest = if self.next_works { "good" } else { "bad" };
+                let bundle = Bundle { version: offer.version, manifest: manifest.into() };
+                self.events.push_back(Event::Inspected(Ok(bundle)));
+            }
+            Command::Install { bundle, target, .. } => {
+                self.holds(Permit::Install);
+                assert_eq!(target, boot_name(other), "never into the running slot");
+                assert!(self.slots[self.booted].good, "the other slot is all there is to fall back to");
+                assert!(matches!(self.record.phase, Phase::Installing { .. }), "not written down");
+                self.slots[other] = Slot { works: false, good: false, left: 0, content: None };
+                (self.installing, self.frozen) = (Some((other, bundle)), false);
+            }
+            Command::Freeze(frozen) => {
+                if !frozen && self.installing.is_some() {
+                    self.holds(Permit::Install);
+                }
+                self.frozen = frozen;
+            }
+            Command::ReadBack { target } => {
+                self.holds(Permit::Install);
+                assert_eq!(target, boot_name(other));
+                self.events.push_back(Event::ReadBack(Ok(())));
+            }
+            Command::Activate { target } => {
+                self.holds(Permit::Reboot);
+                assert_eq!(target, boot_name(other));
+                assert!(matches!(self.record.phase, Phase::Activating { .. }), "not written down");
+                assert!(self.slots[other].content.is_some(), "half of a system");
+                (self.primary, self.slots[other].left) = (other, 3);
+                self.events.push_back(Event::Activated(Ok(())));
+            }
+            Command::Deactivate => {
+                self.primary = self.booted;
+                // Whether the box goes down all the same is not for the plan to say.
+                self.rebooting &= self.luck.strikes(128);
+                self.events.push_back(Event::Deactivated(Ok(())));
+            }
+            Command::Forsake => {
+                self.holds(Permit::Reboot);
+                assert!(matches!(self.record.phase, Phase::Reverting { .. }), "not written down");
+                self.slots[self.booted].good = false;
+                self.slots[self.booted].left = 0;
+                self.primary = other;
+                self.events.push_back(Event::Activated(Ok(())));
+            }
+            Command::Reboot { .. } => {
+                self.holds(Permit::Reboot);
+                self.rebooting = true;
+            }
+            Command::Prove => {
+                let works = self.slots[self.booted].works;
+                if !works && self.luck.strikes(200) {
+                    // It even crashes.
+                    self.power_cut();
+                    return true;
+                }
+                let reason = Reason::new("does-not-record", "no safe frame within 60 s");
+                self.events.push_back(Event::Proven(works.then_some(()).ok_or(reason)));
+            }
+            Command::MarkGood => {
+                assert!(self.slots[self.booted].works, "a system that does not record is marked good");
+                self.mark_good();
+                self.events.push_back(Event::MarkedGood(Ok(())));
+            }
+            Command::Confirm => self.confirming = true,
+            Command::Tell(outcome) => {
+                if outcome.result == Result::Good {
+                    assert!(self.slots[self.booted].good, "success is told of a system that is not marked good");
+                }
+                self.untold.push_back(outcome);
+            }
+            Command::Check | Command::Discard => {}
+        }
+        false
+    }
+
+    fn mark_good(&mut self) {
+        (self.slots[self.booted].good, self.slots[self.booted].left) = (true, 3);
+    }
+
+    fn power_cut(&mut self) {
+        // RAUC's half is lost.
+        (self.installing, self.frozen, self.rebooting) = (None, false, false);
+        self.boot();
+    }
+
+    /// The boot loader: what is first, as long as it has attempts; else the other.
+    fn boot(&mut self) {
+        self.boots += 1;
+        if self.slots[self.primary].left == 0 {
+            self.primary = 1 - self.primary;
+        }
+        if self.slots[self.primary].left == 0 {
+            // CONFIG_BOOTMETH_RAUC_RESET_ALL_ZERO_TRIES: better one that was cut off too often than none.
+            self.primary = if self.slots[self.booted].good { self.booted } else { 1 - self.booted };
+            self.slots[self.primary].left = 3;
+        }
+        let slot = &mut self.slots[self.primary];
+        assert!(slot.left > 0 && slot.content.is_some(), "nothing boots: {:?}", self.slots);
+        slot.left -= 1;
+        self.booted = self.primary;
+        self.start();
+    }
+
+    /// The updater alone is started again.
+    fn restart(&mut self) {
+        self.start();
+    }
+
+    fn start(&mut self) {
+        // Whoever starts the plan waits, under a lease of its own, until RAUC has come to its end.
+        if let Some((target, bundle)) = self.installing.take()
+            && !self.luck.strikes(128)
+        {
+            (self.slots[target].content, self.slots[target].works) = (Some(bundle.manifest), self.next_works);
+        }
+        self.frozen = false;
+        self.events.clear();
+        self.untold.clear();
+        self.confirming = false;
+        (self.asked, self.leave) = (None, None);
+        let other = 1 - self.booted;
+        let facts = Facts {
+            boot_id: format!("boot{}", self.boots),
+            booted: boot_name(self.booted),
+            other: boot_name(other),
+            primary: boot_name(self.primary),
+            booted_good: self.slots[self.booted].good,
+            other_good: self.slots[other].good,
+            written: self.slots[other].content.clone(),
+        };
+        let policy = Policy { automatic: Wish::Reboot, attempts: 5, ..Policy::default() };
+        let (plan, commands) = Plan::boot(policy, self.record.clone(), facts, self.now_ns, 0);
+        self.plan = Some(plan);
+        self.carry_out(commands);
+    }
+}

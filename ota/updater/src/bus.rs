@@ -1,0 +1,260 @@
+//! `org.holdfast.Updater1` on the bus. `dbus/org.holdfast.Updater1.xml` is the contract; a test holds this code against it.
+
+use anyhow::{Context as _, bail};
+use holdfast_dbus::options::{Dict, Options, invalid};
+use holdfast_dbus::updater::{OutcomeInfo, UPDATER_BUS_NAME, UPDATER_PATH};
+use holdfast_dbus::{Error, ErrorCode};
+use holdfast_update_plan::{Outcome, Result as Ending, Wish};
+use tokio::sync::{mpsc, oneshot, watch};
+use zbus::fdo::{RequestNameFlags, RequestNameReply};
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, interface};
+
+/// What is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shown {
+    /// As the property `State`.
+    pub state: String,
+    /// As `WaitsFor`.
+    pub waits_for: String,
+    /// As `Offered`.
+    pub offered: String,
+    /// As `Percent`.
+    pub percent: u32,
+    /// As `Message`.
+    pub message: String,
+    /// As `Frozen`.
+    pub frozen: bool,
+    /// As `BootedSlot`.
+    pub booted: String,
+    /// As `RaucPresent`.
+    pub rauc_present: bool,
+    /// All that are kept, newest first.
+    pub outcomes: Vec<OutcomeInfo>,
+}
+
+/// What is asked of the engine.
+#[derive(Debug)]
+pub struct Ask {
+    /// What.
+    pub what: What,
+    /// How it went.
+    pub answer: oneshot::Sender<Result<(), Error>>,
+}
+
+/// See [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Look for an update.
+    Check,
+    /// This file.
+    Install {
+        /// Its path.
+        location: String,
+        /// How far it may go.
+        until: Wish,
+        /// Also if it is known to be bad.
+        force: bool,
+    },
+    /// The present update may go so far.
+    Approve(Wish),
+    /// It is no longer wanted.
+    Cancel,
+    /// The other system is wanted.
+    Rollback,
+}
+
+/// The object.
+#[derive(Debug)]
+pub struct Updater {
+    /// What it shows.
+    pub shown: watch::Receiver<Shown>,
+    /// Full (16): the caller is told that the updater is busy.
+    pub asks: mpsc::Sender<Ask>,
+}
+
+impl Updater {
+    async fn ask(&self, what: What) -> Result<(), Error> {
+        let (answer, wait) = oneshot::channel();
+        self.asks
+            .try_send(Ask { what, answer })
+            .map_err(|_| Error::new(ErrorCode::Busy, "too many commands wait; try again in a moment"))?;
+        wait.await.map_err(|_| Error::new(ErrorCode::Internal, "the updater ends"))?
+    }
+}
+
+fn wish(until: &str) -> Result<Wish, Error> {
+    match until {
+        "download" => Ok(Wish::Download),
+        "install" => Ok(Wish::Install),
+        "reboot" => Ok(Wish::Reboot),
+        _ => Err(invalid(format!("until = {until:?}; it must be download, install or reboot")).with("until", until)),
+    }
+}
+
+#[interface(name = "org.holdfast.Updater1")]
+impl Updater {
+    async fn check(&self, options: Dict) -> Result<(), Error> {
+        Options::new("Check", options).end()?;
+        self.ask(What::Check).await
+    }
+
+    async fn install(&self, location: String, options: Dict) -> Result<(), Error> {
+        let mut options = Options::new("Install", options);
+        let until = options.string("until")?.map_or(Ok(Wish::Reboot), |until| wish(&until))?;
+        let force = options.flag("force")?.unwrap_or(false);
+        options.end()?;
+        if !location.starts_with('/') {
+            return Err(invalid(format!(
+                "location = {location:?}; it must be the absolute path of a bundle on this box"
+            )));
+        }
+        self.ask(What::Install { location, until, force }).await
+    }
+
+    async fn approve(&self, until: &str, options: Dict) -> Result<(), Error> {
+        Options::new("Approve", options).end()?;
+        self.ask(What::Approve(wish(until)?)).await
+    }
+
+    async fn cancel(&self, options: Dict) -> Result<(), Error> {
+        Options::new("Cancel", options).end()?;
+        self.ask(What::Cancel).await
+    }
+
+    async fn rollback(&self, options: Dict) -> Result<(), Error> {
+        Options::new("Rollback", options).end()?;
+        self.ask(What::Rollback).await
+    }
+
+    #[zbus(out_args("outcomes"))]
+    async fn list_outcomes(&self, options: Dict) -> Result<Vec<OutcomeInfo>, Error> {
+        Options::new("ListOutcomes", options).end()?;
+        Ok(self.shown.borrow().outcomes.clone())
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> String {
+        self.shown.borrow().state.clone()
+    }
+
+    #[zbus(property)]
+    fn waits_for(&self) -> String {
+        self.shown.borrow().waits_for.clone()
+    }
+
+    #[zbus(property)]
+    fn offered(&self) -> String {
+        self.shown.borrow().offered.clone()
+    }
+
+    #[zbus(property)]
+    fn percent(&self) -> u32 {
+        self.shown.borrow().percent
+    }
+
+    #[zbus(property)]
+    fn message(&self) -> String {
+        self.shown.borrow().message.clone()
+    }
+
+    #[zbus(property)]
+    fn frozen(&self) -> bool {
+        self.shown.borrow().frozen
+    }
+
+    #[zbus(property)]
+    fn booted_slot(&self) -> String {
+        self.shown.borrow().booted.clone()
+    }
+
+    #[zbus(property)]
+    fn rauc_present(&self) -> bool {
+        self.shown.borrow().rauc_present
+    }
+
+    #[zbus(signal, name = "StateChanged")]
+    async fn told_state(emitter: &SignalEmitter<'_>, old: &str, new: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn ended(emitter: &SignalEmitter<'_>, outcome: OutcomeInfo) -> zbus::Result<()>;
+}
+
+/// An outcome as it crosses the bus.
+#[must_use]
+pub fn info(outcome: &Outcome) -> OutcomeInfo {
+    let (result, reason) = match &outcome.result {
+        Ending::Good => ("good", None),
+        Ending::RolledBack(reason) => ("rolled-back", Some(reason)),
+        Ending::Failed(reason) => ("failed", Some(reason)),
+        Ending::Cancelled => ("cancelled", None),
+    };
+    let version = outcome.bundle.as_ref().map(|bundle| &bundle.version);
+    OutcomeInfo {
+        number: outcome.number,
+        version: version.or(outcome.offer.as_ref().map(|offer| &offer.version)).cloned().unwrap_or_default(),
+        result: result.to_owned(),
+        code: reason.map(|reason| reason.code.clone()).unwrap_or_default(),
+        text: reason.map(|reason| reason.text.clone()).unwrap_or_default(),
+        at: outcome.at_unix_s,
+    }
+}
+
+/// Offers the updater, then takes its name.
+///
+/// # Errors
+/// Someone else has the name, or the bus policy denies it.
+pub async fn serve(connection: &Connection, updater: Updater) -> anyhow::Result<()> {
+    connection.object_server().at(UPDATER_PATH, updater).await?;
+    let reply = connection
+        .request_name_with_flags(UPDATER_BUS_NAME, RequestNameFlags::DoNotQueue.into())
+        .await
+        .with_context(|| format!("cannot take the name {UPDATER_BUS_NAME}; does the bus policy deny it?"))?;
+    if !matches!(reply, RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) {
+        bail!("another updater has the name {UPDATER_BUS_NAME}");
+    }
+    Ok(())
+}
+
+/// Tells what changes, until the engine has ended.
+pub async fn tell(connection: Connection, mut shown: watch::Receiver<Shown>) -> zbus::Result<()> {
+    let object = connection.object_server().interface::<_, Updater>(UPDATER_PATH).await?;
+    let emitter = object.signal_emitter();
+    let mut before = shown.borrow_and_update().clone();
+    while shown.changed().await.is_ok() {
+        let now = shown.borrow_and_update().clone();
+        let updater = object.get().await;
+        if now.state != before.state {
+            updater.state_changed(emitter).await?;
+            Updater::told_state(emitter, &before.state, &now.state).await?;
+        }
+        if now.waits_for != before.waits_for {
+            updater.waits_for_changed(emitter).await?;
+        }
+        if now.offered != before.offered {
+            updater.offered_changed(emitter).await?;
+        }
+        if now.percent != before.percent {
+            updater.percent_changed(emitter).await?;
+        }
+        if now.message != before.message {
+            updater.message_changed(emitter).await?;
+        }
+        if now.frozen != before.frozen {
+            updater.frozen_changed(emitter).await?;
+        }
+        if now.rauc_present != before.rauc_present {
+            updater.rauc_present_changed(emitter).await?;
+        }
+        for outcome in now.outcomes.iter().filter(|outcome| !before.outcomes.contains(outcome)).rev() {
+            Updater::ended(emitter, outcome.clone()).await?;
+        }
+        before = now;
+    }
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! The one task that owns the plan: feeds it with what happens, and has done what it says.
+//!
+//! It waits for nothing but the next event. What takes time runs in tasks of its own and comes back as an [`Event`].
+
+mod work;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_dbus::{Error, ErrorCode};
+use holdfast_rauc::{Progress, Rauc, Status};
+use holdfast_update_plan::{Command, Event, Facts, Offer, Origin, Phase, Plan};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+use zbus::Connection;
+
+use crate::bus::{self, Ask, Shown, What};
+use crate::config::Config;
+use crate::leases::Leases;
+use crate::store::Store;
+
+/// What tasks of work share.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub connection: Connection,
+    pub rauc: Rauc,
+    pub config: Config,
+    /// How far the present step is. The newest counts.
+    pub progress: watch::Sender<Progress>,
+    /// Full (64): the engine is busy; the task waits.
+    pub events: mpsc::Sender<Event>,
+    /// RAUC's name of the slot that runs.
+    pub booted_slot: String,
+    /// And of the other.
+    pub other_slot: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Plan,
+    store: Store,
+    leases: Leases,
+    site: Arc<Site>,
+    events: mpsc::Receiver<Event>,
+    asks: mpsc::Receiver<Ask>,
+    shown: watch::Sender<Shown>,
+    progress: watch::Receiver<Progress>,
+    booted: String,
+    other_good: bool,
+}
+
+/// What the engine is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The bus.
+    pub connection: Connection,
+    /// What is configured.
+    pub config: Config,
+    /// What was written down last, and where the next goes.
+    pub store: Store,
+    /// From the bus.
+    pub asks: mpsc::Receiver<Ask>,
+    /// To the bus.
+    pub shown: watch::Sender<Shown>,
+    /// At rest.
+    pub rauc: Rauc,
+}
+
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+fn now_unix_s() -> i64 {
+    clock_gettime(ClockId::Realtime).tv_sec
+}
+
+/// What is so, from what RAUC and the kernel say. `None`: RAUC does not know slots that could be updated.
+fn facts(status: &Status, boot_id: String) -> Option<(Facts, String, String)> {
+    let booted = status.booted()?;
+    let other = status.slots.iter().find(|slot| slot.name != booted.name && slot.class == booted.class)?;
+    let boot_name = |slot: &holdfast_rauc::Slot| slot.bootname.clone().unwrap_or_else(|| slot.name.clone());
+    let is_good = |slot: &holdfast_rauc::Slot| slot.boot_status == Some(holdfast_rauc::BootStatus::Good);
+    let primary = status.primary.as_deref().and_then(|name| status.slot(name)).map(boot_name);
+    let facts = Facts {
+        boot_id,
+        booted: boot_name(booted),
+        other: boot_name(other),
+        // Where nobody knows, it is taken to be as it should.
+        primary: primary.unwrap_or_else(|| boot_name(booted)),
+        booted_good: is_good(booted),
+        other_good: is_good(other),
+        written: written(other),
+    };
+    Some((facts, booted.name.clone(), other.name.clone()))
+}
+
+/// What RAUC has written whole to a slot, as a bundle is known by.
+fn written(slot: &holdfast_rauc::Slot) -> Option<String> {
+    let version = slot.bundle_version.as_ref().map(|version| identity(None, version));
+    let is_whole = slot.status == Some(holdfast_rauc::SlotStatus::Ok);
+    slot.bundle_hash.clone().or(version).filter(|_| is_whole)
+}
+
+/// What a bundle is known by. RAUC 1.8 does not tell its hash.
+pub(crate) fn identity(manifest_hash: Option<String>, version: &str) -> String {
+    manifest_hash.unwrap_or_else(|| format!("release {version}"))
+}
+
+impl Engine {
+    /// Goes on from what was written down.
+    ///
+    /// # Errors
+    /// RAUC knows no two slots.
+    pub fn start(
+        parts: Parts,
+        record: holdfast_update_plan::Record,
+        status: &Status,
+        boot_id: &Path,
+    ) -> anyhow::Result<Self> {
+        let boot_id = std::fs::read_to_string(boot_id)?.trim().to_owned();
+        let Some((facts, booted_slot, other_slot)) = facts(status, boot_id) else {
+            anyhow::bail!(
+                "RAUC knows no booted slot with another of its class, so there is nothing to update to: {:?}; look at system.conf",
+                status.slots.iter().map(|slot| &slot.name).collect::<Vec<_>>()
+            );
+        };
+        info!(booted = facts.booted, other = facts.other, phase = record.phase.name(), "the updater runs");
+        // Full: see `Site::events`.
+        let (sender, events) = mpsc::channel(64);
+        let (progress, progress_receiver) = watch::channel(Progress::default());
+        let leases = Leases::new(parts.connection.clone(), sender.clone());
+        let (booted, other_good) = (facts.booted.clone(), facts.other_good);
+        let (plan, commands) = Plan::boot(parts.config.policy, record, facts, now_ns(), now_unix_s());
+        let site = Site {
+            connection: parts.connection,
+            rauc: parts.rauc,
+            config: parts.config,
+            progress,
+            events: sender,
+            booted_slot,
+            other_slot,
+        };
+        let mut engine = Self {
+            plan,
+            store: parts.store,
+            leases,
+            site: Arc::new(site),
+            events,
+            asks: parts.asks,
+            shown: parts.shown,
+            progress: progress_receiver,
+            booted,
+            other_good,
+        };
+        engine.carry_out(commands)?;
+        engine.show();
+        Ok(engine)
+    }
+
+    /// Runs until it can't write down what it does: whoever starts it again goes on from what is written. `turned` is called with
+    /// every turn.
+    ///
+    /// # Errors
+    /// The state can't be written.
+    pub async fn run(mut self, mut turned: impl FnMut()) -> anyhow::Result<()> {
+        loop {
+            turned();
+            let due = self.plan.due_ns().map_or(Duration::from_secs(10), |due_ns| {
+                Duration::from_nanos(due_ns.saturating_sub(now_ns())).min(Duration::from_secs(10))
+            });
+            let event = tokio::select! {
+                Some(event) = self.events.recv() => event,
+                Some(ask) = self.asks.recv() => {
+                    let answer = self.asked(&ask.what)?;
+                    self.show();
+                    // Whoever asked may have left.
+                    let _ = ask.answer.send(answer);
+                    continue;
+                }
+                Ok(()) = self.progress.changed() => {
+                    self.show();
+                    continue;
+                }
+                () = sleep(due) => Event::Tick,
+            };
+            self.handle(event)?;
+            self.show();
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> anyhow::Result<()> {
+        if event != Event::Tick {
+            debug!(?event, "happened");
+        }
+        let before = self.plan.record().phase.name();
+        let commands = self.plan.handle(now_ns(), now_unix_s(), event);
+        let after = self.plan.record().phase.name();
+        if before != after {
+            info!(from = before, to = after, "the update");
+        }
+        self.carry_out(commands)
+    }
+
+    fn asked(&mut self, what: &What) -> anyhow::Result<Result<(), Error>> {
+        if let Err(error) = self.may(what) {
+            return Ok(Err(error));
+        }
+        let event = match what.clone() {
+            What::Check => Event::Check,
+            What::Install { location, until, force } => {
+                let size_bytes = std::fs::metadata(&location).ok().map(|metadata| metadata.len());
+                let version = Path::new(&location).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                Event::Wanted(Offer { origin: Origin::File(location), version, size_bytes, wish: until, force })
+            }
+            What::Approve(until) => Event::Approved(until),
+            What::Cancel => Event::Cancelled,
+            What::Rollback => Event::GoBack,
+        };
+        self.handle(event)?;
+        Ok(Ok(()))
+    }
+
+    /// What the plan would pass over in silence is refused with a reason here.
+    fn may(&self, what: &What) -> Result<(), Error> {
+        let phase = &self.plan.record().phase;
+        let busy = |text: String| Err(Error::new(ErrorCode::Busy, text));
+        match what {
+            What::Install { location, .. } => {
+                if !matches!(phase, Phase::Idle | Phase::Available) {
+                    return busy(format!("an update is {} already; holdfast update status shows it", phase.name()));
+                }
+                match std::fs::metadata(location) {
+                    Ok(metadata) if metadata.is_file() => Ok(()),
+                    Ok(_) => Err(invalid(location, "is no file")),
+                    Err(error) => Err(invalid(location, &format!("can't be read: {error}"))),
+                }
+            }
+            What::Approve(_) if self.plan.record().offer.is_none() => {
+                Err(Error::new(ErrorCode::InvalidArgument, "there is no update that could be approved"))
+            }
+            What::Cancel if matches!(phase, Phase::Trial { .. } | Phase::Reverting { .. }) => {
+                busy("the new system runs already; to leave it: holdfast update rollback".to_owned())
+            }
+            What::Cancel if *phase == Phase::Idle => {
+                Err(Error::new(ErrorCode::InvalidArgument, "there is no update that could be cancelled"))
+            }
+            What::Rollback if matches!(phase, Phase::Trial { .. }) => Ok(()),
+            What::Rollback if !matches!(phase, Phase::Idle | Phase::Available) => {
+                busy(format!("an update is {}; cancel it first", phase.name()))
+            }
+            What::Rollback if !self.other_good => {
+                let text = "the other system has not proven itself, or is half written; there is nothing to go back to";
+                Err(Error::new(ErrorCode::NotPermitted, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn carry_out(&mut self, commands: Vec<Command>) -> anyhow::Result<()> {
+        for command in commands {
+            match command {
+                // If it can't be written, nothing that follows is done.
+                Command::Save(record) => self.store.save(&record)?,
+                Command::Ask(permit) => {
+                    let offer = self.plan.record().offer.as_ref().map_or("the system before", |offer| &offer.version);
+                    self.leases.ask(permit, format!("update to {offer}"));
+                }
+                Command::Release(_) => self.leases.release(),
+                Command::Tell(outcome) => warn!(?outcome, "no fleet is configured that could be told"),
+                Command::Discard | Command::StopFetching => {}
+                command => {
+                    if matches!(command, Command::Install { .. }) {
+                        self.other_good = false;
+                    }
+                    tokio::spawn(work::run(Arc::clone(&self.site), command));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self) {
+        let progress = self.progress.borrow_and_update().clone();
+        let (plan, record) = (self.plan.shown(), self.plan.record());
+        let is_under_way = matches!(record.phase, Phase::Installing { .. } | Phase::Downloading);
+        let shown = Shown {
+            state: plan.phase.to_owned(),
+            waits_for: plan.waits_for.to_owned(),
+            offered: record
+                .bundle()
+                .map(|bundle| bundle.version.clone())
+                .unwrap_or_else(|| record.offer.as_ref().map(|offer| offer.version.clone()).unwrap_or_default()),
+            percent: if is_under_way { progress.percent.into() } else { 0 },
+            message: if is_under_way { progress.message } else { String::new() },
+            frozen: plan.frozen,
+            booted: self.booted.clone(),
+            rauc_present: true,
+            outcomes: record.outcomes.iter().rev().map(bus::info).collect(),
+        };
+        self.shown.send_if_modified(|before| {
+            let changed = *before != shown;
+            *before = shown;
+            changed
+        });
+    }
+}
+
+fn invalid(location: &str, why: &str) -> Error {
+    Error::new(ErrorCode::InvalidArgument, format!("{location} {why}")).with("location", location)
+}
+
+/// Where an offer's bundle is on this box.
+pub(crate) fn path_of(offer: &Offer) -> Option<PathBuf> {
+    match &offer.origin {
+        Origin::File(path) | Origin::Usb(path) => Some(path.into()),
+        Origin::Url(_) | Origin::Fleet(_) => None,
+    }
+}

@@ -1,0 +1,172 @@
+//! What takes time: each command in a task of its own, its end as an event.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_rauc::{Access, Digest, Format, Mark, Options, Progress, Target, read_back};
+use holdfast_update_plan::{Bundle, Command, Event, Offer, Reason};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use super::{Site, identity, path_of};
+use crate::{freeze, gate, reboot};
+
+/// How long a boot that is no trial may take to work, before it is looked again.
+const CONFIRM: Duration = Duration::from_secs(120);
+/// Before what failed is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+type Done<T> = Result<T, Reason>;
+
+/// Does what one command says.
+pub(super) async fn run(site: Arc<Site>, command: Command) {
+    let event = match command {
+        Command::Check => Event::Nothing,
+        Command::Fetch(offer) => match path_of(&offer) {
+            Some(path) if path.exists() => Event::Fetched,
+            Some(path) => Event::FetchFailed(Reason::new("gone", format!("{} is no longer there", path.display()))),
+            None => Event::FetchFailed(Reason::new("unsupported", "only bundles in files can be installed yet")),
+        },
+        Command::Inspect(offer) => Event::Inspected(inspect(&site, &offer).await),
+        Command::Install { offer, bundle, .. } => Event::InstallEnded(install(&site, &offer, &bundle).await),
+        Command::Freeze(frozen) => {
+            if let Err(error) = freeze::set(&site.connection, frozen).await {
+                error!(frozen, "RAUC was not held still, or not let go on: {error:#}");
+            }
+            return;
+        }
+        Command::ReadBack { .. } => Event::ReadBack(compare(&site).await),
+        Command::Activate { .. } => Event::Activated(mark(&site, Mark::Active, &site.other_slot).await),
+        Command::Deactivate => Event::Deactivated(mark(&site, Mark::Active, &site.booted_slot).await),
+        Command::Forsake => Event::Activated(forsake(&site).await),
+        Command::Reboot { why } => {
+            info!("rebooting: {why}");
+            match reboot::now(&site.connection, site.config.reboot_program.as_deref()).await {
+                Ok(()) => return,
+                Err(error) => {
+                    warn!("the box does not reboot: {error:#}");
+                    Event::RebootFailed(Reason::new("reboot", format!("{error:#}")))
+                }
+            }
+        }
+        Command::Prove => {
+            // The plan has its own deadline, and judges by it.
+            let until = Instant::now() + Duration::from_nanos(site.config.policy.trial_ns);
+            Event::Proven(gate::prove(&site.connection, site.config.probe, until).await)
+        }
+        Command::MarkGood => Event::MarkedGood(mark(&site, Mark::Good, &site.booted_slot).await),
+        Command::Confirm => confirm(&site).await,
+        // The engine's own.
+        Command::Save(_)
+        | Command::Ask(_)
+        | Command::Release(_)
+        | Command::StopFetching
+        | Command::Tell(_)
+        | Command::Discard => return,
+    };
+    // The engine has ended: so will we.
+    let _ = site.events.send(event).await;
+}
+
+/// Looks at the bundle, and at the box with it.
+async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
+    let path =
+        path_of(offer).ok_or_else(|| Reason::new("unsupported", "only bundles in files can be installed yet"))?;
+    let location = path.to_string_lossy();
+    let told = |error: holdfast_rauc::Error| reason(&error);
+    let bundle = site.rauc.inspect(&location, &Access::default()).await.map_err(told)?;
+    let status = site.rauc.status().await.map_err(told)?;
+    if bundle.compatible != status.compatible {
+        let text = format!("{location} is for {}, and this box is {}", bundle.compatible, status.compatible);
+        return Err(Reason::new("compatible", text));
+    }
+    if let Some(format) = bundle.format.filter(|format| !matches!(format, Format::Verity | Format::Crypt)) {
+        let text = format!("{location} has the format {format:?}; make it with format=verity");
+        return Err(Reason::new("format", text));
+    }
+    let version = bundle.version.unwrap_or_else(|| offer.version.clone());
+    let manifest = identity(bundle.manifest_hash, &version);
+    Ok(Bundle { version, manifest })
+}
+
+async fn install(site: &Site, offer: &Offer, bundle: &Bundle) -> Result<(), (Reason, bool)> {
+    let told = |error: holdfast_rauc::Error| (reason(&error), error.kind().may_pass());
+    let path = path_of(offer).unwrap_or_default();
+    let is_hash = bundle.manifest.len() == 64 && bundle.manifest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let options = Options { manifest_hash: is_hash.then(|| bundle.manifest.clone()), ..Options::default() };
+    let mut installing = site.rauc.install(&path.to_string_lossy(), &options).await.map_err(told)?;
+    for degraded in installing.degraded() {
+        warn!("{degraded}");
+    }
+    while let Some(progress) = installing.progress().await {
+        site.progress.send_replace(progress);
+    }
+    installing.finished().await.map_err(told)
+}
+
+/// Reads the other slot from its medium.
+async fn compare(site: &Site) -> Done<()> {
+    let status = site.rauc.status().await.map_err(|error| reason(&error))?;
+    let slot =
+        status.slot(&site.other_slot).ok_or_else(|| Reason::new("slot", "RAUC no longer knows the other slot"))?;
+    let (Some(sha256), Some(size)) = (&slot.sha256, slot.size_bytes) else {
+        return Err(Reason::new("slot", format!("RAUC does not say what it wrote to {}", slot.name)));
+    };
+    let wanted: Digest = sha256.parse().map_err(|_| Reason::new("slot", format!("{sha256} is no digest")))?;
+    let (sender, mut read) = watch::channel(0_u64);
+    let reading = read_back(PathBuf::from(&slot.device), size, wanted, sender);
+    let shows = async {
+        while read.changed().await.is_ok() {
+            let percent = u8::try_from(*read.borrow() * 100 / size.max(1)).unwrap_or(100);
+            site.progress.send_replace(Progress { percent, message: "Reading back".to_owned(), depth: 0 });
+        }
+    };
+    let (result, ()) = tokio::join!(reading, shows);
+    result.map(drop).map_err(|error| Reason::new("read-back", error.to_string()))
+}
+
+async fn mark(site: &Site, mark: Mark, slot: &str) -> Done<()> {
+    let marked = site.rauc.mark(mark, &Target::Named(slot.to_owned())).await.map_err(|error| reason(&error))?;
+    info!(slot = marked.slot, "{}", marked.message);
+    Ok(())
+}
+
+/// Leaves the running slot: marked bad, and the other boots next.
+async fn forsake(site: &Site) -> Done<()> {
+    mark(site, Mark::Bad, &site.booted_slot).await?;
+    mark(site, Mark::Active, &site.other_slot).await
+}
+
+/// Tells RAUC that this boot has succeeded, as soon as the box works. Tried until it does.
+async fn confirm(site: &Site) -> Event {
+    let mut told = false;
+    loop {
+        let done = match gate::confirm(&site.connection, Instant::now() + CONFIRM).await {
+            Ok(()) => mark(site, Mark::Good, &site.booted_slot).await,
+            Err(reason) => Err(reason),
+        };
+        match done {
+            Ok(()) => return Event::Confirmed,
+            Err(reason) if !std::mem::replace(&mut told, true) => {
+                warn!("this boot is not marked good yet: {}", reason.text);
+            }
+            Err(_) => {}
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Its code is the kind's name in small letters: `WrongCompatible` is `wrong-compatible`.
+fn reason(error: &holdfast_rauc::Error) -> Reason {
+    let kind = format!("{:?}", error.kind());
+    let mut code = String::new();
+    for letter in kind.chars() {
+        if letter.is_ascii_uppercase() && !code.is_empty() {
+            code.push('-');
+        }
+        code.push(letter.to_ascii_lowercase());
+    }
+    Reason::new(&code, error.to_string())
+}

@@ -1,0 +1,230 @@
+//! Whether this system does what the box is for. Not whether services are up: whether it records.
+//!
+//! What has to hold, in this order: the recorder answers; the storage takes footage, and what was recorded last can still be read;
+//! every input delivers; a recording made now is safe, closed, and on reading it again all there. A recording that runs already (an
+//! interrupted session goes on by itself) is the proof instead of another one, and is not touched.
+
+use std::path::Path;
+use std::time::Duration;
+
+use holdfast_dbus::{BUS_NAME, InputProxy, ListOptions, RecorderProxy, SessionProxy, StartOptions, StopOptions};
+use holdfast_segment::verify::{self, Severity};
+use holdfast_update_plan::Reason;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+use zbus::Connection;
+use zbus::proxy::CacheProperties;
+use zbus::zvariant::OwnedObjectPath;
+
+/// How often something that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// A call that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The label of the recording that is made.
+const LABEL: &str = "proof of an update";
+
+type Proof<T> = Result<T, Reason>;
+
+fn wrong(code: &str, text: impl Into<String>) -> Reason {
+    Reason::new(code, text)
+}
+
+/// Only that the recorder answers and has its storage: for boots that are no trial.
+pub async fn confirm(connection: &Connection, until: Instant) -> Proof<()> {
+    let recorder = recorder(connection, until).await?;
+    storage(&recorder, until).await
+}
+
+/// All of it. `probe`: how long the recording is.
+pub async fn prove(connection: &Connection, probe: Duration, until: Instant) -> Proof<()> {
+    let recorder = recorder(connection, until).await?;
+    storage(&recorder, until).await?;
+    last_footage(connection, &recorder).await?;
+    let inputs = inputs(connection, &recorder).await?;
+    for input in &inputs {
+        delivers(input, until).await?;
+    }
+    if is_busy(&recorder).await? {
+        info!("a recording runs: it is the proof");
+        return advance(&inputs, until).await;
+    }
+    record(connection, &recorder, &inputs, probe, until).await
+}
+
+async fn call<T>(what: &str, work: impl Future<Output = zbus::Result<T>>) -> Proof<T> {
+    match timeout(PATIENCE, work).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(wrong("recorder-refuses", format!("{what}: {error}"))),
+        Err(_) => Err(wrong("recorder-silent", format!("{what}: no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// Waits until something holds; `why` is what is said if it never does.
+async fn wait<F: Future<Output = Proof<bool>>>(until: Instant, why: Reason, mut look: impl FnMut() -> F) -> Proof<()> {
+    loop {
+        match look().await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(reason) if Instant::now() >= until => return Err(reason),
+            Err(_) => {}
+        }
+        if Instant::now() >= until {
+            return Err(why);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+async fn recorder(connection: &Connection, until: Instant) -> Proof<RecorderProxy<'static>> {
+    let built = RecorderProxy::builder(connection).cache_properties(CacheProperties::No).build().await;
+    let recorder = built.map_err(|error| wrong("no-bus", format!("the bus: {error}")))?;
+    let why = wrong("recorder-absent", format!("{BUS_NAME} does not come to the bus; journalctl -u holdfast-recorder"));
+    wait(until, why, || async { call("the recorder's state", recorder.state()).await.map(|state| state != "error") })
+        .await?;
+    Ok(recorder)
+}
+
+async fn storage(recorder: &RecorderProxy<'_>, until: Instant) -> Proof<()> {
+    let why = wrong("storage-unavailable", "the storage can't be written to; holdfast doctor says why");
+    wait(until, why, || async {
+        call("the storage's level", recorder.storage_level()).await.map(|level| level != "unavailable")
+    })
+    .await
+}
+
+/// What the system before has recorded last can be read by this one.
+async fn last_footage(connection: &Connection, recorder: &RecorderProxy<'_>) -> Proof<()> {
+    let options = ListOptions { limit: Some(5), ..ListOptions::default() };
+    let sessions = call("the list of sessions", recorder.list_sessions(options)).await?;
+    for session in sessions.iter().filter(|session| session.state == "stopped" && session.safe_frames > 0) {
+        let directory = directory(connection, &holdfast_dbus::session_path(&session.id)).await?;
+        let Some(newest) = newest_file(Path::new(&directory)) else { continue };
+        return whole(&[newest], "footage-unreadable").await;
+    }
+    info!("there is no earlier footage to be read");
+    Ok(())
+}
+
+async fn directory(connection: &Connection, session: &OwnedObjectPath) -> Proof<String> {
+    let built = SessionProxy::builder(connection).path(session.clone());
+    let proxy = async { built?.cache_properties(CacheProperties::No).build().await };
+    let proxy = call("a session", proxy).await?;
+    call("where a session lies", proxy.path()).await
+}
+
+/// The newest closed file of a session, by name: they count up.
+fn newest_file(session: &Path) -> Option<std::path::PathBuf> {
+    files(session).into_iter().max_by_key(|path| path.file_name().map(ToOwned::to_owned))
+}
+
+/// The closed files of a session.
+fn files(session: &Path) -> Vec<std::path::PathBuf> {
+    let inputs = std::fs::read_dir(session).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = inputs.flat_map(|input| std::fs::read_dir(input).into_iter().flatten().flatten());
+    files
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "mp4"))
+        .collect()
+}
+
+/// Structure, digests and continuity of these files.
+async fn whole(files: &[std::path::PathBuf], code: &str) -> Proof<()> {
+    let files = files.to_vec();
+    let report = tokio::task::spawn_blocking(move || verify::verify_files(&files)).await;
+    let report = report.map_err(|error| wrong(code, error.to_string()))?;
+    let bad = report.findings().find(|finding| finding.severity == Severity::Error);
+    match bad {
+        Some(bad) => Err(wrong(code, format!("{}, byte {}: {}", bad.path.display(), bad.offset, bad.what))),
+        None => Ok(()),
+    }
+}
+
+struct Watched {
+    name: String,
+    proxy: InputProxy<'static>,
+}
+
+async fn inputs(connection: &Connection, recorder: &RecorderProxy<'_>) -> Proof<Vec<Watched>> {
+    let mut inputs = Vec::new();
+    for path in call("the list of inputs", recorder.inputs()).await? {
+        let name = holdfast_dbus::input_name_of(path.as_str()).unwrap_or_default();
+        let built = InputProxy::builder(connection).path(path);
+        let proxy = async { built?.cache_properties(CacheProperties::No).build().await };
+        inputs.push(Watched { name, proxy: call("an input", proxy).await? });
+    }
+    Ok(inputs)
+}
+
+/// Its source is there: probed, or in use.
+async fn delivers(input: &Watched, until: Instant) -> Proof<()> {
+    let error = async { call("an input", input.proxy.reach_error()).await.unwrap_or_default() };
+    let look = || async {
+        let reachable = call("an input", input.proxy.reachable()).await?;
+        let state = call("an input", input.proxy.state()).await?;
+        Ok(reachable == "yes" || matches!(state.as_str(), "armed" | "recording"))
+    };
+    let why = wrong("input-silent", String::new());
+    match wait(until, why, look).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(wrong("input-silent", format!("the input {} delivers nothing: {}", input.name, error.await))),
+    }
+}
+
+async fn is_busy(recorder: &RecorderProxy<'_>) -> Proof<bool> {
+    Ok(matches!(call("the recorder's state", recorder.state()).await?.as_str(), "starting" | "recording"))
+}
+
+/// Frames of every input that takes part become safe.
+async fn advance(inputs: &[Watched], until: Instant) -> Proof<()> {
+    for input in inputs {
+        if call("an input", input.proxy.session()).await?.as_str() == holdfast_dbus::NO_OBJECT {
+            continue;
+        }
+        let before = call("an input", input.proxy.safe_frames()).await?;
+        let why = wrong("nothing-safe", format!("no footage of {} becomes safe", input.name));
+        wait(until, why, || async { Ok(call("an input", input.proxy.safe_frames()).await? > before) }).await?;
+    }
+    Ok(())
+}
+
+/// Records, and reads what was recorded.
+async fn record(
+    connection: &Connection,
+    recorder: &RecorderProxy<'_>,
+    inputs: &[Watched],
+    probe: Duration,
+    until: Instant,
+) -> Proof<()> {
+    let options = StartOptions { label: Some(LABEL.to_owned()), ..StartOptions::default() };
+    let session = match call("a start", recorder.start(options)).await {
+        Ok((session, _)) => session,
+        // Somebody was faster, which is as good.
+        Err(_) if is_busy(recorder).await? => return advance(inputs, until).await,
+        Err(reason) => return Err(reason),
+    };
+    let recorded = async {
+        advance(inputs, until).await?;
+        sleep(probe).await;
+        Ok(())
+    };
+    let recorded = recorded.await;
+    let options = StopOptions { session: Some(session.clone()), ..StopOptions::default() };
+    let stopped = call("a stop", recorder.stop(options)).await;
+    recorded?;
+    let totals = stopped?;
+    if totals.safe_frames == 0 || !totals.incomplete.is_empty() {
+        let text = format!("the recording has {} safe frames; not closed: {:?}", totals.safe_frames, totals.incomplete);
+        return Err(wrong("nothing-safe", text));
+    }
+    let directory = directory(connection, &session).await?;
+    let files = files(Path::new(&directory));
+    if files.is_empty() {
+        return Err(wrong("nothing-safe", format!("{directory} holds no closed file")));
+    }
+    whole(&files, "footage-damaged").await?;
+    info!(frames = totals.safe_frames, files = files.len(), "this system records");
+    if totals.lost_frames > 0 {
+        warn!(frames = totals.lost_frames, "of the proof were lost");
+    }
+    Ok(())
+}

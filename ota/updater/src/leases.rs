@@ -1,0 +1,153 @@
+//! The recorder's leave, from the asking side. What is asked for is asked again for as long as nobody can answer: a box whose recorder
+//! is away is not one on which nothing is recorded.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use holdfast_dbus::{BUS_NAME, LeaseOptions, LeaseProxy, LeasesProxy};
+use holdfast_update_plan::{Event, LeaseNews, Permit};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+use zbus::Connection;
+use zbus::fdo::DBusProxy;
+use zbus::proxy::CacheProperties;
+use zbus::zvariant::OwnedObjectPath;
+
+/// Before a recorder that does not answer is asked again.
+const RETRY: Duration = Duration::from_secs(2);
+/// An answer that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// At most one at a time, as the plan wants it.
+#[derive(Debug)]
+pub struct Leases {
+    connection: Connection,
+    /// Full (64): the engine is busy; the task waits.
+    events: mpsc::Sender<Event>,
+    held: Option<oneshot::Sender<()>>,
+}
+
+impl Leases {
+    /// Asks over this connection; what comes of it goes there.
+    pub fn new(connection: Connection, events: mpsc::Sender<Event>) -> Self {
+        Self { connection, events, held: None }
+    }
+
+    /// Asks for one.
+    pub fn ask(&mut self, permit: Permit, reason: String) {
+        let (release, released) = oneshot::channel();
+        self.held = Some(release);
+        tokio::spawn(hold(self.connection.clone(), permit, reason, self.events.clone(), released));
+    }
+
+    /// It is no longer needed.
+    pub fn release(&mut self) {
+        // The task hears of it by the end of the channel.
+        self.held = None;
+    }
+}
+
+/// Holds one lease until it is released or gone.
+async fn hold(
+    connection: Connection,
+    permit: Permit,
+    reason: String,
+    events: mpsc::Sender<Event>,
+    mut released: oneshot::Receiver<()>,
+) {
+    let mut told = false;
+    loop {
+        let error = tokio::select! {
+            _ = &mut released => return,
+            asked = timeout(PATIENCE, ask(&connection, permit, &reason)) => match asked {
+                Ok(Ok(lease)) => return follow(&connection, permit, lease, &events, released).await,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            },
+        };
+        if !std::mem::replace(&mut told, true) {
+            warn!("the recorder gives no leave to {}, asked again until it answers: {error}", permit.kind());
+        }
+        tokio::select! {
+            _ = &mut released => return,
+            () = sleep(RETRY) => {}
+        }
+    }
+}
+
+/// A lease, and how to hear of it: subscribed to before it was asked for.
+struct Lease {
+    path: OwnedObjectPath,
+    granted: bool,
+    grants: holdfast_dbus::LeaseGrantedStream,
+    revocations: holdfast_dbus::LeaseRevokedStream,
+    ends: holdfast_dbus::LeaseEndedStream,
+    owners: zbus::fdo::NameOwnerChangedStream,
+}
+
+async fn ask(connection: &Connection, permit: Permit, reason: &str) -> zbus::Result<Lease> {
+    let leases = LeasesProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
+    let (grants, revocations, ends) = (
+        leases.receive_lease_granted().await?,
+        leases.receive_lease_revoked().await?,
+        leases.receive_lease_ended().await?,
+    );
+    let owners = DBusProxy::new(connection).await?.receive_name_owner_changed_with_args(&[(0, BUS_NAME)]).await?;
+    let (path, granted) = leases.request_lease(permit.kind(), reason, LeaseOptions::default()).await?;
+    Ok(Lease { path, granted, grants, revocations, ends, owners })
+}
+
+async fn follow(
+    connection: &Connection,
+    permit: Permit,
+    mut lease: Lease,
+    events: &mpsc::Sender<Event>,
+    mut released: oneshot::Receiver<()>,
+) {
+    let tell = async |news| {
+        info!(lease = permit.kind(), ?news, "the recorder");
+        let _ = events.send(Event::Lease(permit, news)).await;
+    };
+    if lease.granted {
+        tell(LeaseNews::Granted).await;
+    }
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut released => return release(connection, &lease.path).await,
+            Some(change) = lease.owners.next() => {
+                // Whoever comes next knows nothing of it.
+                debug!(?change, "the recorder's name has changed hands");
+                return tell(LeaseNews::Lost).await;
+            }
+            Some(revoked) = lease.revocations.next() => {
+                if revoked.args().is_ok_and(|args| args.lease == lease.path) {
+                    tell(LeaseNews::Revoked).await;
+                }
+            }
+            Some(ended) = lease.ends.next() => {
+                if ended.args().is_ok_and(|args| args.lease == lease.path) {
+                    return tell(LeaseNews::Lost).await;
+                }
+            }
+            Some(granted) = lease.grants.next() => {
+                if granted.args().is_ok_and(|args| args.lease == lease.path) {
+                    tell(LeaseNews::Granted).await;
+                }
+            }
+            else => return tell(LeaseNews::Lost).await,
+        }
+    }
+}
+
+async fn release(connection: &Connection, path: &OwnedObjectPath) {
+    let released = async {
+        let lease = LeaseProxy::builder(connection).path(path.clone())?.cache_properties(CacheProperties::No);
+        lease.build().await?.release(std::collections::HashMap::new()).await
+    };
+    // One that is gone already is as good.
+    if let Err(error) = released.await {
+        debug!("a lease was not released: {error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! `holdfast-updater`: keeps the box up to date, and never touches a take.
+
+mod bus;
+mod config;
+mod engine;
+mod freeze;
+mod gate;
+mod leases;
+mod reboot;
+mod settle;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+use crate::bus::{Shown, Updater};
+use crate::config::Config;
+use crate::engine::{Engine, Parts};
+use crate::store::Store;
+
+/// Updates the box through RAUC (org.holdfast.Updater1). Recording comes first.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-updater", version)]
+struct Arguments {
+    /// How it goes about it.
+    #[arg(long, env = config::PATH_VARIABLE, default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// Check the configuration, and do nothing else.
+    #[arg(long)]
+    check: bool,
+    /// Where the kernel tells one boot from another.
+    #[arg(long, default_value = "/proc/sys/kernel/random/boot_id", hide = true)]
+    boot_id: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let config = match Config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            return ExitCode::from(78); // EX_CONFIG of sysexits.h: systemd shows it as "config".
+        }
+    };
+    if arguments.check {
+        println!("{config:#?}");
+        return ExitCode::SUCCESS;
+    }
+    let _log = holdfast_log::begin("info,zbus=warn");
+    holdfast_log::end_on_panic(|_| {});
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(failure) => {
+            error!("no runtime: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(config, &arguments.boot_id));
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!("{failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config, boot_id: &Path) -> anyhow::Result<()> {
+    use zbus::connection::Builder;
+    let builder = match config.bus.as_str() {
+        "system" => Builder::system(),
+        "session" => Builder::session(),
+        address => Builder::address(address),
+    };
+    let remedy = || format!("no connection to the bus ({}); is it running, and is update.bus right?", config.bus);
+    let connection = builder.with_context(remedy)?.build().await.with_context(remedy)?;
+    std::fs::create_dir_all(&config.state_dir)
+        .with_context(|| format!("{} can't be made; is update.state_dir right?", config.state_dir.display()))?;
+    let (store, record) = Store::open(&config.state_dir)?;
+    // When full, the caller is told that the updater is busy.
+    let (ask_sender, mut asks) = mpsc::channel(16);
+    let (shown_sender, shown) = watch::channel(Shown::default());
+    shown_sender.send_modify(|shown| record.phase.name().clone_into(&mut shown.state));
+    bus::serve(&connection, Updater { shown: shown.clone(), asks: ask_sender }).await?;
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let work = async {
+        let (rauc, status) = settle::settle(&connection, &mut asks, &shown_sender).await?;
+        let parts = Parts { connection: connection.clone(), config, store, asks, shown: shown_sender, rauc };
+        Engine::start(parts, record, &status, boot_id)?.run(watchdog()).await
+    };
+    tokio::select! {
+        result = work => result,
+        result = bus::tell(connection.clone(), shown) => Ok(result?),
+        () = connection.closed() => anyhow::bail!("the bus is gone"),
+        _ = term.recv() => Ok(()),
+        _ = int.recv() => Ok(()),
+    }
+}
+
+/// Tells systemd that the updater is ready, and feeds its watchdog as long as the engine turns.
+fn watchdog() -> impl FnMut() {
+    let every = sd_notify::watchdog_enabled().map(|bites| bites / 3);
+    let mut fed: Option<std::time::Instant> = None;
+    move || {
+        let is_due = every.is_some_and(|every: Duration| fed.is_none_or(|fed| fed.elapsed() >= every));
+        if fed.is_none() || is_due {
+            let states: &[sd_notify::NotifyState] = match fed {
+                None => &[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Watchdog],
+                Some(_) => &[sd_notify::NotifyState::Watchdog],
+            };
+            fed = Some(std::time::Instant::now());
+            if let Err(error) = sd_notify::notify(states) {
+                warn!("systemd is not told: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Before the plan goes on: RAUC may still be at an installation that an updater before this one began, and may be held still. While it
+//! works it tells nothing of its slots, and while it is held still nothing at all, so its end is waited for: under the recorder's leave.
+
+use std::time::Duration;
+
+use holdfast_dbus::{Error, ErrorCode};
+use holdfast_rauc::{Rauc, Status};
+use holdfast_update_plan::{Event, LeaseNews, Permit};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tracing::{info, warn};
+use zbus::Connection;
+
+use crate::bus::{Ask, Shown};
+use crate::freeze;
+use crate::leases::Leases;
+
+/// How often RAUC is asked whether it has come to its end.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// RAUC at rest, and what it says then.
+///
+/// # Errors
+/// There is no RAUC.
+pub async fn settle(
+    connection: &Connection,
+    asks: &mut mpsc::Receiver<Ask>,
+    shown: &watch::Sender<Shown>,
+) -> anyhow::Result<(Rauc, Status)> {
+    if !freeze::is_frozen(connection).await {
+        let rauc = Rauc::connect(connection).await?;
+        let status = rauc.status().await?;
+        if is_at_rest(&status) {
+            return Ok((rauc, status));
+        }
+        freeze::set(connection, true).await?;
+    }
+    info!("RAUC is at an installation; it goes on when the recorder gives leave");
+    // One lease has few news.
+    let (sender, mut events) = mpsc::channel(16);
+    let mut leases = Leases::new(connection.clone(), sender);
+    leases.ask(Permit::Install, "the installation that goes on".to_owned());
+    let mut is_frozen = true;
+    loop {
+        shown.send_modify(|shown| {
+            shown.state = "installing".to_owned();
+            shown.frozen = is_frozen;
+            shown.waits_for = if is_frozen { "leave to install: nothing may be recorded" } else { "" }.to_owned();
+        });
+        tokio::select! {
+            Some(event) = events.recv() => {
+                let Event::Lease(_, news) = event else { continue };
+                is_frozen = news != LeaseNews::Granted;
+                if let Err(error) = freeze::set(connection, is_frozen).await {
+                    // It has died meanwhile: then it is at rest when it comes again.
+                    warn!("RAUC was not held still, or not let go on: {error:#}");
+                }
+                if is_frozen {
+                    leases.release();
+                    leases.ask(Permit::Install, "the installation that goes on".to_owned());
+                }
+            }
+            Some(ask) = asks.recv() => {
+                let text = "an installation goes on that was begun before; ask again when State is no longer installing";
+                let _ = ask.answer.send(Err(Error::new(ErrorCode::Busy, text)));
+            }
+            () = sleep(LOOK) => {
+                if is_frozen {
+                    continue;
+                }
+                let rauc = Rauc::connect(connection).await?;
+                let status = rauc.status().await?;
+                if is_at_rest(&status) {
+                    leases.release();
+                    return Ok((rauc, status));
+                }
+                shown.send_modify(|shown| {
+                    shown.percent = status.progress.percent.into();
+                    shown.message.clone_from(&status.progress.message);
+                });
+            }
+        }
+    }
+}
+
+/// It tells its slots only then.
+fn is_at_rest(status: &Status) -> bool {
+    !status.slots.is_empty()
+}

@@ -1,0 +1,217 @@
+//! A box with a real RAUC and file-backed slots, a real recorder with a real capture, and the real updater, on a bus of their own.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use holdfast_dbus::RecorderProxy;
+use holdfast_dbus::updater::{InstallOptions, OutcomeInfo, UpdaterProxy};
+use holdfast_rauc_rig::{Plan, Rig, Wrap};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use zbus::Connection;
+use zbus::proxy::CacheProperties;
+
+/// Longer than anything here should ever take, on a busy machine too.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Ended when dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A program of another package, built first: cargo builds no other package's programs for a package's tests.
+fn built(package: &str) -> PathBuf {
+    let ours = Path::new(env!("CARGO_BIN_EXE_holdfast-updater"));
+    let release = ours.parent().is_some_and(|directory| directory.ends_with("release")).then_some("--release");
+    let status = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", package]).args(release).status();
+    assert!(status.unwrap().success(), "{package} can't be built");
+    ours.with_file_name(package)
+}
+
+/// See the module.
+pub struct Site {
+    pub rig: Rig,
+    pub client: Connection,
+    dir: TempDir,
+    boots: u32,
+    updater: Option<Process>,
+    recorder: Option<Process>,
+}
+
+impl Site {
+    /// Running; `None`, aloud, where there can be no RAUC.
+    pub async fn start() -> Option<Self> {
+        let rig = Rig::start(Plan::default()).await?;
+        let dir = tempfile::Builder::new().prefix("holdfast-update-").tempdir().unwrap();
+        for name in ["root", "run", "state", "updater", "calm"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let client = rig.connection().await;
+        let mut site = Self { rig, client, dir, boots: 0, updater: None, recorder: None };
+        let reboot = site.path("reboot");
+        fs::write(&reboot, format!("#!/bin/sh\n: > {}\n", site.path("rebooting"))).unwrap();
+        fs::set_permissions(&reboot, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        site.start_recorder();
+        site.start_updater().await;
+        Some(site)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    pub fn start_recorder(&mut self) {
+        let config = format!(
+            "[storage]\nroot = {:?}\nfilesystem = \"any\"\nwarn_percent = 98\nblock_percent = 99\nwarn_floor_mib = 0\n\
+             start_floor_mib = 0\nstop_floor_mib = 0\nballast_mib = 0\n[recorder]\nbus = {:?}\nruntime_dir = {:?}\n\
+             state_dir = {:?}\nsupervisor = \"spawn\"\ncapture_program = {:?}\n[protection]\nlease_grace_seconds = 0\n\
+             [[input]]\nname = \"cam0\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\naudio = false\n\
+             encoder = \"x264enc\"\n",
+            self.path("root"),
+            self.rig.address(),
+            self.path("run"),
+            self.path("state"),
+            built("holdfast-capture"),
+        );
+        fs::write(self.path("holdfast.toml"), config).unwrap();
+        // A box that is not pressed, however busy the machine is that these tests run on.
+        let arguments = ["--config", &self.path("holdfast.toml"), "--proc", &self.path("calm")];
+        self.recorder = Some(self.spawn(&built("holdfast-recorder"), &arguments));
+    }
+
+    /// It does not come up on this system.
+    pub fn break_recorder(&mut self) {
+        self.recorder = None;
+        self.end_captures();
+    }
+
+    pub async fn start_updater(&mut self) {
+        let config = format!(
+            "[update]\nbus = {:?}\nstate_dir = {:?}\ntrial_seconds = 20\nprobe_seconds = 1\nretry_seconds = 1\n\
+             reboot_program = {:?}\n",
+            self.rig.address(),
+            self.path("updater"),
+            self.path("reboot"),
+        );
+        fs::write(self.path("updater.toml"), config).unwrap();
+        fs::write(self.path("boot_id"), format!("boot-{}", self.boots)).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_holdfast-updater"));
+        let arguments = ["--config", &self.path("updater.toml"), "--boot-id", &self.path("boot_id")];
+        self.updater = Some(self.spawn(program, &arguments));
+        self.until("the updater", || async { self.updater().await.state().await.is_ok() }).await;
+    }
+
+    /// SIGKILL, and started again in the same boot.
+    pub async fn restart_updater(&mut self) {
+        self.updater = None;
+        self.start_updater().await;
+    }
+
+    /// The box reboots. Its recorder, if it works, comes up with it.
+    pub async fn reboot(&mut self) {
+        self.updater = None;
+        let has_recorder = self.recorder.take().is_some();
+        self.end_captures();
+        self.rig.reboot().await;
+        self.boots += 1;
+        drop(fs::remove_file(self.path("rebooting")));
+        if has_recorder {
+            self.start_recorder();
+        }
+        self.start_updater().await;
+    }
+
+    /// Waits until the box would reboot, and has it do so.
+    pub async fn until_reboot(&mut self) {
+        let flag = self.path("rebooting");
+        self.until("a reboot", || async { Path::new(&flag).exists() }).await;
+        self.reboot().await;
+    }
+
+    fn spawn(&self, program: &Path, arguments: &[&str]) -> Process {
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HOLDFAST_")) {
+            command.env_remove(name);
+        }
+        let command = command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Process(command.spawn().unwrap())
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub async fn recorder(&self) -> RecorderProxy<'static> {
+        RecorderProxy::builder(&self.client).cache_properties(CacheProperties::No).build().await.unwrap()
+    }
+
+    pub async fn updater(&self) -> UpdaterProxy<'static> {
+        UpdaterProxy::builder(&self.client).cache_properties(CacheProperties::No).build().await.unwrap()
+    }
+
+    /// A signed bundle with a system image.
+    pub fn bundle(&self, version: &str) -> String {
+        let image = self.rig.image(version, 2 << 20, 7);
+        self.rig.bundle(version, &image, Wrap { version, ..Wrap::default() }).display().to_string()
+    }
+
+    pub async fn install(&self, bundle: &str) {
+        self.updater().await.install(bundle, InstallOptions::default()).await.unwrap();
+    }
+
+    pub async fn state(&self) -> String {
+        self.updater().await.state().await.unwrap()
+    }
+
+    pub async fn until_state(&self, state: &str) {
+        self.until(&format!("the state {state}"), || async { self.state().await == state }).await;
+    }
+
+    pub async fn outcomes(&self) -> Vec<OutcomeInfo> {
+        self.updater().await.list_outcomes(std::collections::HashMap::new()).await.unwrap()
+    }
+
+    pub async fn until_outcome(&self, result: &str) -> OutcomeInfo {
+        self.until("an outcome", || async { !self.outcomes().await.is_empty() }).await;
+        let outcome = self.outcomes().await.remove(0);
+        assert_eq!(outcome.result, result, "{outcome:?}\n{}", self.log());
+        outcome
+    }
+
+    /// Waits until `true`, looking 50 times a second.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut look: impl FnMut() -> F) {
+        let began = Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while !look().await {
+            assert!(began.elapsed() < DEADLINE, "waited in vain for {what}\n{}\n{}", self.log(), self.rig.log());
+            ticks.tick().await;
+        }
+    }
+
+    /// Captures live on without their recorder.
+    fn end_captures(&self) {
+        let config = self.path("holdfast.toml");
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if arguments.split(|byte| *byte == 0).any(|argument| argument == config.as_bytes()) {
+                let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+            }
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.recorder = None;
+        self.end_captures();
+    }
+}

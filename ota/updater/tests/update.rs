@@ -1,0 +1,141 @@
+//! Updates from the bundle to the proof, with a real RAUC and real recordings.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod site;
+
+use std::collections::HashMap;
+use std::fs;
+
+use holdfast_dbus::updater::{InstallOptions, UPDATER_BUS_NAME, UPDATER_INTERFACE_XML};
+use holdfast_dbus::{Error, ErrorCode, StartOptions, StopOptions};
+use holdfast_rauc_rig::{Signed, Wrap};
+use site::Site;
+
+fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> ErrorCode {
+    Error::from_zbus(&result.expect_err("it should have been refused")).unwrap().code
+}
+
+#[tokio::test]
+async fn a_good_update_is_installed_booted_and_proven_by_a_recording() {
+    let Some(mut site) = Site::start().await else { return };
+    let bundle = site.bundle("2.0");
+    site.install(&bundle).await;
+    site.until_reboot().await;
+    let outcome = site.until_outcome("good").await;
+    assert_eq!((outcome.version.as_str(), outcome.code.as_str()), ("2.0", ""));
+    assert_eq!((site.rig.boot("primary"), site.rig.boot("state.B")), ("B".to_owned(), "good".to_owned()));
+    assert_eq!((site.state().await, site.updater().await.booted_slot().await.unwrap()), ("idle".into(), "B".into()));
+    // The proof is footage like any other.
+    let sessions = site.recorder().await.list_sessions(holdfast_dbus::ListOptions::default()).await.unwrap();
+    assert!(sessions.iter().any(|session| session.label.contains("proof") && session.safe_frames > 0), "{sessions:?}");
+}
+
+#[tokio::test]
+async fn a_system_that_does_not_record_is_left_and_never_tried_again() {
+    let Some(mut site) = Site::start().await else { return };
+    let bundle = site.bundle("2.0");
+    site.install(&bundle).await;
+    site.until("a reboot", || async { std::path::Path::new(&site.path("rebooting")).exists() }).await;
+    // On the new system it does not come up.
+    site.break_recorder();
+    site.reboot().await;
+    site.until_state("trial").await;
+    site.until_state("reverting").await;
+    // Even to leave it, nothing may be recorded: somebody has to say so.
+    site.start_recorder();
+    site.until_reboot().await;
+    let outcome = site.until_outcome("rolled-back").await;
+    assert!(["recorder-refuses", "recorder-absent", "trial-timeout"].contains(&outcome.code.as_str()), "{outcome:?}");
+    assert_eq!((site.rig.boot("primary"), site.rig.boot("state.B")), ("A".to_owned(), "bad".to_owned()));
+    site.install(&bundle).await;
+    site.until("the second outcome", || async { site.outcomes().await.len() == 2 }).await;
+    assert_eq!(site.outcomes().await[0].code, "known-bad");
+}
+
+#[tokio::test]
+async fn a_take_is_never_touched() {
+    let Some(mut site) = Site::start().await else { return };
+    let (recorder, updater) = (site.recorder().await, site.updater().await);
+    let start =
+        || async { recorder.start(StartOptions { wait_ms: Some(10_000), ..StartOptions::default() }).await.unwrap() };
+    let bundle = site.bundle("2.0");
+    start().await;
+    site.install(&bundle).await;
+    site.until_state("verified").await;
+    assert!(updater.waits_for().await.unwrap().contains("leave to install"), "{}", site.log());
+    let before = fs::read(site.rig.slot(1)).unwrap();
+
+    // It begins once nothing is recorded, and stands still when something is.
+    site.rig.hold();
+    recorder.stop(StopOptions::default()).await.unwrap();
+    site.until_state("installing").await;
+    site.rig.held().await;
+    start().await;
+    site.until("RAUC to stand still", || async { updater.frozen().await == Ok(true) }).await;
+    site.rig.release();
+    assert_eq!(fs::read(site.rig.slot(1)).unwrap(), before, "written beside a recording");
+    // The updater is killed in the middle of it.
+    site.restart_updater().await;
+    assert_eq!(site.state().await, "installing");
+    let totals = recorder.stop(StopOptions::default()).await.unwrap();
+    assert_eq!(totals.lost_frames, 0);
+
+    // Nor is the boot order changed, or the box rebooted.
+    site.until("it to be written", || async {
+        ["installed", "activating", "awaiting-reboot"].contains(&site.state().await.as_str())
+    })
+    .await;
+    site.until_reboot().await;
+    site.until_outcome("good").await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_installed_is_refused_with_a_reason() {
+    let Some(site) = Site::start().await else { return };
+    let updater = site.updater().await;
+    let image = site.rig.image("image", 1 << 20, 3);
+    // The oldest RAUC keeps to itself why.
+    let tells = site.rig.version() >= (1, 9);
+    for (name, wrap, code) in [
+        ("foreign", Wrap { signed: Signed::Foreign, ..Wrap::default() }, "signature"),
+        ("another-box", Wrap { compatible: "another-box", ..Wrap::default() }, "compatible"),
+    ] {
+        let bundle = site.rig.bundle(name, &image, wrap);
+        let before = site.outcomes().await.len();
+        site.install(bundle.to_str().unwrap()).await;
+        site.until("its end", || async { site.outcomes().await.len() > before }).await;
+        let outcome = site.outcomes().await.remove(0);
+        assert_eq!(outcome.result, "failed", "{name}: {outcome:?}");
+        assert!(
+            !tells && outcome.code == "untold"
+                || outcome.code.contains(code)
+                || outcome.text.to_lowercase().contains(code),
+            "{name}: {outcome:?}"
+        );
+    }
+    assert_eq!(code(updater.install("relative.raucb", InstallOptions::default()).await), ErrorCode::InvalidArgument);
+    assert_eq!(code(updater.install("/no/such/bundle", InstallOptions::default()).await), ErrorCode::InvalidArgument);
+    let until = InstallOptions { until: Some("tomorrow".into()), ..InstallOptions::default() };
+    assert_eq!(code(updater.install("/no/such/bundle", until).await), ErrorCode::InvalidArgument);
+    assert_eq!(code(updater.approve("reboot", HashMap::new()).await), ErrorCode::InvalidArgument);
+    assert_eq!(code(updater.cancel(HashMap::new()).await), ErrorCode::InvalidArgument);
+    let live = updater.inner().introspect().await.unwrap();
+    assert!(holdfast_contract::hold(UPDATER_INTERFACE_XML, &live, UPDATER_BUS_NAME) >= 6);
+}
+
+#[tokio::test]
+async fn an_update_goes_as_far_as_it_may_and_can_be_cancelled() {
+    let Some(site) = Site::start().await else { return };
+    let updater = site.updater().await;
+    let bundle = site.bundle("2.0");
+    let until = InstallOptions { until: Some("install".into()), ..InstallOptions::default() };
+    updater.install(&bundle, until).await.unwrap();
+    site.until_state("installed").await;
+    assert!(updater.waits_for().await.unwrap().contains("reboot"));
+    assert_eq!(site.rig.boot("primary"), "A", "written is not yet booted");
+    assert_eq!(code(updater.install(&bundle, InstallOptions::default()).await), ErrorCode::Busy);
+    updater.cancel(HashMap::new()).await.unwrap();
+    let outcome = site.until_outcome("cancelled").await;
+    assert_eq!(outcome.version, "2.0");
+    assert_eq!(site.state().await, "idle");
+}
