@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// A package, and the names it must never reach. A name that ends in `*` stands for all that begin so.
-pub(crate) const NEVER: [(&str, &[&str]); 14] = [
+pub(crate) const NEVER: [(&str, &[&str]); 16] = [
     ("holdfast-recorder", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-panel", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-ctl", &["gstreamer*", "gst-*", "glib*"]),
@@ -18,6 +18,9 @@ pub(crate) const NEVER: [(&str, &[&str]); 14] = [
     ("holdfast-config", &["tokio*", "gstreamer*", "zbus*"]),
     ("holdfast-rauc", &["gstreamer*", "gst-*", "glib*", "openssl*", "holdfast-*"]),
     ("holdfast-bundle", &["tokio*", "zbus*", "gstreamer*", "openssl*", "holdfast-*"]),
+    // One TLS, and one provider for it: the names are those of all others.
+    ("holdfast-fetch", &["gstreamer*", "gst-*", "glib*", "zbus*", "openssl", "openssl-sys", "native-tls", "aws-lc*"]),
+    ("holdfast-settings", &["tokio*", "gstreamer*", "zbus*", "holdfast-*", "rustix", "libc"]),
     ("holdfast-framemark", &["*"]),
     ("holdfast-update-plan", &["tokio*", "zbus*", "rustix", "libc", "reqwest", "holdfast-*"]),
 ];
