@@ -275,8 +275,8 @@ pub enum UpdateCommand {
     Check,
     /// Install a bundle. A recording is never touched: it waits for a time at which nothing is recorded.
     Install {
-        /// The file, as made by cargo xtask bundle.
-        bundle: PathBuf,
+        /// A file, as made by cargo xtask bundle, or its https:// address.
+        bundle: String,
         /// How far it goes without another word: download, install or reboot.
         #[arg(long, default_value = "reboot", value_name = "STEP", value_parser = ["download", "install", "reboot"])]
         until: String,

@@ -26,9 +26,13 @@ pub async fn run(global: &Global, out: &Output, command: Option<UpdateCommand>) 
             status(&link, out, &updater).await
         }
         UpdateCommand::Install { bundle, until, force, no_wait } => {
-            let path = std::path::absolute(&bundle)
-                .map_err(|error| Failure::usage(format!("{}: {error}", bundle.display()), "name a file"))?;
-            let location = path.to_string_lossy().into_owned();
+            let location = if bundle.starts_with("https://") {
+                bundle
+            } else {
+                let path = std::path::absolute(&bundle);
+                let path = path.map_err(|error| Failure::usage(format!("{bundle}: {error}"), "name a file"))?;
+                path.to_string_lossy().into_owned()
+            };
             let options = InstallOptions { until: Some(until), force: force.then_some(true) };
             let before = last(&link, &updater).await?.map(|outcome| outcome.number);
             updater.install(&location, options).await.map_err(told)?;

@@ -104,10 +104,9 @@ impl Updater {
         let until = options.string("until")?.map_or(Ok(Wish::Reboot), |until| wish(&until))?;
         let force = options.flag("force")?.unwrap_or(false);
         options.end()?;
-        if !location.starts_with('/') {
-            return Err(invalid(format!(
-                "location = {location:?}; it must be the absolute path of a bundle on this box"
-            )));
+        if !location.starts_with('/') && !location.starts_with("https://") {
+            let text = "it must be the absolute path of a bundle on this box, or an https:// address";
+            return Err(invalid(format!("location = {location:?}; {text}")));
         }
         self.ask(What::Install { location, until, force }).await
     }

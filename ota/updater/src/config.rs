@@ -32,6 +32,13 @@ const UPDATE: &[Key] = &[
     Key::with_default("retry_seconds", Takes::Number { min: 1, max: 86_400, what: "seconds" }, "300"),
     Key::with_default("trial_seconds", Takes::Number { min: 5, max: 7200, what: "seconds" }, "600"),
     Key::with_default("probe_seconds", Takes::Number { min: 1, max: 60, what: "seconds" }, "5"),
+    Key::with_default(
+        "download_kib_per_second",
+        Takes::Number { min: 0, max: 10_000_000, what: "KiB per second" },
+        "0",
+    ),
+    Key::with_default("keep_free_mib", Takes::Number { min: 0, max: 10_000_000, what: "MiB" }, "1024"),
+    Key::new("server_ca", PATH, Absent::Nothing, "\"/etc/holdfast/update-ca.pem\""),
     Key::new("reboot_program", PATH, Absent::Nothing, "\"/usr/local/sbin/reboot-the-box\""),
 ];
 
@@ -46,6 +53,12 @@ pub struct Config {
     pub policy: Policy,
     /// How long the recording is that a new system has to make.
     pub probe: Duration,
+    /// Bytes per second that a download takes at most; `None`: as many as come.
+    pub download_cap: Option<u64>,
+    /// Bytes that a download leaves free, whatever it needs: footage comes first.
+    pub keep_free_bytes: u64,
+    /// Whom to trust as a server, as PEM; `None`: whom the distribution trusts.
+    pub server_ca: Option<PathBuf>,
     /// Reboots the box instead of systemd-logind.
     pub reboot_program: Option<PathBuf>,
 }
@@ -93,6 +106,9 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
     let retry_s = reader.number::<u64>(scope, "retry_seconds");
     let trial_s = reader.number::<u64>(scope, "trial_seconds");
     let probe_s = reader.number::<u64>(scope, "probe_seconds");
+    let cap_kib = reader.number::<u64>(scope, "download_kib_per_second");
+    let keep_free_mib = reader.number::<u64>(scope, "keep_free_mib");
+    let server_ca = reader.text(scope, "server_ca");
     let reboot_program = reader.text(scope, "reboot_program");
     Some(Config {
         bus: bus?.value,
@@ -110,6 +126,9 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
             ..Policy::default()
         },
         probe: Duration::from_secs(probe_s?.value),
+        download_cap: Some(cap_kib?.value * 1024).filter(|cap| *cap > 0),
+        keep_free_bytes: keep_free_mib?.value * 1024 * 1024,
+        server_ca: server_ca.map(|path| path.value.into()),
         reboot_program: reboot_program.map(|path| path.value.into()),
     })
 }

@@ -19,7 +19,8 @@ use zbus::Connection;
 
 use crate::bus::{self, Ask, Shown, What};
 use crate::config::Config;
-use crate::leases::Leases;
+use crate::downloads::Downloads;
+use crate::leave::Leases;
 use crate::store::Store;
 
 /// What tasks of work share.
@@ -32,6 +33,8 @@ pub(crate) struct Site {
     pub progress: watch::Sender<Progress>,
     /// Full (64): the engine is busy; the task waits.
     pub events: mpsc::Sender<Event>,
+    /// What comes from servers.
+    pub downloads: Downloads,
     /// RAUC's name of the slot that runs.
     pub booted_slot: String,
     /// And of the other.
@@ -115,7 +118,7 @@ impl Engine {
     /// Goes on from what was written down.
     ///
     /// # Errors
-    /// RAUC knows no two slots.
+    /// RAUC knows no two slots, or the cache of downloads can't be used.
     pub fn start(
         parts: Parts,
         record: holdfast_update_plan::Record,
@@ -136,7 +139,9 @@ impl Engine {
         let leases = Leases::new(parts.connection.clone(), sender.clone());
         let (booted, other_good) = (facts.booted.clone(), facts.other_good);
         let (plan, commands) = Plan::boot(parts.config.policy, record, facts, now_ns(), now_unix_s());
+        let downloads = Downloads::open(&parts.config)?;
         let site = Site {
+            downloads,
             connection: parts.connection,
             rauc: parts.rauc,
             config: parts.config,
@@ -212,6 +217,10 @@ impl Engine {
         }
         let event = match what.clone() {
             What::Check => Event::Check,
+            What::Install { location, until, force } if location.starts_with("https://") => {
+                let version = location.rsplit('/').next().unwrap_or_default().trim_end_matches(".raucb").to_owned();
+                Event::Wanted(Offer { origin: Origin::Url(location), version, size_bytes: None, wish: until, force })
+            }
             What::Install { location, until, force } => {
                 let size_bytes = std::fs::metadata(&location).ok().map(|metadata| metadata.len());
                 let version = Path::new(&location).file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -233,6 +242,9 @@ impl Engine {
             What::Install { location, .. } => {
                 if !matches!(phase, Phase::Idle | Phase::Available) {
                     return busy(format!("an update is {} already; holdfast update status shows it", phase.name()));
+                }
+                if location.starts_with("https://") {
+                    return Ok(());
                 }
                 match std::fs::metadata(location) {
                     Ok(metadata) if metadata.is_file() => Ok(()),
@@ -272,7 +284,8 @@ impl Engine {
                 }
                 Command::Release(_) => self.leases.release(),
                 Command::Tell(outcome) => warn!(?outcome, "no fleet is configured that could be told"),
-                Command::Discard | Command::StopFetching => {}
+                Command::StopFetching => self.site.downloads.stop(),
+                Command::Discard => self.site.downloads.discard(),
                 command => {
                     if matches!(command, Command::Install { .. }) {
                         self.other_good = false;
@@ -314,10 +327,10 @@ fn invalid(location: &str, why: &str) -> Error {
     Error::new(ErrorCode::InvalidArgument, format!("{location} {why}")).with("location", location)
 }
 
-/// Where an offer's bundle is on this box.
-pub(crate) fn path_of(offer: &Offer) -> Option<PathBuf> {
+/// Where an offer's bundle is on this box, once it is there.
+pub(crate) fn path_of(site: &Site, offer: &Offer) -> Option<PathBuf> {
     match &offer.origin {
         Origin::File(path) | Origin::Usb(path) => Some(path.into()),
-        Origin::Url(_) | Origin::Fleet(_) => None,
+        Origin::Url(_) | Origin::Fleet(_) => site.downloads.path(),
     }
 }

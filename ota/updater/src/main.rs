@@ -2,10 +2,11 @@
 
 mod bus;
 mod config;
+mod downloads;
 mod engine;
 mod freeze;
 mod gate;
-mod leases;
+mod leave;
 mod reboot;
 mod settle;
 mod store;

@@ -13,7 +13,7 @@ use zbus::Connection;
 
 use crate::bus::{Ask, Shown};
 use crate::freeze;
-use crate::leases::Leases;
+use crate::leave::Leases;
 
 /// How often RAUC is asked whether it has come to its end.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub async fn settle(
         freeze::set(connection, true).await?;
     }
     info!("RAUC is at an installation; it goes on when the recorder gives leave");
-    // One lease has few news.
+    // Full: the lease's task waits; one lease has few news.
     let (sender, mut events) = mpsc::channel(16);
     let mut leases = Leases::new(connection.clone(), sender);
     leases.ask(Permit::Install, "the installation that goes on".to_owned());

@@ -4,7 +4,7 @@ use crate::tokens::{self, Named};
 use crate::tree::TextFile;
 
 /// Pure cores by file or directory name.
-const CORES: [&str; 12] = [
+const CORES: [&str; 11] = [
     "session",
     "resume",
     "retention",
@@ -13,7 +13,6 @@ const CORES: [&str; 12] = [
     "buttons",
     "orders",
     "truth",
-    "trouble",
     "patterns",
     "rollout",
     "leases",

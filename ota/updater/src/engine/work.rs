@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_rauc::{Access, Digest, Format, Mark, Options, Progress, Target, read_back};
-use holdfast_update_plan::{Bundle, Command, Event, Offer, Reason};
+use holdfast_update_plan::{Bundle, Command, Event, Offer, Origin, Reason};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -24,10 +24,20 @@ type Done<T> = Result<T, Reason>;
 pub(super) async fn run(site: Arc<Site>, command: Command) {
     let event = match command {
         Command::Check => Event::Nothing,
-        Command::Fetch(offer) => match path_of(&offer) {
-            Some(path) if path.exists() => Event::Fetched,
-            Some(path) => Event::FetchFailed(Reason::new("gone", format!("{} is no longer there", path.display()))),
-            None => Event::FetchFailed(Reason::new("unsupported", "only bundles in files can be installed yet")),
+        Command::Fetch(offer) => match &offer.origin {
+            Origin::Url(url) => match site.downloads.fetch(url, &site.config, &site.progress).await {
+                Ok(true) => Event::Fetched,
+                // Stopped by the engine, which knows.
+                Ok(false) => return,
+                Err(reason) => Event::FetchFailed(reason),
+            },
+            _ => match path_of(&site, &offer) {
+                Some(path) if path.exists() => Event::Fetched,
+                path => {
+                    let text = format!("{} is no longer there", path.unwrap_or_default().display());
+                    Event::FetchFailed(Reason::new("gone", text))
+                }
+            },
         },
         Command::Inspect(offer) => Event::Inspected(inspect(&site, &offer).await),
         Command::Install { offer, bundle, .. } => Event::InstallEnded(install(&site, &offer, &bundle).await),
@@ -72,8 +82,7 @@ pub(super) async fn run(site: Arc<Site>, command: Command) {
 
 /// Looks at the bundle, and at the box with it.
 async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
-    let path =
-        path_of(offer).ok_or_else(|| Reason::new("unsupported", "only bundles in files can be installed yet"))?;
+    let path = path_of(site, offer).ok_or_else(|| Reason::new("gone", "the bundle is no longer there"))?;
     let location = path.to_string_lossy();
     let told = |error: holdfast_rauc::Error| reason(&error);
     let bundle = site.rauc.inspect(&location, &Access::default()).await.map_err(told)?;
@@ -93,7 +102,7 @@ async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
 
 async fn install(site: &Site, offer: &Offer, bundle: &Bundle) -> Result<(), (Reason, bool)> {
     let told = |error: holdfast_rauc::Error| (reason(&error), error.kind().may_pass());
-    let path = path_of(offer).unwrap_or_default();
+    let path = path_of(site, offer).unwrap_or_default();
     let is_hash = bundle.manifest.len() == 64 && bundle.manifest.bytes().all(|byte| byte.is_ascii_hexdigit());
     let options = Options { manifest_hash: is_hash.then(|| bundle.manifest.clone()), ..Options::default() };
     let mut installing = site.rauc.install(&path.to_string_lossy(), &options).await.map_err(told)?;
