@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// A package, and the names it must never reach. A name that ends in `*` stands for all that begin so.
-pub(crate) const NEVER: [(&str, &[&str]); 11] = [
+pub(crate) const NEVER: [(&str, &[&str]); 12] = [
     ("holdfast-recorder", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-panel", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-ctl", &["gstreamer*", "gst-*", "glib*"]),
@@ -16,6 +16,7 @@ pub(crate) const NEVER: [(&str, &[&str]); 11] = [
     ("holdfast-records", &["tokio*", "gstreamer*", "zbus*"]),
     ("holdfast-link", &["tokio*", "gstreamer*", "zbus*", "rustix", "libc"]),
     ("holdfast-config", &["tokio*", "gstreamer*", "zbus*"]),
+    ("holdfast-hawkbit", &["gstreamer*", "zbus*", "rauc*", "openssl", "openssl-sys", "native-tls", "aws-lc-sys"]),
     ("holdfast-framemark", &["*"]),
 ];
 
