@@ -115,6 +115,18 @@ async fn a_poll_of_a_newer_server_through_a_proxy() {
     assert!(requests[1].contains(&format!("authorization: TargetToken {SECRET}")), "{}", requests[1]);
 }
 
+/// hawkBit says "skip" as well while the window is closed; who does not must not be misread.
+#[tokio::test]
+async fn a_closed_window_outweighs_a_forced_update() {
+    for (window, may) in
+        [("", true), (r#""maintenanceWindow":"unavailable","#, false), (r#""maintenanceWindow":"available","#, true)]
+    {
+        let body = format!(r#"{{"id":5,"deployment":{{"download":"forced",{window}"update":"forced","chunks":[]}}}}"#);
+        let server = Scripted::new([ok(&body)]).await;
+        assert_eq!(server.client().deployment(&id("5").into()).await.unwrap().may_install(), may, "{window}");
+    }
+}
+
 #[tokio::test]
 async fn confirmation_is_asked_for_and_given() {
     let body = r#"{"id":"6","confirmation":{"download":"forced","update":"forced","chunks":[]}}"#;

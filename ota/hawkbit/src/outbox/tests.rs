@@ -117,6 +117,16 @@ fn progress_is_replaced_unless_it_may_be_on_its_way() {
 }
 
 #[test]
+fn a_full_outbox_turns_away_progress_and_no_result() {
+    let mut state = State::default();
+    for action in 0..80 {
+        state.apply(state.plan(message(action, Execution::Closed(Outcome::Failure))).unwrap());
+    }
+    assert_eq!(state.waiting().count(), 80);
+    assert_eq!(state.plan(message(90, Execution::Downloaded)), Err(Queued::Full));
+}
+
+#[test]
 fn a_server_that_starts_anew_is_told_anew() {
     let mut state = State::default();
     let close = || message(1, Execution::Closed(Outcome::Success));
