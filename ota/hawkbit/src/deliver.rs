@@ -123,7 +123,7 @@ async fn heard(client: &Client, message: &Message) -> Result<bool, Error> {
         Err(error) => return Err(error),
     };
     let messages = history.map(|history| history.messages).unwrap_or_default();
-    let details = crate::feedback::bounded(&feedback.details);
+    let details = crate::feedback::shortened(&feedback.details);
     Ok(!details.is_empty() && details.iter().all(|detail| messages.iter().any(|message| message.trim() == detail)))
 }
 

@@ -146,7 +146,7 @@ impl Confirmation {
             Self::Confirmed => "confirmed",
             Self::Denied => "denied",
         };
-        json!({ "confirmation": word, "details": bounded(details) })
+        json!({ "confirmation": word, "details": shortened(details) })
     }
 }
 
@@ -158,7 +158,7 @@ fn report(
     code: Option<i32>,
     at_unix_ms: Option<u64>,
 ) -> Value {
-    let mut status = json!({ "execution": execution, "result": result, "details": bounded(details) });
+    let mut status = json!({ "execution": execution, "result": result, "details": shortened(details) });
     if let Some(code) = code {
         merge(&mut status, "code", code.into());
     }
@@ -177,7 +177,7 @@ fn merge(into: &mut Value, key: &str, value: Value) {
 }
 
 /// Details as the server takes them, so that a long one can't make it refuse a result.
-pub(crate) fn bounded(details: &[String]) -> Vec<String> {
+pub(crate) fn shortened(details: &[String]) -> Vec<String> {
     let one = |detail: &String| {
         let printable = detail.chars().map(|c| if c.is_control() { ' ' } else { c });
         let text: String = printable.take(MAX_DETAIL_CHARS).collect();
