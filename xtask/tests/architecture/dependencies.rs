@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// A package, and the names it must never reach. A name that ends in `*` stands for all that begin so.
-pub(crate) const NEVER: [(&str, &[&str]); 16] = [
+pub(crate) const NEVER: [(&str, &[&str]); 17] = [
+pub(crate) const NEVER: [(&str, &[&str]); 17] = [
     ("holdfast-recorder", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-panel", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-ctl", &["gstreamer*", "gst-*", "glib*"]),
@@ -21,6 +22,7 @@ pub(crate) const NEVER: [(&str, &[&str]); 16] = [
     // One TLS, and one provider for it: the names are those of all others.
     ("holdfast-fetch", &["gstreamer*", "gst-*", "glib*", "zbus*", "openssl", "openssl-sys", "native-tls", "aws-lc*"]),
     ("holdfast-settings", &["tokio*", "gstreamer*", "zbus*", "holdfast-*", "rustix", "libc"]),
+    ("holdfast-hawkbit", &["gstreamer*", "zbus*", "rauc*", "openssl", "openssl-sys", "native-tls", "aws-lc-sys"]),
     ("holdfast-framemark", &["*"]),
     ("holdfast-update-plan", &["tokio*", "zbus*", "rustix", "libc", "reqwest", "holdfast-*"]),
 ];

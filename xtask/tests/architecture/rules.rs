@@ -4,7 +4,7 @@ use crate::tokens::{self, Named};
 use crate::tree::TextFile;
 
 /// Pure cores by file or directory name.
-const CORES: [&str; 11] = [
+const CORES: [&str; 13] = [
     "session",
     "resume",
     "retention",
@@ -16,6 +16,8 @@ const CORES: [&str; 11] = [
     "patterns",
     "rollout",
     "leases",
+    "outbox",
+    "pace",
 ];
 
 /// What a pure core must not name: all that makes its answer depend on more than state and event.
