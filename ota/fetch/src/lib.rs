@@ -36,14 +36,14 @@ mod client;
 mod error;
 mod fetcher;
 mod handle;
-mod pace;
 mod proxy;
 mod source;
+mod tempo;
 
 pub use cache::{Cache, CacheLimits, Holding};
 pub use error::{Error, Result};
 pub use fetcher::{Fetched, Fetcher, Options};
 pub use handle::{Handle, Phase, Progress};
-pub use pace::Retries;
 pub use proxy::{Proxy, ProxyOptions};
 pub use source::{Roots, Sha256, Source, Tls};
+pub use tempo::Retries;

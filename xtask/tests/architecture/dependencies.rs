@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// A package, and the names it must never reach. A name that ends in `*` stands for all that begin so.
-pub(crate) const NEVER: [(&str, &[&str]); 17] = [
-pub(crate) const NEVER: [(&str, &[&str]); 17] = [
+pub(crate) const NEVER: [(&str, &[&str]); 18] = [
     ("holdfast-recorder", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-panel", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-ctl", &["gstreamer*", "gst-*", "glib*"]),
+    ("holdfast-updater", &["gstreamer*", "gst-*", "glib*", "openssl", "openssl-sys", "native-tls", "aws-lc-sys"]),
     ("holdfast-dbus", &["gstreamer*", "gst-*", "glib*"]),
     ("holdfast-capture", &["zbus*", "tokio*", "rppal", "holdfast-dbus"]),
     ("holdfast-segment", &["tokio*", "gstreamer*", "zbus*"]),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cache::{Activity, Cache};
-use crate::pace::Retries;
+use crate::tempo::Retries;
 use crate::{Error, Result};
 
 /// How often in a row an answer may be wrong: the same question rarely gets a better one.

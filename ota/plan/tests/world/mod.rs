@@ -137,11 +137,11 @@ impl World {
                 self.handle(event);
                 continue;
             }
-            if let Some(offer) = self.offered.clone().filter(|_| self.plan().record().phase == Phase::Idle) {
-                if self.told.len() == self.told_before {
-                    self.handle(Event::Found(offer));
-                    continue;
-                }
+            if let Some(offer) = self.offered.clone().filter(|_| self.plan().record().phase == Phase::Idle)
+                && self.told.len() == self.told_before
+            {
+                self.handle(Event::Found(offer));
+                continue;
             }
             if self.is_idle()
                 && !self.confirming
