@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_settings::texts::BUS;
+use holdfast_settings::texts::{BUS, is_word};
 use holdfast_settings::{Absent, Expected, Files, Key, Mistakes, Reader, Scope, Takes};
 use holdfast_update_plan::{Policy, Wish};
 
@@ -21,6 +21,12 @@ fn is_absolute(text: &str) -> bool {
     Path::new(text).is_absolute()
 }
 
+fn is_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+const URL: Takes = Takes::Text { allowed: "an https:// address", test: is_url };
+const WORD: Takes = Takes::Text { allowed: "a name without spaces", test: is_word };
 const PATH: Takes = Takes::Text { allowed: "an absolute path", test: is_absolute };
 
 /// `[update]`
@@ -39,6 +45,14 @@ const UPDATE: &[Key] = &[
     ),
     Key::with_default("keep_free_mib", Takes::Number { min: 0, max: 10_000_000, what: "MiB" }, "1024"),
     Key::new("server_ca", PATH, Absent::Nothing, "\"/etc/holdfast/update-ca.pem\""),
+    Key::new("fleet_url", URL, Absent::Nothing, "\"https://updates.example.org\""),
+    Key::with_default("fleet_tenant", WORD, "\"DEFAULT\""),
+    Key::new("fleet_id", WORD, Absent::Nothing, "\"box-17\""),
+    Key::new("fleet_token_file", PATH, Absent::Nothing, "\"/etc/holdfast/fleet.token\""),
+    Key::with_default("fleet_token", Takes::Choice(&["target", "gateway"]), "\"target\""),
+    Key::new("fleet_certificate", PATH, Absent::Nothing, "\"/etc/holdfast/fleet.crt\""),
+    Key::new("fleet_key", PATH, Absent::Nothing, "\"/etc/holdfast/fleet.key\""),
+    Key::with_default("fleet_plain_http", Takes::Flag, "false"),
     Key::new("reboot_program", PATH, Absent::Nothing, "\"/usr/local/sbin/reboot-the-box\""),
 ];
 
@@ -61,6 +75,29 @@ pub struct Config {
     pub server_ca: Option<PathBuf>,
     /// Reboots the box instead of systemd-logind.
     pub reboot_program: Option<PathBuf>,
+    /// The fleet's server, where there is one.
+    pub fleet: Option<FleetConfig>,
+}
+
+/// How the fleet's server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetConfig {
+    /// Its address.
+    pub url: String,
+    /// Its tenant.
+    pub tenant: String,
+    /// What this box is called there.
+    pub id: String,
+    /// Where its token is.
+    pub token_file: Option<PathBuf>,
+    /// That is a gateway's token, not this box's own.
+    pub is_gateway: bool,
+    /// Whom to believe about the server's name; `None`: whom the distribution believes.
+    pub ca: Option<PathBuf>,
+    /// This box's certificate and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Without TLS: whoever listens sees the token.
+    pub plain_http: bool,
 }
 
 impl Config {
@@ -109,6 +146,7 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
     let cap_kib = reader.number::<u64>(scope, "download_kib_per_second");
     let keep_free_mib = reader.number::<u64>(scope, "keep_free_mib");
     let server_ca = reader.text(scope, "server_ca");
+    let fleet = fleet(reader, scope);
     let reboot_program = reader.text(scope, "reboot_program");
     Some(Config {
         bus: bus?.value,
@@ -128,8 +166,43 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
         probe: Duration::from_secs(probe_s?.value),
         download_cap: Some(cap_kib?.value * 1024).filter(|cap| *cap > 0),
         keep_free_bytes: keep_free_mib?.value * 1024 * 1024,
+        fleet: fleet.map(|fleet| FleetConfig { ca: server_ca.as_ref().map(|path| path.value.clone().into()), ..fleet }),
         server_ca: server_ca.map(|path| path.value.into()),
         reboot_program: reboot_program.map(|path| path.value.into()),
+    })
+}
+
+/// `None`: there is none.
+fn fleet(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<FleetConfig> {
+    let url = reader.text(scope, "fleet_url");
+    let tenant = reader.text(scope, "fleet_tenant");
+    let id = reader.text(scope, "fleet_id");
+    let token_file = reader.text(scope, "fleet_token_file");
+    let token = reader.text(scope, "fleet_token");
+    let (certificate, key) = (reader.text(scope, "fleet_certificate"), reader.text(scope, "fleet_key"));
+    let plain_http = reader.flag(scope, "fleet_plain_http");
+    if scope.written("fleet_url").is_some() && scope.written("fleet_id").is_none() {
+        reader.lacking(scope, "fleet_id", "add what this box is called there: fleet_id = \"box-17\"".to_owned());
+    }
+    if url.as_ref().is_some_and(|url| url.value.starts_with("http://"))
+        && plain_http.as_ref().is_some_and(|plain| !plain.value)
+    {
+        let remedy = "use https://, or say that it is meant so: fleet_plain_http = true";
+        reader.note(scope, "fleet_url", "shows the token to whoever listens", None, remedy);
+    }
+    if certificate.is_some() != key.is_some() {
+        let name = if certificate.is_some() { "fleet_certificate" } else { "fleet_key" };
+        reader.note(scope, name, "is of no use alone", None, "write both, fleet_certificate and fleet_key");
+    }
+    Some(FleetConfig {
+        url: url?.value,
+        tenant: tenant?.value,
+        id: id?.value,
+        token_file: token_file.map(|path| path.value.into()),
+        is_gateway: token?.value == "gateway",
+        ca: None,
+        certificate: certificate.zip(key).map(|(chain, key)| (chain.value.into(), key.value.into())),
+        plain_http: plain_http?.value,
     })
 }
 
@@ -152,6 +225,16 @@ mod tests {
         assert!(UPDATE.iter().all(holdfast_settings::Key::is_sound));
         let config = of("").unwrap();
         assert_eq!((config.bus.as_str(), config.policy.attempts), ("system", 3));
+    }
+
+    #[test]
+    fn a_fleet_needs_a_name_and_keeps_its_token_to_itself() {
+        let told = of("[update]\nfleet_url = \"http://updates.example.org\"\nfleet_key = \"/k\"\n").unwrap_err();
+        for part in ["fleet_id", "fleet_plain_http = true", "is of no use alone"] {
+            assert!(told.contains(part), "no {part} in:\n{told}");
+        }
+        let fleet = of("[update]\nfleet_url = \"https://a.example\"\nfleet_id = \"box-1\"\n").unwrap().fleet.unwrap();
+        assert_eq!((fleet.tenant.as_str(), fleet.is_gateway), ("DEFAULT", false));
     }
 
     #[test]

@@ -11,17 +11,28 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::fleet::Artifact;
 
-/// See the module.
+/// A bundle on a server.
+#[derive(Debug)]
+pub enum Wanted {
+    /// At this address.
+    Url(String),
+    /// As the fleet says.
+    Artifact(Artifact),
+}
+
+/// See the module. The cache is opened for each use and closed again: RAUC takes no bundle that anybody else has open.
 #[derive(Debug)]
 pub struct Downloads {
-    cache: Cache,
+    directory: PathBuf,
+    limits: CacheLimits,
     /// Of the one that is under way.
     handle: Mutex<Option<Handle>>,
 }
 
 impl Downloads {
-    /// Opens the cache beside the updater's state.
+    /// Makes sure of the cache, beside the updater's state.
     ///
     /// # Errors
     /// The directory can't be used.
@@ -29,14 +40,18 @@ impl Downloads {
         let limits = CacheLimits { margin_bytes: config.keep_free_bytes, ..CacheLimits::default() };
         let directory = config.state_dir.join("download");
         std::fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
-        let cache =
-            Cache::open(&directory, limits).with_context(|| format!("{} can't be used", directory.display()))?;
-        Ok(Self { cache, handle: Mutex::new(None) })
+        let downloads = Self { directory, limits, handle: Mutex::new(None) };
+        downloads.cache().with_context(|| format!("{} can't be used", downloads.directory.display()))?;
+        Ok(downloads)
+    }
+
+    fn cache(&self) -> holdfast_fetch::Result<Cache> {
+        Cache::open(&self.directory, self.limits.clone())
     }
 
     /// Where the bundle lies, once it is whole.
     pub fn path(&self) -> Option<PathBuf> {
-        let holding = self.cache.holding()?;
+        let holding = self.cache().ok()?.holding()?;
         (holding.safe_bytes == holding.total_bytes).then_some(holding.path)
     }
 
@@ -44,17 +59,16 @@ impl Downloads {
     ///
     /// # Errors
     /// It can't be had, after all attempts.
-    pub async fn fetch(&self, url: &str, config: &Config, progress: &watch::Sender<Progress>) -> Result<bool, Reason> {
+    pub async fn fetch(
+        &self,
+        wanted: &Wanted,
+        config: &Config,
+        progress: &watch::Sender<Progress>,
+    ) -> Result<bool, Reason> {
         let told = |error: &holdfast_fetch::Error| Reason::new("download", error.to_string());
-        let mut tls = Tls::default();
-        if let Some(path) = &config.server_ca {
-            let read = std::fs::read(path);
-            let pem = read.map_err(|error| Reason::new("server-ca", format!("{}: {error}", path.display())))?;
-            tls.roots = Roots::Only(pem);
-        }
-        let source = Source::new(url).map_err(|error| told(&error))?.tls(tls);
-        let (fetcher, handle) =
-            Fetcher::new(self.cache.clone(), source, Options::default()).map_err(|error| told(&error))?;
+        let source = source(wanted, config)?;
+        let (fetcher, handle) = Fetcher::new(self.cache().map_err(|error| told(&error))?, source, Options::default())
+            .map_err(|error| told(&error))?;
         handle.cap(config.download_cap);
         let mut steps = handle.progress();
         *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
@@ -92,10 +106,37 @@ impl Downloads {
     /// It is no longer needed.
     pub fn discard(&self) {
         self.stop();
-        if self.cache.holding().is_some()
-            && let Err(error) = self.cache.remove()
-        {
+        // One that is just being stopped still has it; the next one begins with another bundle, and gives it up then.
+        let removed = self.cache().and_then(|cache| if cache.holding().is_some() { cache.remove() } else { Ok(()) });
+        if let Err(error) = removed {
             warn!("what was downloaded is not deleted: {error}");
         }
     }
+}
+
+fn source(wanted: &Wanted, config: &Config) -> Result<Source, Reason> {
+    let told = |error: holdfast_fetch::Error| Reason::new("download", error.to_string());
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| Reason::new("download", format!("{}: {error}", path.display())))
+    };
+    let mut tls = Tls::default();
+    if let Some(path) = &config.server_ca {
+        tls.roots = Roots::Only(read(path)?);
+    }
+    let artifact = match wanted {
+        Wanted::Url(url) => return Ok(Source::new(url).map_err(told)?.tls(tls)),
+        Wanted::Artifact(artifact) => artifact,
+    };
+    if let Some((chain, key)) = config.fleet.as_ref().and_then(|fleet| fleet.certificate.as_ref()) {
+        tls.client = Some((read(chain)?, read(key)?));
+    }
+    let mut source = Source::new(&artifact.url).map_err(told)?.tls(tls);
+    for (name, value) in &artifact.headers {
+        let value = value.to_str().map_err(|_| Reason::new("download", "a header of the fleet's can't be sent"))?;
+        source = source.header(name.as_str(), value).map_err(told)?;
+    }
+    if let Some(sha256) = artifact.sha256 {
+        source = source.expect_sha256(sha256);
+    }
+    Ok(if artifact.is_plain { source.allow_plain_loopback() } else { source })
 }

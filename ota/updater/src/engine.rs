@@ -4,6 +4,7 @@
 
 mod work;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +15,13 @@ use holdfast_update_plan::{Command, Event, Facts, Offer, Origin, Phase, Plan};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use zbus::Connection;
 
 use crate::bus::{self, Ask, Shown, What};
 use crate::config::Config;
 use crate::downloads::Downloads;
+use crate::fleet::{self, Artifact, Doing, Fleet};
 use crate::leave::Leases;
 use crate::store::Store;
 
@@ -35,6 +37,8 @@ pub(crate) struct Site {
     pub events: mpsc::Sender<Event>,
     /// What comes from servers.
     pub downloads: Downloads,
+    /// What the fleet offers to be downloaded, where there is a fleet.
+    pub shelf: Option<watch::Receiver<Option<Artifact>>>,
     /// RAUC's name of the slot that runs.
     pub booted_slot: String,
     /// And of the other.
@@ -54,6 +58,7 @@ pub struct Engine {
     progress: watch::Receiver<Progress>,
     booted: String,
     other_good: bool,
+    fleet: Option<fleet::Handle>,
 }
 
 /// What the engine is made of.
@@ -102,6 +107,19 @@ fn facts(status: &Status, boot_id: String) -> Option<(Facts, String, String)> {
     Some((facts, booted.name.clone(), other.name.clone()))
 }
 
+/// What the fleet is told of this box.
+fn attributes(status: &Status, facts: &Facts) -> BTreeMap<String, String> {
+    let version = status.booted().and_then(|slot| slot.bundle_version.clone()).or(status.system_version.clone());
+    [
+        ("compatible", status.compatible.clone()),
+        ("slot", facts.booted.clone()),
+        ("release", version.unwrap_or_default()),
+        ("updater", env!("CARGO_PKG_VERSION").to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
 /// What RAUC has written whole to a slot, as a bundle is known by.
 fn written(slot: &holdfast_rauc::Slot) -> Option<String> {
     let version = slot.bundle_version.as_ref().map(|version| identity(None, version));
@@ -138,10 +156,26 @@ impl Engine {
         let (progress, progress_receiver) = watch::channel(Progress::default());
         let leases = Leases::new(parts.connection.clone(), sender.clone());
         let (booted, other_good) = (facts.booted.clone(), facts.other_good);
-        let (plan, commands) = Plan::boot(parts.config.policy, record, facts, now_ns(), now_unix_s());
+        let (plan, commands) = Plan::boot(parts.config.policy, record, facts.clone(), now_ns(), now_unix_s());
         let downloads = Downloads::open(&parts.config)?;
+        let fleet = match &parts.config.fleet {
+            Some(config) => {
+                let attributes = attributes(status, &facts);
+                let (fleet, handle) = Fleet::new(config, &parts.config.state_dir, attributes, sender.clone())?;
+                tokio::spawn(async move {
+                    if let Err(error) = fleet.run().await {
+                        // What it should be told is lost if this goes on.
+                        error!("the fleet can't be told any more: {error:#}");
+                        std::process::exit(1);
+                    }
+                });
+                Some(handle)
+            }
+            None => None,
+        };
         let site = Site {
             downloads,
+            shelf: fleet.as_ref().map(|fleet| fleet.shelf.clone()),
             connection: parts.connection,
             rauc: parts.rauc,
             config: parts.config,
@@ -161,6 +195,7 @@ impl Engine {
             progress: progress_receiver,
             booted,
             other_good,
+            fleet,
         };
         engine.carry_out(commands)?;
         engine.show();
@@ -283,7 +318,16 @@ impl Engine {
                     self.leases.ask(permit, format!("update to {offer}"));
                 }
                 Command::Release(_) => self.leases.release(),
-                Command::Tell(outcome) => warn!(?outcome, "no fleet is configured that could be told"),
+                Command::Tell(outcome) => match &self.fleet {
+                    // If it is full now, it is told at the next start.
+                    Some(fleet) => drop(fleet.outcomes.try_send(outcome)),
+                    None => warn!(number = outcome.number, "no fleet is configured any more that could be told"),
+                },
+                Command::Check if self.fleet.is_some() => {
+                    if let Some(fleet) = &self.fleet {
+                        let _ = fleet.checks.try_send(());
+                    }
+                }
                 Command::StopFetching => self.site.downloads.stop(),
                 Command::Discard => self.site.downloads.discard(),
                 command => {
@@ -301,6 +345,19 @@ impl Engine {
         let progress = self.progress.borrow_and_update().clone();
         let (plan, record) = (self.plan.shown(), self.plan.record());
         let is_under_way = matches!(record.phase, Phase::Installing { .. } | Phase::Downloading);
+        if let Some(fleet) = &self.fleet {
+            let action = match record.offer.as_ref().map(|offer| &offer.origin) {
+                Some(Origin::Fleet(action)) => Some(*action),
+                _ => None,
+            };
+            let percent = if is_under_way { progress.percent } else { 0 };
+            let doing = Doing { action, phase: record.phase.name(), percent };
+            fleet.doing.send_if_modified(|before| {
+                let changed = *before != doing;
+                *before = doing;
+                changed
+            });
+        }
         let shown = Shown {
             state: plan.phase.to_owned(),
             waits_for: plan.waits_for.to_owned(),

@@ -4,6 +4,7 @@ mod bus;
 mod config;
 mod downloads;
 mod engine;
+mod fleet;
 mod freeze;
 mod gate;
 mod leave;

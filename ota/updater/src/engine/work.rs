@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::{Site, identity, path_of};
+use crate::downloads::Wanted;
+use crate::fleet::Artifact;
 use crate::{freeze, gate, reboot};
 
 /// How long a boot that is no trial may take to work, before it is looked again.
@@ -25,7 +27,7 @@ pub(super) async fn run(site: Arc<Site>, command: Command) {
     let event = match command {
         Command::Check => Event::Nothing,
         Command::Fetch(offer) => match &offer.origin {
-            Origin::Url(url) => match site.downloads.fetch(url, &site.config, &site.progress).await {
+            Origin::Url(_) | Origin::Fleet(_) => match fetch(&site, &offer.origin).await {
                 Ok(true) => Event::Fetched,
                 // Stopped by the engine, which knows.
                 Ok(false) => return,
@@ -78,6 +80,22 @@ pub(super) async fn run(site: Arc<Site>, command: Command) {
     };
     // The engine has ended: so will we.
     let _ = site.events.send(event).await;
+}
+
+async fn fetch(site: &Site, origin: &Origin) -> Done<bool> {
+    let wanted = match (origin, site.shelf.clone()) {
+        (Origin::Url(url), _) => Wanted::Url(url.clone()),
+        // After a restart the fleet has to be asked first where it is.
+        (Origin::Fleet(action), Some(mut shelf)) => {
+            let is_it = |artifact: &Option<Artifact>| artifact.as_ref().is_some_and(|known| known.action == *action);
+            match shelf.wait_for(is_it).await.ok().and_then(|artifact| artifact.clone()) {
+                Some(artifact) => Wanted::Artifact(artifact),
+                None => return Ok(false),
+            }
+        }
+        _ => return Err(Reason::new("fleet", "no fleet is configured any more: [update] fleet_url")),
+    };
+    site.downloads.fetch(&wanted, &site.config, &site.progress).await
 }
 
 /// Looks at the bundle, and at the box with it.

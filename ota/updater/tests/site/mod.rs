@@ -1,5 +1,7 @@
 //! A box with a real RAUC and file-backed slots, a real recorder with a real capture, and the real updater, on a bus of their own.
 
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,6 +43,8 @@ pub struct Site {
     pub client: Connection,
     dir: TempDir,
     boots: u32,
+    /// More of `[update]`.
+    more: String,
     updater: Option<Process>,
     recorder: Option<Process>,
 }
@@ -48,13 +52,18 @@ pub struct Site {
 impl Site {
     /// Running; `None`, aloud, where there can be no RAUC.
     pub async fn start() -> Option<Self> {
+        Self::start_with("").await
+    }
+
+    /// `more`: of `[update]`.
+    pub async fn start_with(more: &str) -> Option<Self> {
         let rig = Rig::start(Plan::default()).await?;
         let dir = tempfile::Builder::new().prefix("holdfast-update-").tempdir().unwrap();
         for name in ["root", "run", "state", "updater", "calm"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let client = rig.connection().await;
-        let mut site = Self { rig, client, dir, boots: 0, updater: None, recorder: None };
+        let mut site = Self { rig, client, dir, boots: 0, more: more.to_owned(), updater: None, recorder: None };
         let reboot = site.path("reboot");
         fs::write(&reboot, format!("#!/bin/sh\n: > {}\n", site.path("rebooting"))).unwrap();
         fs::set_permissions(&reboot, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -95,10 +104,11 @@ impl Site {
     pub async fn start_updater(&mut self) {
         let config = format!(
             "[update]\nbus = {:?}\nstate_dir = {:?}\ntrial_seconds = 20\nprobe_seconds = 1\nretry_seconds = 1\n\
-             reboot_program = {:?}\n",
+             reboot_program = {:?}\n{}",
             self.rig.address(),
             self.path("updater"),
             self.path("reboot"),
+            self.more,
         );
         fs::write(self.path("updater.toml"), config).unwrap();
         fs::write(self.path("boot_id"), format!("boot-{}", self.boots)).unwrap();
