@@ -46,6 +46,7 @@ pub struct Site {
     /// More of `[update]`.
     more: String,
     updater: Option<Process>,
+    panel: Option<Process>,
     recorder: Option<Process>,
 }
 
@@ -63,7 +64,8 @@ impl Site {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let client = rig.connection().await;
-        let mut site = Self { rig, client, dir, boots: 0, more: more.to_owned(), updater: None, recorder: None };
+        let mut site =
+            Self { rig, client, dir, boots: 0, more: more.to_owned(), updater: None, panel: None, recorder: None };
         let reboot = site.path("reboot");
         fs::write(&reboot, format!("#!/bin/sh\n: > {}\n", site.path("rebooting"))).unwrap();
         fs::set_permissions(&reboot, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -95,10 +97,29 @@ impl Site {
         self.recorder = Some(self.spawn(&built("holdfast-recorder"), &arguments));
     }
 
-    /// It does not come up on this system.
+    /// It does not come up on this system, or only when somebody starts it.
     pub fn break_recorder(&mut self) {
         self.recorder = None;
         self.end_captures();
+    }
+
+    /// With two LEDs of the kernel's kind.
+    pub fn start_panel(&mut self) {
+        for led in ["rec", "stat"] {
+            let led = self.dir.path().join("leds").join(led);
+            fs::create_dir_all(&led).unwrap();
+            for (name, text) in [("brightness", "0"), ("max_brightness", "255"), ("trigger", "[none] timer")] {
+                fs::write(led.join(name), text).unwrap();
+            }
+        }
+        let config = format!(
+            "[panel]\nbus = {:?}\n[[device]]\nname = \"front\"\nkind = \"leds\"\n[[device.light]]\n\
+             light = \"record\"\nled = \"rec\"\n[[device.light]]\nlight = \"status\"\nled = \"stat\"\n",
+            self.rig.address()
+        );
+        fs::write(self.path("panel.toml"), config).unwrap();
+        let arguments = ["--config", &self.path("panel.toml"), "--leds", &self.path("leds")];
+        self.panel = Some(self.spawn(&built("holdfast-panel"), &arguments));
     }
 
     pub async fn start_updater(&mut self) {
