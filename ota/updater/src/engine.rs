@@ -22,6 +22,7 @@ use crate::bus::{self, Ask, Shown, What};
 use crate::config::Config;
 use crate::downloads::Downloads;
 use crate::fleet::{self, Artifact, Doing, Fleet};
+use crate::gate;
 use crate::leave::Leases;
 use crate::store::Store;
 
@@ -173,6 +174,10 @@ impl Engine {
             }
             None => None,
         };
+        if !matches!(plan.record().phase, Phase::Trial { .. }) {
+            let connection = parts.connection.clone();
+            tokio::spawn(async move { gate::tidy(&connection).await });
+        }
         let site = Site {
             downloads,
             shelf: fleet.as_ref().map(|fleet| fleet.shelf.clone()),

@@ -44,11 +44,45 @@ pub async fn prove(connection: &Connection, probe: Duration, until: Instant) -> 
     for input in &inputs {
         delivers(input, until).await?;
     }
-    if is_busy(&recorder).await? {
+    // One that a former life of this program has begun is taken up, so that somebody ends it.
+    let ours = own(connection, &recorder).await?;
+    if ours.is_none() && is_busy(&recorder).await? {
         info!("a recording runs: it is the proof");
         return advance(&inputs, until).await;
     }
-    record(connection, &recorder, &inputs, probe, until).await
+    record(connection, &recorder, &inputs, ours, probe, until).await
+}
+
+/// Ends a recording that a former life of this program has begun as a proof and has not ended: it would hold back whatever waits
+/// for a time at which nothing is recorded.
+pub async fn tidy(connection: &Connection) {
+    let tidied = async {
+        let recorder = recorder(connection, Instant::now() + PATIENCE).await?;
+        if let Some(session) = own(connection, &recorder).await? {
+            info!(session = session.as_str(), "a proof that nobody waits for any more is ended");
+            let options = StopOptions { session: Some(session), ..StopOptions::default() };
+            call("a stop", recorder.stop(options)).await?;
+        }
+        Proof::Ok(())
+    };
+    if let Err(reason) = tidied.await {
+        warn!("whether a proof was left running is not known: {}", reason.text);
+    }
+}
+
+/// The recording that runs, if it is a proof.
+async fn own(connection: &Connection, recorder: &RecorderProxy<'_>) -> Proof<Option<OwnedObjectPath>> {
+    let session = call("the current session", recorder.current_session()).await?;
+    if session.as_str() == holdfast_dbus::NO_OBJECT {
+        return Ok(None);
+    }
+    let label = call("a session", session_of(connection, &session).await?.label()).await?;
+    Ok((label == LABEL).then_some(session))
+}
+
+async fn session_of(connection: &Connection, session: &OwnedObjectPath) -> Proof<SessionProxy<'static>> {
+    let built = SessionProxy::builder(connection).path(session.clone());
+    call("a session", async { built?.cache_properties(CacheProperties::No).build().await }).await
 }
 
 async fn call<T>(what: &str, work: impl Future<Output = zbus::Result<T>>) -> Proof<T> {
@@ -106,10 +140,7 @@ async fn last_footage(connection: &Connection, recorder: &RecorderProxy<'_>) -> 
 }
 
 async fn directory(connection: &Connection, session: &OwnedObjectPath) -> Proof<String> {
-    let built = SessionProxy::builder(connection).path(session.clone());
-    let proxy = async { built?.cache_properties(CacheProperties::No).build().await };
-    let proxy = call("a session", proxy).await?;
-    call("where a session lies", proxy.path()).await
+    call("where a session lies", session_of(connection, session).await?.path()).await
 }
 
 /// The newest closed file of a session, by name: they count up.
@@ -192,15 +223,19 @@ async fn record(
     connection: &Connection,
     recorder: &RecorderProxy<'_>,
     inputs: &[Watched],
+    ours: Option<OwnedObjectPath>,
     probe: Duration,
     until: Instant,
 ) -> Proof<()> {
     let options = StartOptions { label: Some(LABEL.to_owned()), ..StartOptions::default() };
-    let session = match call("a start", recorder.start(options)).await {
-        Ok((session, _)) => session,
-        // Somebody was faster, which is as good.
-        Err(_) if is_busy(recorder).await? => return advance(inputs, until).await,
-        Err(reason) => return Err(reason),
+    let session = match ours {
+        Some(session) => session,
+        None => match call("a start", recorder.start(options)).await {
+            Ok((session, _)) => session,
+            // Somebody was faster, which is as good.
+            Err(_) if is_busy(recorder).await? => return advance(inputs, until).await,
+            Err(reason) => return Err(reason),
+        },
     };
     let recorded = async {
         advance(inputs, until).await?;
