@@ -8,6 +8,7 @@ mod fleet;
 mod freeze;
 mod gate;
 mod leave;
+mod preflight;
 mod reboot;
 mod settle;
 mod store;

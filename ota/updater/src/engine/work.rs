@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_rauc::{Access, Digest, Format, Mark, Options, Progress, Target, read_back};
+use holdfast_rauc::{Access, Digest, Mark, Options, Progress, Target, read_back};
 use holdfast_update_plan::{Bundle, Command, Event, Offer, Origin, Reason};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use super::{Site, identity, path_of};
 use crate::downloads::Wanted;
 use crate::fleet::Artifact;
-use crate::{freeze, gate, reboot};
+use crate::{freeze, gate, preflight, reboot};
 
 /// How long a boot that is no trial may take to work, before it is looked again.
 const CONFIRM: Duration = Duration::from_secs(120);
@@ -105,17 +105,23 @@ async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
     let told = |error: holdfast_rauc::Error| reason(&error);
     let bundle = site.rauc.inspect(&location, &Access::default()).await.map_err(told)?;
     let status = site.rauc.status().await.map_err(told)?;
-    if bundle.compatible != status.compatible {
-        let text = format!("{location} is for {}, and this box is {}", bundle.compatible, status.compatible);
-        return Err(Reason::new("compatible", text));
-    }
-    if let Some(format) = bundle.format.filter(|format| !matches!(format, Format::Verity | Format::Crypt)) {
-        let text = format!("{location} has the format {format:?}; make it with format=verity");
-        return Err(Reason::new("format", text));
-    }
+    let the_box = preflight::Box {
+        status: &status,
+        booted: &site.booted_slot,
+        other: &site.other_slot,
+        now_unix_s: super::now_unix_s(),
+        built_unix_s: built_unix_s(),
+    };
+    preflight::check(&the_box, &bundle, offer.force)?;
     let version = bundle.version.unwrap_or_else(|| offer.version.clone());
     let manifest = identity(bundle.manifest_hash, &version);
     Ok(Bundle { version, manifest })
+}
+
+/// When this program was made: images have the date of their sources on every file.
+fn built_unix_s() -> i64 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self/exe").map_or(0, |metadata| metadata.mtime())
 }
 
 async fn install(site: &Site, offer: &Offer, bundle: &Bundle) -> Result<(), (Reason, bool)> {
