@@ -139,3 +139,42 @@ async fn an_update_goes_as_far_as_it_may_and_can_be_cancelled() {
     assert_eq!(outcome.version, "2.0");
     assert_eq!(site.state().await, "idle");
 }
+
+/// Serves the current directory over TLS, on a free port of the loopback, and prints which.
+const SERVER: &str = "
+import http.server, ssl, sys
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+";
+
+#[tokio::test]
+async fn a_bundle_from_a_server_is_fetched_verified_and_installed() {
+    let certificates = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["server.crt", "server.key"].map(|name| certificates.path().join(name));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .args([key.as_os_str(), "-out".as_ref(), certificate.as_os_str()])
+        .output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        return holdfast_aloud::skip("openssl is not here, and with it no server's certificate");
+    }
+    let more = format!("server_ca = {certificate:?}\n");
+    let Some(mut site) = Site::start_with(&more).await else { return };
+    let bundle = site.bundle("2.0");
+    let server = site.serve(std::path::Path::new(&bundle).parent().unwrap(), SERVER, [&certificate, &key]);
+    let name = std::path::Path::new(&bundle).file_name().unwrap().to_str().unwrap();
+    // What is not there is told, and nothing is done.
+    site.install(&format!("https://localhost:{server}/no-such.raucb")).await;
+    let outcome = site.until_outcome("failed").await;
+    assert!(outcome.code == "download" && outcome.text.contains("404"), "{outcome:?}");
+    site.install(&format!("https://localhost:{server}/{name}")).await;
+    site.until_reboot().await;
+    site.until("the second outcome", || async { site.outcomes().await.len() == 2 }).await;
+    assert_eq!(site.outcomes().await[0].result, "good");
+    assert_eq!(site.rig.boot("primary"), "B");
+}

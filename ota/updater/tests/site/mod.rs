@@ -47,6 +47,7 @@ pub struct Site {
     more: String,
     updater: Option<Process>,
     panel: Option<Process>,
+    server: Option<Process>,
     recorder: Option<Process>,
 }
 
@@ -64,8 +65,17 @@ impl Site {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let client = rig.connection().await;
-        let mut site =
-            Self { rig, client, dir, boots: 0, more: more.to_owned(), updater: None, panel: None, recorder: None };
+        let mut site = Self {
+            rig,
+            client,
+            dir,
+            boots: 0,
+            more: more.to_owned(),
+            updater: None,
+            panel: None,
+            server: None,
+            recorder: None,
+        };
         let reboot = site.path("reboot");
         fs::write(&reboot, format!("#!/bin/sh\n: > {}\n", site.path("rebooting"))).unwrap();
         fs::set_permissions(&reboot, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -164,6 +174,17 @@ impl Site {
         let flag = self.path("rebooting");
         self.until("a reboot", || async { Path::new(&flag).exists() }).await;
         self.reboot().await;
+    }
+
+    /// A server of this directory; its port.
+    pub fn serve(&mut self, directory: &Path, script: &str, arguments: [&Path; 2]) -> u16 {
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).args(arguments).current_dir(directory);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        self.server = Some(Process(child));
+        line.trim().parse().unwrap()
     }
 
     fn spawn(&self, program: &Path, arguments: &[&str]) -> Process {
