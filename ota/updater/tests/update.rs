@@ -178,3 +178,37 @@ async fn a_bundle_from_a_server_is_fetched_verified_and_installed() {
     assert_eq!(site.outcomes().await[0].result, "good");
     assert_eq!(site.rig.boot("primary"), "B");
 }
+
+#[tokio::test]
+async fn people_update_with_the_command_line() {
+    let Some(mut site) = Site::start().await else { return };
+    let bundle = site.bundle("2.0");
+    let (code, text) = site.holdfast(&["update"]).await;
+    assert!(code == 0 && text.contains("idle (running from slot A)"), "{code} {text}");
+    let (code, text) = site.holdfast(&["update", "history"]).await;
+    assert!(code == 0 && text.contains("no update has ended yet"), "{code} {text}");
+    let (code, text) = site.holdfast(&["update", "cancel"]).await;
+    assert!(code == 5 && text.contains("there is no update"), "{code} {text}");
+    // It stays until a person is asked.
+    let (code, text) = site.holdfast(&["update", "install", &bundle, "--until", "install"]).await;
+    assert!(code == 0 && text.contains("installed") && text.contains("waits for somebody"), "{code} {text}");
+    let (code, text) = site.holdfast(&["--json", "update", "approve", "reboot"]).await;
+    assert!(
+        code == 0 && text.contains("\"offered\": \"2.0\"") || text.contains("\"offered\":\"2.0\""),
+        "{code} {text}"
+    );
+    site.until_reboot().await;
+    site.until_outcome("good").await;
+    let (code, text) = site.holdfast(&["update", "history"]).await;
+    assert!(code == 0 && text.contains("2.0") && text.contains("good"), "{code} {text}");
+    // Back, as both have proven themselves.
+    let (code, text) = site.holdfast(&["update", "rollback"]).await;
+    assert_eq!(code, 0, "{text}");
+    site.until_reboot().await;
+    site.until("the way back to be over", || async { site.outcomes().await.len() == 2 }).await;
+    let (code, text) = site.holdfast(&["update"]).await;
+    assert!(code == 0 && text.contains("running from slot A") && text.contains("a person wanted"), "{code} {text}");
+    // A bundle that can't be installed has its own exit code, and says why.
+    let (code, text) = site.holdfast(&["update", "install", "/no/such/bundle"]).await;
+    assert!(code == 5 && text.contains("/no/such/bundle"), "{code} {text}");
+}

@@ -187,6 +187,16 @@ impl Site {
         line.trim().parse().unwrap()
     }
 
+    /// The command line, as people use it: its exit code, and what it prints.
+    pub async fn holdfast(&self, arguments: &[&str]) -> (i32, String) {
+        let program = built("holdfast-ctl").with_file_name("holdfast");
+        let mut command = tokio::process::Command::new(program);
+        command.args(["--bus", self.rig.address()]).args(arguments).kill_on_drop(true);
+        let output = tokio::time::timeout(DEADLINE, command.output()).await.unwrap().unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (output.status.code().unwrap(), text)
+    }
+
     fn spawn(&self, program: &Path, arguments: &[&str]) -> Process {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = Command::new(program);
