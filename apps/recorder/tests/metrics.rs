@@ -180,6 +180,7 @@ async fn every_method_of_the_contract_is_measured() {
                     "a{sv}" => body.add_field(HashMap::from([("no-such-option", Value::from(1_u32))])),
                     "as" => body.add_field(Vec::<String>::new()),
                     "s" => body.add_field("x"),
+                    "a(sss)" => body.add_field(Vec::<(String, String, String)>::new()),
                     other => panic!("{}: teach this test the type {other}", method.name()),
                 };
             }
