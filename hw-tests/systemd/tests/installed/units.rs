@@ -6,12 +6,14 @@ use crate::appliance::{Appliance, CAPTURE, Disk, PROBE, RECORDER, ROOT};
 use crate::panel::PANEL;
 
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
-const EXPOSURE_LIMITS: [(&str, f32); 4] = [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (PANEL, 1.6)];
+const EXPOSURE_LIMITS: [(&str, f32); 5] = [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (PANEL, 1.6), (UPDATER, 2.8)];
+
+const UPDATER: &str = "holdfast-updater.service";
 
 const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
 
 /// What systemd has understood, whatever of it the kernel can do here.
-const PRIORITIES: [(&str, &str, &str); 26] = [
+const PRIORITIES: [(&str, &str, &str); 29] = [
     (SLICES[0], "CPUWeight", "1000"),
     (SLICES[0], "IOWeight", "1000"),
     (SLICES[1], "CPUWeight", "1000"),
@@ -38,6 +40,9 @@ const PRIORITIES: [(&str, &str, &str); 26] = [
     (PROBE, "IOSchedulingClass", "3"),
     (PROBE, "TimeoutStartUSec", "2s"),
     (PROBE, "OOMScoreAdjust", "500"),
+    (UPDATER, "Slice", SLICES[2]),
+    (UPDATER, "Nice", "19"),
+    (UPDATER, "IOSchedulingClass", "3"),
 ];
 
 #[test]
@@ -56,6 +61,7 @@ fn units_users_and_directories_are_as_they_should_be() {
         CAPTURE,
         PROBE,
         PANEL,
+        UPDATER,
         SLICES[0],
         SLICES[1],
         SLICES[2],
@@ -104,4 +110,7 @@ fn units_users_and_directories_are_as_they_should_be() {
         assert!(rig.run(&["systemctl", "preset", unit]).ok());
         assert_eq!(rig.run(&["systemctl", "is-enabled", unit]).out, "enabled");
     }
+    // A box without RAUC has nothing to update.
+    assert!(rig.run(&["systemctl", "preset", UPDATER]).ok());
+    assert_eq!(rig.run(&["systemctl", "is-enabled", UPDATER]).out, "disabled");
 }
