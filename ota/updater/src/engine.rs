@@ -2,23 +2,23 @@
 //!
 //! It waits for nothing but the next event. What takes time runs in tasks of its own and comes back as an [`Event`].
 
+mod asks;
+mod facts;
 mod work;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_dbus::{Error, ErrorCode};
 use holdfast_rauc::{Progress, Rauc, Status};
-use holdfast_update_plan::{Command, Event, Facts, Offer, Origin, Phase, Plan};
+use holdfast_update_plan::{Command, Event, Offer, Origin, Phase, Plan};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 use zbus::Connection;
 
-use crate::bus::{self, Ask, Shown, What};
+use crate::bus::{self, Ask, Shown};
 use crate::config::Config;
 use crate::downloads::Downloads;
 use crate::fleet::{self, Artifact, Doing, Fleet};
@@ -88,51 +88,6 @@ fn now_unix_s() -> i64 {
     clock_gettime(ClockId::Realtime).tv_sec
 }
 
-/// What is so, from what RAUC and the kernel say. `None`: RAUC does not know slots that could be updated.
-fn facts(status: &Status, boot_id: String) -> Option<(Facts, String, String)> {
-    let booted = status.booted()?;
-    let other = status.slots.iter().find(|slot| slot.name != booted.name && slot.class == booted.class)?;
-    let boot_name = |slot: &holdfast_rauc::Slot| slot.bootname.clone().unwrap_or_else(|| slot.name.clone());
-    let is_good = |slot: &holdfast_rauc::Slot| slot.boot_status == Some(holdfast_rauc::BootStatus::Good);
-    let primary = status.primary.as_deref().and_then(|name| status.slot(name)).map(boot_name);
-    let facts = Facts {
-        boot_id,
-        booted: boot_name(booted),
-        other: boot_name(other),
-        // Where nobody knows, it is taken to be as it should.
-        primary: primary.unwrap_or_else(|| boot_name(booted)),
-        booted_good: is_good(booted),
-        other_good: is_good(other),
-        written: written(other),
-    };
-    Some((facts, booted.name.clone(), other.name.clone()))
-}
-
-/// What the fleet is told of this box.
-fn attributes(status: &Status, facts: &Facts) -> BTreeMap<String, String> {
-    let version = status.booted().and_then(|slot| slot.bundle_version.clone()).or(status.system_version.clone());
-    [
-        ("compatible", status.compatible.clone()),
-        ("slot", facts.booted.clone()),
-        ("release", version.unwrap_or_default()),
-        ("updater", env!("CARGO_PKG_VERSION").to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
-}
-
-/// What RAUC has written whole to a slot, as a bundle is known by.
-fn written(slot: &holdfast_rauc::Slot) -> Option<String> {
-    let version = slot.bundle_version.as_ref().map(|version| identity(None, version));
-    let is_whole = slot.status == Some(holdfast_rauc::SlotStatus::Ok);
-    slot.bundle_hash.clone().or(version).filter(|_| is_whole)
-}
-
-/// What a bundle is known by. RAUC 1.8 does not tell its hash.
-pub(crate) fn identity(manifest_hash: Option<String>, version: &str) -> String {
-    manifest_hash.unwrap_or_else(|| format!("release {version}"))
-}
-
 impl Engine {
     /// Goes on from what was written down.
     ///
@@ -145,7 +100,7 @@ impl Engine {
         boot_id: &Path,
     ) -> anyhow::Result<Self> {
         let boot_id = std::fs::read_to_string(boot_id)?.trim().to_owned();
-        let Some((facts, booted_slot, other_slot)) = facts(status, boot_id) else {
+        let Some((facts, booted_slot, other_slot)) = facts::read(status, boot_id) else {
             anyhow::bail!(
                 "RAUC knows no booted slot with another of its class, so there is nothing to update to: {:?}; look at system.conf",
                 status.slots.iter().map(|slot| &slot.name).collect::<Vec<_>>()
@@ -161,7 +116,7 @@ impl Engine {
         let downloads = Downloads::open(&parts.config)?;
         let fleet = match &parts.config.fleet {
             Some(config) => {
-                let attributes = attributes(status, &facts);
+                let attributes = facts::attributes(status, &facts);
                 let (fleet, handle) = Fleet::new(config, &parts.config.state_dir, attributes, sender.clone())?;
                 tokio::spawn(async move {
                     if let Err(error) = fleet.run().await {
@@ -251,68 +206,6 @@ impl Engine {
         self.carry_out(commands)
     }
 
-    fn asked(&mut self, what: &What) -> anyhow::Result<Result<(), Error>> {
-        if let Err(error) = self.may(what) {
-            return Ok(Err(error));
-        }
-        let event = match what.clone() {
-            What::Check => Event::Check,
-            What::Install { location, until, force } if location.starts_with("https://") => {
-                let version = location.rsplit('/').next().unwrap_or_default().trim_end_matches(".raucb").to_owned();
-                Event::Wanted(Offer { origin: Origin::Url(location), version, size_bytes: None, wish: until, force })
-            }
-            What::Install { location, until, force } => {
-                let size_bytes = std::fs::metadata(&location).ok().map(|metadata| metadata.len());
-                let version = Path::new(&location).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                Event::Wanted(Offer { origin: Origin::File(location), version, size_bytes, wish: until, force })
-            }
-            What::Approve(until) => Event::Approved(until),
-            What::Cancel => Event::Cancelled,
-            What::Rollback => Event::GoBack,
-        };
-        self.handle(event)?;
-        Ok(Ok(()))
-    }
-
-    /// What the plan would pass over in silence is refused with a reason here.
-    fn may(&self, what: &What) -> Result<(), Error> {
-        let phase = &self.plan.record().phase;
-        let busy = |text: String| Err(Error::new(ErrorCode::Busy, text));
-        match what {
-            What::Install { location, .. } => {
-                if !matches!(phase, Phase::Idle | Phase::Available) {
-                    return busy(format!("an update is {} already; holdfast update status shows it", phase.name()));
-                }
-                if location.starts_with("https://") {
-                    return Ok(());
-                }
-                match std::fs::metadata(location) {
-                    Ok(metadata) if metadata.is_file() => Ok(()),
-                    Ok(_) => Err(invalid(location, "is no file")),
-                    Err(error) => Err(invalid(location, &format!("can't be read: {error}"))),
-                }
-            }
-            What::Approve(_) if self.plan.record().offer.is_none() => {
-                Err(Error::new(ErrorCode::InvalidArgument, "there is no update that could be approved"))
-            }
-            What::Cancel if matches!(phase, Phase::Trial { .. } | Phase::Reverting { .. }) => {
-                busy("the new system runs already; to leave it: holdfast update rollback".to_owned())
-            }
-            What::Cancel if *phase == Phase::Idle => {
-                Err(Error::new(ErrorCode::InvalidArgument, "there is no update that could be cancelled"))
-            }
-            What::Rollback if matches!(phase, Phase::Trial { .. }) => Ok(()),
-            What::Rollback if !matches!(phase, Phase::Idle | Phase::Available) => {
-                busy(format!("an update is {}; cancel it first", phase.name()))
-            }
-            What::Rollback if !self.other_good => {
-                let text = "the other system has not proven itself, or is half written; there is nothing to go back to";
-                Err(Error::new(ErrorCode::NotPermitted, text))
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn carry_out(&mut self, commands: Vec<Command>) -> anyhow::Result<()> {
         for command in commands {
             match command {
@@ -383,10 +276,6 @@ impl Engine {
             changed
         });
     }
-}
-
-fn invalid(location: &str, why: &str) -> Error {
-    Error::new(ErrorCode::InvalidArgument, format!("{location} {why}")).with("location", location)
 }
 
 /// Where an offer's bundle is on this box, once it is there.

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::{Site, identity, path_of};
+use super::facts::identity;
+use super::{Site, path_of};
 use crate::downloads::Wanted;
 use crate::fleet::Artifact;
 use crate::{freeze, gate, preflight, reboot};
