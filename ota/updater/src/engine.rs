@@ -215,7 +215,7 @@ impl Engine {
                     let offer = self.plan.record().offer.as_ref().map_or("the system before", |offer| &offer.version);
                     self.leases.ask(permit, format!("update to {offer}"));
                 }
-                Command::Release(_) => self.leases.release(),
+                Command::Release(permit) => self.leases.release(permit),
                 Command::Tell(outcome) => match &self.fleet {
                     // If it is full now, it is told at the next start.
                     Some(fleet) => drop(fleet.outcomes.try_send(outcome)),

@@ -25,7 +25,7 @@ pub struct Leases {
     connection: Connection,
     /// Full (64): the engine is busy; the task waits.
     events: mpsc::Sender<Event>,
-    held: Option<oneshot::Sender<()>>,
+    held: Option<(Permit, oneshot::Sender<()>)>,
 }
 
 impl Leases {
@@ -37,14 +37,14 @@ impl Leases {
     /// Asks for one.
     pub fn ask(&mut self, permit: Permit, reason: String) {
         let (release, released) = oneshot::channel();
-        self.held = Some(release);
+        self.held = Some((permit, release));
         tokio::spawn(hold(self.connection.clone(), permit, reason, self.events.clone(), released));
     }
 
-    /// It is no longer needed.
-    pub fn release(&mut self) {
+    /// It is no longer needed. One that is not held any more is no matter.
+    pub fn release(&mut self, permit: Permit) {
         // The task hears of it by the end of the channel.
-        self.held = None;
+        self.held.take_if(|(held, _)| *held == permit);
     }
 }
 
@@ -109,7 +109,9 @@ async fn follow(
         info!(lease = permit.kind(), ?news, "the recorder");
         let _ = events.send(Event::Lease(permit, news)).await;
     };
-    if lease.granted {
+    // The answer and the signal say the same: it is told once.
+    let mut is_granted = lease.granted;
+    if is_granted {
         tell(LeaseNews::Granted).await;
     }
     loop {
@@ -132,7 +134,8 @@ async fn follow(
                 }
             }
             Some(granted) = lease.grants.next() => {
-                if granted.args().is_ok_and(|args| args.lease == lease.path) {
+                let is_ours = granted.args().is_ok_and(|args| args.lease == lease.path);
+                if is_ours && !std::mem::replace(&mut is_granted, true) {
                     tell(LeaseNews::Granted).await;
                 }
             }

@@ -56,7 +56,7 @@ pub async fn settle(
                     warn!("RAUC was not held still, or not let go on: {error:#}");
                 }
                 if is_frozen {
-                    leases.release();
+                    leases.release(Permit::Install);
                     leases.ask(Permit::Install, "the installation that goes on".to_owned());
                 }
             }
@@ -71,7 +71,7 @@ pub async fn settle(
                 let rauc = Rauc::connect(connection).await?;
                 let status = rauc.status().await?;
                 if is_at_rest(&status) {
-                    leases.release();
+                    leases.release(Permit::Install);
                     return Ok((rauc, status));
                 }
                 shown.send_modify(|shown| {
