@@ -44,6 +44,10 @@ pub async fn prove(connection: &Connection, probe: Duration, until: Instant) -> 
     for input in &inputs {
         delivers(input, until).await?;
     }
+    if inputs.is_empty() {
+        info!("no input is configured: there is nothing that could be recorded");
+        return Ok(());
+    }
     // One that a former life of this program has begun is taken up, so that somebody ends it.
     let ours = own(connection, &recorder).await?;
     if ours.is_none() && is_busy(&recorder).await? {
@@ -51,6 +55,25 @@ pub async fn prove(connection: &Connection, probe: Duration, until: Instant) -> 
         return advance(&inputs, until).await;
     }
     record(connection, &recorder, &inputs, ours, probe, until).await
+}
+
+/// Inputs that are known to be away: with them a new system could not prove itself, whatever it is like. Empty, too, if nobody knows.
+pub async fn absent_inputs(connection: &Connection) -> Vec<String> {
+    let looked = async {
+        let recorder = recorder(connection, Instant::now()).await?;
+        let mut absent = Vec::new();
+        for input in inputs(connection, &recorder).await? {
+            let probed = call("an input", input.proxy.reachable()).await?;
+            // Where a capture has it, that knows.
+            let state = call("an input", input.proxy.state()).await?;
+            let fails = !call("an input", input.proxy.source_error()).await?.is_empty();
+            if probed == "no" || fails && !matches!(state.as_str(), "armed" | "recording") {
+                absent.push(input.name);
+            }
+        }
+        Proof::Ok(absent)
+    };
+    looked.await.unwrap_or_default()
 }
 
 /// Ends a recording that a former life of this program has begun as a proof and has not ended: it would hold back whatever waits

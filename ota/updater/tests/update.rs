@@ -212,3 +212,17 @@ async fn people_update_with_the_command_line() {
     let (code, text) = site.holdfast(&["update", "install", "/no/such/bundle"]).await;
     assert!(code == 5 && text.contains("/no/such/bundle"), "{code} {text}");
 }
+
+#[tokio::test]
+async fn a_box_whose_camera_is_away_is_not_sent_into_a_trial_that_it_can_not_pass() {
+    let Some(mut site) = Site::start().await else { return };
+    "[[input]]\nname = \"gone\"\nsource = \"rtsp\"\nurl = \"rtsp://127.0.0.1:9/x\"\n".clone_into(&mut site.inputs);
+    site.break_recorder();
+    site.start_recorder();
+    let gone = holdfast_dbus::InputProxy::builder(&site.client).path(holdfast_dbus::input_path("gone")).unwrap();
+    let gone = gone.cache_properties(zbus::proxy::CacheProperties::No).build().await.unwrap();
+    site.until("it to be known", || async { gone.source_error().await.is_ok_and(|error| !error.is_empty()) }).await;
+    site.install(&site.bundle("2.0")).await;
+    let outcome = site.until_outcome("failed").await;
+    assert!(outcome.code == "input-silent" && outcome.text.starts_with("gone can't be reached"), "{outcome:?}");
+}

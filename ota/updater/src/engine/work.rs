@@ -114,6 +114,14 @@ async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
         built_unix_s: built_unix_s(),
     };
     preflight::check(&the_box, &bundle, offer.force)?;
+    let absent = gate::absent_inputs(&site.connection).await;
+    if !absent.is_empty() && !offer.force {
+        let text = format!(
+            "{} can't be reached, so the new system could not prove itself; mend it, or take it out of the configuration",
+            absent.join(", ")
+        );
+        return Err(Reason::new("input-silent", text));
+    }
     let version = bundle.version.unwrap_or_else(|| offer.version.clone());
     let manifest = identity(bundle.manifest_hash, &version);
     Ok(Bundle { version, manifest })

@@ -45,6 +45,8 @@ pub struct Site {
     boots: u32,
     /// More of `[update]`.
     more: String,
+    /// More of `holdfast.toml`.
+    pub inputs: String,
     updater: Option<Process>,
     panel: Option<Process>,
     server: Option<Process>,
@@ -71,6 +73,7 @@ impl Site {
             dir,
             boots: 0,
             more: more.to_owned(),
+            inputs: String::new(),
             updater: None,
             panel: None,
             server: None,
@@ -94,12 +97,13 @@ impl Site {
              start_floor_mib = 0\nstop_floor_mib = 0\nballast_mib = 0\n[recorder]\nbus = {:?}\nruntime_dir = {:?}\n\
              state_dir = {:?}\nsupervisor = \"spawn\"\ncapture_program = {:?}\n[protection]\nlease_grace_seconds = 0\n\
              [[input]]\nname = \"cam0\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\naudio = false\n\
-             encoder = \"x264enc\"\n",
+             encoder = \"x264enc\"\n{}",
             self.path("root"),
             self.rig.address(),
             self.path("run"),
             self.path("state"),
             built("holdfast-capture"),
+            self.inputs,
         );
         fs::write(self.path("holdfast.toml"), config).unwrap();
         // A box that is not pressed, however busy the machine is that these tests run on.
