@@ -30,8 +30,13 @@ logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 POINTS = 16
 
 
+TELLING = threading.Lock()
+
+
 def tell(*words):
-    print(*words, flush=True)
+    # Two threads tell: a line that is printed in parts would be torn by the other's.
+    with TELLING:
+        print(*words, flush=True)
 
 
 class Table(datastore.ModbusSequentialDataBlock):
