@@ -17,6 +17,8 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// For what takes milliseconds on an idle machine.
 const SOON: Duration = Duration::from_secs(20);
+/// Nothing that a program draws.
+const LAST: &[u8] = b"-- this is all --";
 
 /// The program in a terminal of its own; the test is the terminal.
 struct Session {
@@ -96,9 +98,9 @@ impl Session {
         let deadline = Instant::now() + SOON;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                while let Ok(more) = self.screen.recv_timeout(Duration::from_millis(200)) {
-                    self.seen.extend(more);
-                }
+                // A terminal keeps the order: what comes before this is all that the program has written.
+                self.slave.write_all(LAST).unwrap();
+                self.until_seen(LAST);
                 return status;
             }
             assert!(Instant::now() < deadline, "it does not end; the screen: {:?}", shown(&self.seen));
