@@ -262,15 +262,25 @@ impl Site {
         }
     }
 
-    /// Captures live on without their recorder.
+    /// Captures live on without their recorder. One may just be starting another: until none is found.
     fn end_captures(&self) {
         let config = self.path("holdfast.toml");
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if arguments.split(|byte| *byte == 0).any(|argument| argument == config.as_bytes()) {
+        for _ in 0..100 {
+            let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+            let ours: Vec<i32> = pids
+                .filter(|pid| {
+                    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                    arguments.split(|byte| *byte == 0).any(|argument| argument == config.as_bytes())
+                })
+                .collect();
+            if ours.is_empty() {
+                return;
+            }
+            for pid in ours {
                 let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
             }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
