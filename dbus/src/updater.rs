@@ -68,8 +68,6 @@ pub trait Updater {
     fn frozen(&self) -> zbus::Result<bool>;
     #[zbus(property)]
     fn booted_slot(&self) -> zbus::Result<String>;
-    #[zbus(property)]
-    fn rauc_present(&self) -> zbus::Result<bool>;
 
     /// Not by its own name: the property `State` has a method of that name already.
     #[zbus(signal, name = "StateChanged")]

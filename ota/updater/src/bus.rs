@@ -27,8 +27,6 @@ pub struct Shown {
     pub frozen: bool,
     /// As `BootedSlot`.
     pub booted: String,
-    /// As `RaucPresent`.
-    pub rauc_present: bool,
     /// All that are kept, newest first.
     pub outcomes: Vec<OutcomeInfo>,
 }
@@ -172,11 +170,6 @@ impl Updater {
         self.shown.borrow().booted.clone()
     }
 
-    #[zbus(property)]
-    fn rauc_present(&self) -> bool {
-        self.shown.borrow().rauc_present
-    }
-
     #[zbus(signal, name = "StateChanged")]
     async fn told_state(emitter: &SignalEmitter<'_>, old: &str, new: &str) -> zbus::Result<()>;
 
@@ -246,9 +239,6 @@ pub async fn tell(connection: Connection, mut shown: watch::Receiver<Shown>) -> 
         }
         if now.frozen != before.frozen {
             updater.frozen_changed(emitter).await?;
-        }
-        if now.rauc_present != before.rauc_present {
-            updater.rauc_present_changed(emitter).await?;
         }
         for outcome in now.outcomes.iter().filter(|outcome| !before.outcomes.contains(outcome)).rev() {
             Updater::ended(emitter, outcome.clone()).await?;

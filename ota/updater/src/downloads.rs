@@ -29,6 +29,8 @@ pub struct Downloads {
     limits: CacheLimits,
     /// Of the one that is under way.
     handle: Mutex<Option<Handle>>,
+    /// One that was stopped has the cache until it has come to rest; the next one waits for that.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Downloads {
@@ -40,7 +42,7 @@ impl Downloads {
         let limits = CacheLimits { margin_bytes: config.keep_free_bytes, ..CacheLimits::default() };
         let directory = config.state_dir.join("download");
         std::fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
-        let downloads = Self { directory, limits, handle: Mutex::new(None) };
+        let downloads = Self { directory, limits, handle: Mutex::new(None), turn: tokio::sync::Mutex::default() };
         downloads.cache().with_context(|| format!("{} can't be used", downloads.directory.display()))?;
         Ok(downloads)
     }
@@ -67,6 +69,7 @@ impl Downloads {
     ) -> Result<bool, Reason> {
         let told = |error: &holdfast_fetch::Error| Reason::new("download", error.to_string());
         let source = source(wanted, config)?;
+        let _turn = self.turn.lock().await;
         let (fetcher, handle) = Fetcher::new(self.cache().map_err(|error| told(&error))?, source, Options::default())
             .map_err(|error| told(&error))?;
         handle.cap(config.download_cap);

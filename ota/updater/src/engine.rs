@@ -1,6 +1,6 @@
 //! The one task that owns the plan: feeds it with what happens, and has done what it says.
 //!
-//! It waits for nothing but the next event. What takes time runs in tasks of its own and comes back as an [`Event`].
+//! It waits for nothing but the next event, and for RAUC to be held still. What takes time runs in tasks of its own and comes back as an [`Event`].
 
 mod asks;
 mod facts;
@@ -14,7 +14,7 @@ use holdfast_rauc::{Progress, Rauc, Status};
 use holdfast_update_plan::{Command, Event, Offer, Origin, Phase, Plan};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 use zbus::Connection;
 
@@ -22,9 +22,12 @@ use crate::bus::{self, Ask, Shown};
 use crate::config::Config;
 use crate::downloads::Downloads;
 use crate::fleet::{self, Artifact, Doing, Fleet};
-use crate::gate;
 use crate::leave::Leases;
 use crate::store::Store;
+use crate::{freeze, gate};
+
+/// How long holding RAUC still may take: a word to the bus and one to the kernel.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What tasks of work share.
 #[derive(Debug)]
@@ -93,7 +96,7 @@ impl Engine {
     ///
     /// # Errors
     /// RAUC knows no two slots, or the cache of downloads can't be used.
-    pub fn start(
+    pub async fn start(
         parts: Parts,
         record: holdfast_update_plan::Record,
         status: &Status,
@@ -157,7 +160,7 @@ impl Engine {
             other_good,
             fleet,
         };
-        engine.carry_out(commands)?;
+        engine.carry_out(commands).await?;
         engine.show();
         Ok(engine)
     }
@@ -176,7 +179,7 @@ impl Engine {
             let event = tokio::select! {
                 Some(event) = self.events.recv() => event,
                 Some(ask) = self.asks.recv() => {
-                    let answer = self.asked(&ask.what)?;
+                    let answer = self.asked(&ask.what).await?;
                     self.show();
                     // Whoever asked may have left.
                     let _ = ask.answer.send(answer);
@@ -188,12 +191,12 @@ impl Engine {
                 }
                 () = sleep(due) => Event::Tick,
             };
-            self.handle(event)?;
+            self.handle(event).await?;
             self.show();
         }
     }
 
-    fn handle(&mut self, event: Event) -> anyhow::Result<()> {
+    async fn handle(&mut self, event: Event) -> anyhow::Result<()> {
         if event != Event::Tick {
             debug!(?event, "happened");
         }
@@ -203,10 +206,10 @@ impl Engine {
         if before != after {
             info!(from = before, to = after, "the update");
         }
-        self.carry_out(commands)
+        self.carry_out(commands).await
     }
 
-    fn carry_out(&mut self, commands: Vec<Command>) -> anyhow::Result<()> {
+    async fn carry_out(&mut self, commands: Vec<Command>) -> anyhow::Result<()> {
         for command in commands {
             match command {
                 // If it can't be written, nothing that follows is done.
@@ -224,6 +227,14 @@ impl Engine {
                 Command::Check if self.fleet.is_some() => {
                     if let Some(fleet) = &self.fleet {
                         let _ = fleet.checks.try_send(());
+                    }
+                }
+                // Before the lease is given back: what follows may rely on it.
+                Command::Freeze(frozen) => {
+                    match timeout(FREEZE_PATIENCE, freeze::set(&self.site.connection, frozen)).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => error!(frozen, "RAUC was not held still, or not let go on: {error:#}"),
+                        Err(_) => error!(frozen, "RAUC was not held still, or not let go on in time"),
                     }
                 }
                 Command::StopFetching => self.site.downloads.stop(),
@@ -267,7 +278,6 @@ impl Engine {
             message: if is_under_way { progress.message } else { String::new() },
             frozen: plan.frozen,
             booted: self.booted.clone(),
-            rauc_present: true,
             outcomes: record.outcomes.iter().rev().map(bus::info).collect(),
         };
         self.shown.send_if_modified(|before| {

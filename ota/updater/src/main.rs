@@ -97,7 +97,7 @@ async fn run(config: Config, boot_id: &Path) -> anyhow::Result<()> {
     let work = async {
         let (rauc, status) = settle::settle(&connection, &mut asks, &shown_sender).await?;
         let parts = Parts { connection: connection.clone(), config, store, asks, shown: shown_sender, rauc };
-        Engine::start(parts, record, &status, boot_id)?.run(watchdog()).await
+        Engine::start(parts, record, &status, boot_id).await?.run(watchdog()).await
     };
     tokio::select! {
         result = work => result,

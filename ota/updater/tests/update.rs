@@ -119,6 +119,7 @@ async fn what_can_not_be_installed_is_refused_with_a_reason() {
     assert_eq!(code(updater.install("/no/such/bundle", until).await), ErrorCode::InvalidArgument);
     assert_eq!(code(updater.approve("reboot", HashMap::new()).await), ErrorCode::InvalidArgument);
     assert_eq!(code(updater.cancel(HashMap::new()).await), ErrorCode::InvalidArgument);
+    assert_eq!(code(updater.check(HashMap::new()).await), ErrorCode::Configuration);
     let live = updater.inner().introspect().await.unwrap();
     assert!(holdfast_contract::hold(UPDATER_INTERFACE_XML, &live, UPDATER_BUS_NAME) >= 6);
 }

@@ -9,14 +9,16 @@ use super::Engine;
 use crate::bus::What;
 
 impl Engine {
-    pub(super) fn asked(&mut self, what: &What) -> anyhow::Result<Result<(), Error>> {
+    pub(super) async fn asked(&mut self, what: &What) -> anyhow::Result<Result<(), Error>> {
         if let Err(error) = self.may(what) {
             return Ok(Err(error));
         }
         let event = match what.clone() {
             What::Check => Event::Check,
             What::Install { location, until, force } if location.starts_with("https://") => {
-                let version = location.rsplit('/').next().unwrap_or_default().trim_end_matches(".raucb").to_owned();
+                // Behind a question mark there may be a token: that is for the server alone.
+                let path = location.split(['?', '#']).next().unwrap_or_default();
+                let version = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".raucb").to_owned();
                 Event::Wanted(Offer { origin: Origin::Url(location), version, size_bytes: None, wish: until, force })
             }
             What::Install { location, until, force } => {
@@ -28,7 +30,7 @@ impl Engine {
             What::Cancel => Event::Cancelled,
             What::Rollback => Event::GoBack,
         };
-        self.handle(event)?;
+        self.handle(event).await?;
         Ok(Ok(()))
     }
 
@@ -37,6 +39,11 @@ impl Engine {
         let phase = &self.plan.record().phase;
         let busy = |text: String| Err(Error::new(ErrorCode::Busy, text));
         match what {
+            What::Check if self.fleet.is_none() => {
+                let text =
+                    "there is no server to be asked; name one in updater.toml ([update] fleet_url), or install a file";
+                Err(Error::new(ErrorCode::Configuration, text).with("key", "update.fleet_url"))
+            }
             What::Install { location, .. } => {
                 if !matches!(phase, Phase::Idle | Phase::Available) {
                     return busy(format!("an update is {} already; holdfast update status shows it", phase.name()));

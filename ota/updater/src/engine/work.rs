@@ -8,13 +8,13 @@ use holdfast_rauc::{Access, Digest, Mark, Options, Progress, Target, read_back};
 use holdfast_update_plan::{Bundle, Command, Event, Offer, Origin, Reason};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::facts::identity;
 use super::{Site, path_of};
 use crate::downloads::Wanted;
 use crate::fleet::Artifact;
-use crate::{freeze, gate, preflight, reboot};
+use crate::{gate, preflight, reboot};
 
 /// How long a boot that is no trial may take to work, before it is looked again.
 const CONFIRM: Duration = Duration::from_secs(120);
@@ -44,12 +44,6 @@ pub(super) async fn run(site: Arc<Site>, command: Command) {
         },
         Command::Inspect(offer) => Event::Inspected(inspect(&site, &offer).await),
         Command::Install { offer, bundle, .. } => Event::InstallEnded(install(&site, &offer, &bundle).await),
-        Command::Freeze(frozen) => {
-            if let Err(error) = freeze::set(&site.connection, frozen).await {
-                error!(frozen, "RAUC was not held still, or not let go on: {error:#}");
-            }
-            return;
-        }
         Command::ReadBack { .. } => Event::ReadBack(compare(&site).await),
         Command::Activate { .. } => Event::Activated(mark(&site, Mark::Active, &site.other_slot).await),
         Command::Deactivate => Event::Deactivated(mark(&site, Mark::Active, &site.booted_slot).await),
@@ -75,6 +69,7 @@ pub(super) async fn run(site: Arc<Site>, command: Command) {
         Command::Save(_)
         | Command::Ask(_)
         | Command::Release(_)
+        | Command::Freeze(_)
         | Command::StopFetching
         | Command::Tell(_)
         | Command::Discard => return,
