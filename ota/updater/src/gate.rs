@@ -1,6 +1,6 @@
 //! Whether this system does what the box is for. Not whether services are up: whether it records.
 //!
-//! What has to hold, in this order: the recorder answers; the storage takes footage, and what was recorded last can still be read;
+//! What has to hold, in this order: the recorder answers; no service is down; the storage takes footage, and what was recorded last can still be read;
 //! every input delivers; a recording made now is safe, closed, and on reading it again all there. A recording that runs already (an
 //! interrupted session goes on by itself) is the proof instead of another one, and is not touched.
 
@@ -16,10 +16,12 @@ use zbus::Connection;
 use zbus::proxy::CacheProperties;
 use zbus::zvariant::OwnedObjectPath;
 
+use crate::services;
+
 /// How often something that is waited for is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// A call that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The label of the recording that is made.
 const LABEL: &str = "proof of an update";
 
@@ -38,6 +40,7 @@ pub async fn confirm(connection: &Connection, until: Instant) -> Proof<()> {
 /// All of it. `probe`: how long the recording is.
 pub async fn prove(connection: &Connection, probe: Duration, until: Instant) -> Proof<()> {
     let recorder = recorder(connection, until).await?;
+    services::up(connection, until).await?;
     storage(&recorder, until).await?;
     last_footage(connection, &recorder).await?;
     let inputs = inputs(connection, &recorder).await?;

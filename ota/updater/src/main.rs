@@ -10,6 +10,7 @@ mod gate;
 mod leave;
 mod preflight;
 mod reboot;
+mod services;
 mod settle;
 mod store;
 
