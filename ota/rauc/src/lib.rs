@@ -17,9 +17,11 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests"))]
 
+mod environment;
 mod error;
 mod inspect;
 mod install;
+mod jetson;
 mod kind;
 mod options;
 mod readback;
@@ -28,9 +30,11 @@ mod status;
 mod values;
 mod watch;
 
+pub use environment::{Environment, EnvironmentError, FW_ENV_CONFIG, Place, judge, places, read_environment};
 pub use error::Error;
 pub use inspect::{Bundle, Format, Image};
 pub use install::Installing;
+pub use jetson::{EFIVARS, Jetson};
 pub use kind::Kind;
 pub use options::{Access, Degraded, Options};
 pub use readback::{Digest, How, ReadBack, ReadBackError, read_back, verify_slot};
