@@ -38,6 +38,14 @@ pub struct OutcomeInfo {
     pub at: i64,
 }
 
+/// What keeps a box from being updated.
+#[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type, Value, OwnedValue)]
+#[zvariant(signature = "dict")]
+pub struct ObstacleInfo {
+    pub code: String,
+    pub text: String,
+}
+
 /// The updater.
 #[proxy(
     interface = "org.holdfast.Updater1",
@@ -51,6 +59,7 @@ pub trait Updater {
     fn cancel(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
     fn rollback(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
     fn list_outcomes(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<Vec<OutcomeInfo>>;
+    fn list_obstacles(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<Vec<ObstacleInfo>>;
 
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;

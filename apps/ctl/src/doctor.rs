@@ -2,6 +2,7 @@
 
 mod capture;
 mod checks;
+mod updates;
 
 use holdfast_config::Config;
 use serde::Serialize;

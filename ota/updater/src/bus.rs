@@ -2,13 +2,15 @@
 
 use anyhow::{Context as _, bail};
 use holdfast_dbus::options::{Dict, Options, invalid};
-use holdfast_dbus::updater::{OutcomeInfo, UPDATER_BUS_NAME, UPDATER_PATH};
+use holdfast_dbus::updater::{ObstacleInfo, OutcomeInfo, UPDATER_BUS_NAME, UPDATER_PATH};
 use holdfast_dbus::{Error, ErrorCode};
-use holdfast_update_plan::{Outcome, Result as Ending, Wish};
+use holdfast_update_plan::{Outcome, Reason, Result as Ending, Wish};
 use tokio::sync::{mpsc, oneshot, watch};
 use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
+
+use crate::engine::Look;
 
 /// What is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,6 +71,8 @@ pub struct Updater {
     pub shown: watch::Receiver<Shown>,
     /// Full (16): the caller is told that the updater is busy.
     pub asks: mpsc::Sender<Ask>,
+    /// Looks at the box, as soon as there is something to look with. The newest counts.
+    pub looks: watch::Receiver<Option<Look>>,
 }
 
 impl Updater {
@@ -128,6 +132,16 @@ impl Updater {
     async fn list_outcomes(&self, options: Dict) -> Result<Vec<OutcomeInfo>, Error> {
         Options::new("ListOutcomes", options).end()?;
         Ok(self.shown.borrow().outcomes.clone())
+    }
+
+    #[zbus(out_args("obstacles"))]
+    async fn list_obstacles(&self, options: Dict) -> Result<Vec<ObstacleInfo>, Error> {
+        Options::new("ListObstacles", options).end()?;
+        let busy = || Error::new(ErrorCode::Busy, "a slot is being written, or the updater has only begun; ask again");
+        // RAUC tells nothing meanwhile, and does not even answer where it is held still.
+        let look = self.looks.borrow().clone().filter(|_| self.shown.borrow().state != "installing");
+        let found = look.ok_or_else(busy)?.obstacles().await.ok_or_else(busy)?;
+        Ok(found.into_iter().map(|Reason { code, text }| ObstacleInfo { code, text }).collect())
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

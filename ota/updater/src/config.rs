@@ -44,6 +44,7 @@ const UPDATE: &[Key] = &[
         "0",
     ),
     Key::with_default("keep_free_mib", Takes::Number { min: 0, max: 10_000_000, what: "MiB" }, "1024"),
+    Key::with_default("least_battery_percent", Takes::Number { min: 0, max: 100, what: "per cent" }, "30"),
     Key::new("server_ca", PATH, Absent::Nothing, "\"/etc/holdfast/update-ca.pem\""),
     Key::new("fleet_url", URL, Absent::Nothing, "\"https://updates.example.org\""),
     Key::with_default("fleet_tenant", WORD, "\"DEFAULT\""),
@@ -71,6 +72,8 @@ pub struct Config {
     pub download_cap: Option<u64>,
     /// Bytes that a download leaves free, whatever it needs: footage comes first.
     pub keep_free_bytes: u64,
+    /// Below it a box that runs on its battery is not updated.
+    pub least_battery_percent: u8,
     /// Whom to trust as a server, as PEM; `None`: whom the distribution trusts.
     pub server_ca: Option<PathBuf>,
     /// Reboots the box instead of systemd-logind.
@@ -145,6 +148,7 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
     let probe_s = reader.number::<u64>(scope, "probe_seconds");
     let cap_kib = reader.number::<u64>(scope, "download_kib_per_second");
     let keep_free_mib = reader.number::<u64>(scope, "keep_free_mib");
+    let least_battery_percent = reader.number::<u8>(scope, "least_battery_percent");
     let server_ca = reader.text(scope, "server_ca");
     let fleet = fleet(reader, scope);
     let reboot_program = reader.text(scope, "reboot_program");
@@ -166,6 +170,7 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
         probe: Duration::from_secs(probe_s?.value),
         download_cap: Some(cap_kib?.value * 1024).filter(|cap| *cap > 0),
         keep_free_bytes: keep_free_mib?.value * 1024 * 1024,
+        least_battery_percent: least_battery_percent?.value,
         fleet: fleet.map(|fleet| FleetConfig { ca: server_ca.as_ref().map(|path| path.value.clone().into()), ..fleet }),
         server_ca: server_ca.map(|path| path.value.into()),
         reboot_program: reboot_program.map(|path| path.value.into()),

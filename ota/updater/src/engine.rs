@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_rauc::{Progress, Rauc, Status};
-use holdfast_update_plan::{Command, Event, Offer, Origin, Phase, Plan};
+use holdfast_update_plan::{Command, Event, Offer, Origin, Phase, Plan, Reason};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -24,10 +24,14 @@ use crate::downloads::Downloads;
 use crate::fleet::{self, Artifact, Doing, Fleet};
 use crate::leave::Leases;
 use crate::store::Store;
+use crate::surroundings::Roots;
 use crate::{freeze, gate};
 
 /// How long holding RAUC still may take: a word to the bus and one to the kernel.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long looking at the box may take: RAUC asks the boot loader's tools.
+const LOOK_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What tasks of work share.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(crate) struct Site {
     pub connection: Connection,
     pub rauc: Rauc,
     pub config: Config,
+    /// Where the box itself is looked at.
+    pub roots: Roots,
     /// How far the present step is. The newest counts.
     pub progress: watch::Sender<Progress>,
     /// Full (64): the engine is busy; the task waits.
@@ -65,6 +71,17 @@ pub struct Engine {
     fleet: Option<fleet::Handle>,
 }
 
+/// Looks at the box beside what the engine does.
+#[derive(Debug, Clone)]
+pub struct Look(Arc<Site>);
+
+impl Look {
+    /// What keeps it from being updated. `None`: RAUC does not tell now.
+    pub async fn obstacles(&self) -> Option<Vec<Reason>> {
+        timeout(LOOK_PATIENCE, work::obstacles(&self.0)).await.ok().flatten()
+    }
+}
+
 /// What the engine is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -72,6 +89,8 @@ pub struct Parts {
     pub connection: Connection,
     /// What is configured.
     pub config: Config,
+    /// Where the box itself is looked at.
+    pub roots: Roots,
     /// What was written down last, and where the next goes.
     pub store: Store,
     /// From the bus.
@@ -142,6 +161,7 @@ impl Engine {
             connection: parts.connection,
             rauc: parts.rauc,
             config: parts.config,
+            roots: parts.roots,
             progress,
             events: sender,
             booted_slot,
@@ -163,6 +183,11 @@ impl Engine {
         engine.carry_out(commands).await?;
         engine.show();
         Ok(engine)
+    }
+
+    /// For who wants to know how the box is.
+    pub fn look(&self) -> Look {
+        Look(Arc::clone(&self.site))
     }
 
     /// Runs until it can't write down what it does: whoever starts it again goes on from what is written. `turned` is called with

@@ -8,11 +8,14 @@ mod fleet;
 mod freeze;
 mod gate;
 mod leave;
+mod power;
 mod preflight;
 mod reboot;
 mod services;
 mod settle;
 mod store;
+mod surroundings;
+mod target;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +31,7 @@ use crate::bus::{Shown, Updater};
 use crate::config::Config;
 use crate::engine::{Engine, Parts};
 use crate::store::Store;
+use crate::surroundings::Roots;
 
 /// Updates the box through RAUC (org.holdfast.Updater1). Recording comes first.
 #[derive(Debug, Parser)]
@@ -42,6 +46,8 @@ struct Arguments {
     /// Where the kernel tells one boot from another.
     #[arg(long, default_value = "/proc/sys/kernel/random/boot_id", hide = true)]
     boot_id: PathBuf,
+    #[command(flatten)]
+    roots: Roots,
 }
 
 fn main() -> ExitCode {
@@ -66,7 +72,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run(config, &arguments.boot_id));
+    let result = runtime.block_on(run(config, &arguments.boot_id, arguments.roots));
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,7 +83,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(config: Config, boot_id: &Path) -> anyhow::Result<()> {
+async fn run(config: Config, boot_id: &Path, roots: Roots) -> anyhow::Result<()> {
     use zbus::connection::Builder;
     let builder = match config.bus.as_str() {
         "system" => Builder::system(),
@@ -92,13 +98,16 @@ async fn run(config: Config, boot_id: &Path) -> anyhow::Result<()> {
     // When full, the caller is told that the updater is busy.
     let (ask_sender, mut asks) = mpsc::channel(16);
     let (shown_sender, shown) = watch::channel(Shown::default());
+    let (looks_sender, looks) = watch::channel(None);
     shown_sender.send_modify(|shown| record.phase.name().clone_into(&mut shown.state));
-    bus::serve(&connection, Updater { shown: shown.clone(), asks: ask_sender }).await?;
+    bus::serve(&connection, Updater { shown: shown.clone(), asks: ask_sender, looks }).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let work = async {
         let (rauc, status) = settle::settle(&connection, &mut asks, &shown_sender).await?;
-        let parts = Parts { connection: connection.clone(), config, store, asks, shown: shown_sender, rauc };
-        Engine::start(parts, record, &status, boot_id).await?.run(watchdog()).await
+        let parts = Parts { connection: connection.clone(), config, roots, store, asks, shown: shown_sender, rauc };
+        let engine = Engine::start(parts, record, &status, boot_id).await?;
+        looks_sender.send_replace(Some(engine.look()));
+        engine.run(watchdog()).await
     };
     tokio::select! {
         result = work => result,

@@ -214,6 +214,48 @@ async fn people_update_with_the_command_line() {
     assert!(code == 5 && text.contains("/no/such/bundle"), "{code} {text}");
 }
 
+/// Nothing of it is written, people are told what to do, and when it is done the same bundle goes in.
+#[tokio::test]
+async fn a_box_that_is_not_fit_is_told_so_by_doctor_and_before_anything_is_written() {
+    let Some(mut site) = Site::start().await else { return };
+    let bundle = site.bundle("2.0");
+    let slot = fs::read(site.rig.slot(1)).unwrap();
+    site.drain(12);
+    site.environment(true);
+    let obstacles = || async { site.updater().await.list_obstacles(HashMap::new()).await.unwrap() };
+    let codes: Vec<String> = obstacles().await.into_iter().map(|obstacle| obstacle.code).collect();
+    assert_eq!(codes, ["environment-damaged", "power-low"]);
+    let (_, text) = site.holdfast(&["doctor"]).await;
+    for part in ["fw_setenv holdfast_mended", "12 % left", "connect the supply"] {
+        assert!(text.contains(part), "no {part} in:\n{text}");
+    }
+    for (number, code) in (1..).zip(["environment-damaged", "power-low"]) {
+        site.install(&bundle).await;
+        site.until("an outcome", || async { site.outcomes().await.len() == number }).await;
+        assert_eq!(site.outcomes().await[0].code, code);
+        site.environment(false);
+    }
+    assert_eq!((fs::read(site.rig.slot(1)).unwrap() == slot, site.rig.boot("state.B")), (true, "good".to_owned()));
+    site.drain(30);
+    assert_eq!(obstacles().await, []);
+    let (_, text) = site.holdfast(&["doctor"]).await;
+    assert!(text.contains("nothing keeps this box from being updated"), "{text}");
+    let until = InstallOptions { until: Some("install".into()), ..InstallOptions::default() };
+    site.updater().await.install(&bundle, until).await.unwrap();
+    site.until_state("installed").await;
+    // And what ran out meanwhile is not sent into its trial.
+    site.drain(29);
+    site.updater().await.approve("reboot", HashMap::new()).await.unwrap();
+    site.until("the third outcome", || async { site.outcomes().await.len() == 3 }).await;
+    assert_eq!((site.outcomes().await[0].code.as_str(), site.rig.boot("primary").as_str()), ("power-low", "A"));
+    assert!(!std::path::Path::new(&site.path("rebooting")).exists());
+    site.drain(90);
+    site.install(&bundle).await;
+    site.until_reboot().await;
+    site.until("the fourth outcome", || async { site.outcomes().await.len() == 4 }).await;
+    assert_eq!(site.outcomes().await[0].result, "good");
+}
+
 #[tokio::test]
 async fn a_box_whose_camera_is_away_is_not_sent_into_a_trial_that_it_can_not_pass() {
     let Some(mut site) = Site::start().await else { return };

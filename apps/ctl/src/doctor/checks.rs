@@ -212,6 +212,7 @@ pub async fn bus(global: &Global) -> Vec<Check> {
         (Err(error), ..) | (_, Err(error), _) => failed("recorder", bus::failure(&link, &error)),
     });
     checks.extend(alerts(&link).await);
+    checks.extend(super::updates::check(&link).await);
     if bus::choose(global) == Bus::System {
         checks.push(permission());
     }

@@ -1,10 +1,11 @@
 //! What takes time: each command in a task of its own, its end as an event.
 
+use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_rauc::{Access, Digest, Mark, Options, Progress, Target, read_back};
+use holdfast_rauc::{Access, Digest, Mark, Options, Progress, Status, Target, read_back};
 use holdfast_update_plan::{Bundle, Command, Event, Offer, Origin, Reason};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -14,6 +15,7 @@ use super::facts::identity;
 use super::{Site, path_of};
 use crate::downloads::Wanted;
 use crate::fleet::Artifact;
+use crate::surroundings::Surroundings;
 use crate::{gate, preflight, reboot};
 
 /// How long a boot that is no trial may take to work, before it is looked again.
@@ -45,7 +47,7 @@ pub(super) async fn run(site: Arc<Site>, command: Command) {
         Command::Inspect(offer) => Event::Inspected(inspect(&site, &offer).await),
         Command::Install { offer, bundle, .. } => Event::InstallEnded(install(&site, &offer, &bundle).await),
         Command::ReadBack { .. } => Event::ReadBack(compare(&site).await),
-        Command::Activate { .. } => Event::Activated(mark(&site, Mark::Active, &site.other_slot).await),
+        Command::Activate { .. } => Event::Activated(activate(&site).await),
         Command::Deactivate => Event::Deactivated(mark(&site, Mark::Active, &site.booted_slot).await),
         Command::Forsake => Event::Activated(forsake(&site).await),
         Command::Reboot { why } => {
@@ -101,14 +103,7 @@ async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
     let told = |error: holdfast_rauc::Error| reason(&error);
     let bundle = site.rauc.inspect(&location, &Access::default()).await.map_err(told)?;
     let status = site.rauc.status().await.map_err(told)?;
-    let the_box = preflight::Box {
-        status: &status,
-        booted: &site.booted_slot,
-        other: &site.other_slot,
-        now_unix_s: super::now_unix_s(),
-        built_unix_s: built_unix_s(),
-    };
-    preflight::check(&the_box, &bundle, offer.force)?;
+    look(site, &status, |the_box| preflight::check(the_box, &bundle, offer.force)).await?;
     let absent = gate::absent_inputs(&site.connection).await;
     if !absent.is_empty() && !offer.force {
         let text = format!(
@@ -122,6 +117,35 @@ async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
     Ok(Bundle { version, manifest })
 }
 
+/// What keeps the box from being updated. `None`: RAUC does not tell now.
+pub(super) async fn obstacles(site: &Site) -> Option<Vec<Reason>> {
+    match site.rauc.status().await {
+        // It tells no slots while it installs.
+        Ok(status) if status.slots.is_empty() => None,
+        Ok(status) => Some(look(site, &status, preflight::obstacles).await),
+        Err(error) => Some(vec![reason(&error)]),
+    }
+}
+
+/// The box as it is now, for whoever judges it.
+async fn look<T>(site: &Site, status: &Status, judge: impl FnOnce(&preflight::Box<'_>) -> T) -> T {
+    let device = status.slot(&site.other_slot).map(|slot| PathBuf::from(&slot.device)).unwrap_or_default();
+    let (roots, state_dir) = (site.roots.clone(), site.config.state_dir.clone());
+    let around = move || Surroundings::look(&roots, &device, &state_dir);
+    let around = tokio::task::spawn_blocking(around)
+        .await
+        .unwrap_or_else(|panicked| panic::resume_unwind(panicked.into_panic()));
+    judge(&preflight::Box {
+        status,
+        booted: &site.booted_slot,
+        other: &site.other_slot,
+        around: &around,
+        now_unix_s: super::now_unix_s(),
+        built_unix_s: built_unix_s(),
+        least_battery_percent: site.config.least_battery_percent,
+    })
+}
+
 /// When this program was made: images have the date of their sources on every file.
 fn built_unix_s() -> i64 {
     use std::os::unix::fs::MetadataExt as _;
@@ -130,6 +154,8 @@ fn built_unix_s() -> i64 {
 
 async fn install(site: &Site, offer: &Offer, bundle: &Bundle) -> Result<(), (Reason, bool)> {
     let told = |error: holdfast_rauc::Error| (reason(&error), error.kind().may_pass());
+    // It may have waited for days.
+    powered(site).map_err(|reason| (reason, true))?;
     let path = path_of(site, offer).unwrap_or_default();
     let is_hash = bundle.manifest.len() == 64 && bundle.manifest.bytes().all(|byte| byte.is_ascii_hexdigit());
     let options = Options { manifest_hash: is_hash.then(|| bundle.manifest.clone()), ..Options::default() };
@@ -141,6 +167,18 @@ async fn install(site: &Site, offer: &Offer, bundle: &Bundle) -> Result<(), (Rea
         site.progress.send_replace(progress);
     }
     installing.finished().await.map_err(told)
+}
+
+/// Enough power, as far as anybody can tell.
+fn powered(site: &Site) -> Done<()> {
+    let refusal = site.roots.power().refusal(site.config.least_battery_percent);
+    refusal.map_or(Ok(()), |text| Err(Reason::new("power-low", text)))
+}
+
+/// The last step before the reboot. A box that may run out of power in its trial is not sent into one.
+async fn activate(site: &Site) -> Done<()> {
+    powered(site)?;
+    mark(site, Mark::Active, &site.other_slot).await
 }
 
 /// Reads the other slot from its medium.

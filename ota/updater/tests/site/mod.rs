@@ -18,6 +18,8 @@ use zbus::proxy::CacheProperties;
 /// Longer than anything here should ever take, on a busy machine too.
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
+const CRC_OF_59_ZEROS: u32 = 0xc6c5_6da0;
+
 /// Ended when dropped.
 struct Process(Child);
 
@@ -148,7 +150,10 @@ impl Site {
         fs::write(self.path("updater.toml"), config).unwrap();
         fs::write(self.path("boot_id"), format!("boot-{}", self.boots)).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_holdfast-updater"));
-        let arguments = ["--config", &self.path("updater.toml"), "--boot-id", &self.path("boot_id")];
+        let [config, boot_id, environment, variables, supplies] =
+            ["updater.toml", "boot_id", "fw_env.config", "efivars", "supplies"].map(|name| self.path(name));
+        let roots = ["--fw-env-config", &environment, "--efivars", &variables, "--power-supplies", &supplies];
+        let arguments = [["--config", &config, "--boot-id", &boot_id].as_slice(), &roots].concat();
         self.updater = Some(self.spawn(program, &arguments));
         self.until("the updater", || async { self.updater().await.state().await.is_ok() }).await;
     }
@@ -178,6 +183,32 @@ impl Site {
         let flag = self.path("rebooting");
         self.until("a reboot", || async { Path::new(&flag).exists() }).await;
         self.reboot().await;
+    }
+
+    /// Its supply is gone, and its battery has so much left.
+    pub fn drain(&self, percent: u8) {
+        for (supply, name, text) in [
+            ("ac", "type", "Mains".to_owned()),
+            ("ac", "online", "0".to_owned()),
+            ("battery", "type", "Battery".to_owned()),
+            ("battery", "capacity", percent.to_string()),
+        ] {
+            let supply = self.dir.path().join("supplies").join(supply);
+            fs::create_dir_all(&supply).unwrap();
+            fs::write(supply.join(name), text + "\n").unwrap();
+        }
+    }
+
+    /// It has an environment of U-Boot's, all zeros but for the checksums: two copies, the second damaged or not.
+    pub fn environment(&self, is_damaged: bool) {
+        // Of 59 zeros, by `python3 -c 'import zlib; print(hex(zlib.crc32(bytes(59))))'`.
+        let mut copy = vec![0; 64];
+        copy[..4].copy_from_slice(&CRC_OF_59_ZEROS.to_ne_bytes());
+        let mut disk = [copy.clone(), copy].concat();
+        disk[100] = u8::from(is_damaged);
+        fs::write(self.path("environment"), disk).unwrap();
+        let place = self.path("environment");
+        fs::write(self.path("fw_env.config"), format!("{place} 0 40\n{place} 0x40 40\n")).unwrap();
     }
 
     /// A server of this directory; its port.
