@@ -31,6 +31,24 @@ pub struct Downloads {
     handle: Mutex<Option<Handle>>,
     /// One that was stopped has the cache until it has come to rest; the next one waits for that.
     turn: tokio::sync::Mutex<()>,
+    /// That all are to stop that have been wanted so far. The newest counts: one that has seen any of them stops.
+    stops: watch::Sender<()>,
+}
+
+/// That a download was wanted, as of now: what stops one later stops it, wherever it has come to.
+#[derive(Debug)]
+pub struct Ticket(watch::Receiver<()>);
+
+impl Ticket {
+    /// Comes back when it is no longer wanted.
+    pub async fn stopped(&mut self) {
+        // The sender lives as long as the updater: without one nothing is wanted.
+        let _ = self.0.changed().await;
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.has_changed().unwrap_or(true)
+    }
 }
 
 impl Downloads {
@@ -42,9 +60,20 @@ impl Downloads {
         let limits = CacheLimits { margin_bytes: config.keep_free_bytes, ..CacheLimits::default() };
         let directory = config.state_dir.join("download");
         std::fs::create_dir_all(&directory).with_context(|| format!("{} can't be made", directory.display()))?;
-        let downloads = Self { directory, limits, handle: Mutex::new(None), turn: tokio::sync::Mutex::default() };
+        let downloads = Self {
+            directory,
+            limits,
+            handle: Mutex::new(None),
+            turn: tokio::sync::Mutex::default(),
+            stops: watch::Sender::new(()),
+        };
         downloads.cache().with_context(|| format!("{} can't be used", downloads.directory.display()))?;
         Ok(downloads)
+    }
+
+    /// For a download that is wanted now.
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.stops.subscribe())
     }
 
     fn cache(&self) -> holdfast_fetch::Result<Cache> {
@@ -66,14 +95,23 @@ impl Downloads {
         wanted: &Wanted,
         config: &Config,
         progress: &watch::Sender<Progress>,
+        mut ticket: Ticket,
     ) -> Result<bool, Reason> {
         let told = |error: &holdfast_fetch::Error| Reason::new("download", error.to_string());
         let source = source(wanted, config)?;
-        let _turn = self.turn.lock().await;
+        let _turn = tokio::select! {
+            biased;
+            () = ticket.stopped() => return Ok(false),
+            turn = self.turn.lock() => turn,
+        };
         let (fetcher, handle) = Fetcher::new(self.cache().map_err(|error| told(&error))?, source, Options::default())
             .map_err(|error| told(&error))?;
         handle.cap(config.download_cap);
         let mut steps = handle.progress();
+        // From here on it is stopped by the handle. Nothing is waited for in between.
+        if ticket.is_stopped() {
+            return Ok(false);
+        }
         *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
         let shows = async {
             while steps.changed().await.is_ok() {
@@ -101,6 +139,7 @@ impl Downloads {
 
     /// Stops; what is here stays.
     pub fn stop(&self) {
+        self.stops.send_replace(());
         if let Some(handle) = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take() {
             handle.cancel();
         }
@@ -142,4 +181,46 @@ fn source(wanted: &Wanted, config: &Config) -> Result<Source, Reason> {
         source = source.expect_sha256(sha256);
     }
     Ok(if artifact.is_plain { source.allow_plain_loopback() } else { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use holdfast_rauc::Progress;
+    use tokio::sync::watch;
+    use tokio::time::timeout;
+
+    use super::{Downloads, Wanted};
+    use crate::config::Config;
+
+    /// Longer than any of it takes, and shorter than a download that nobody answers.
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn one_that_waits_for_another_to_come_to_rest_can_be_stopped_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("updater.toml");
+        std::fs::write(&path, format!("[update]\nstate_dir = {:?}\n", dir.path())).unwrap();
+        let config = Config::load(&path).unwrap();
+        let downloads = Downloads::open(&config).unwrap();
+        let wanted = Wanted::Url("https://localhost:9/a.raucb".to_owned());
+        let (progress, _) = watch::channel(Progress::default());
+        let fetch = |ticket| downloads.fetch(&wanted, &config, &progress, ticket);
+
+        // The one before has not come to rest.
+        let turn = downloads.turn.lock().await;
+        let mut waiting = Box::pin(fetch(downloads.ticket()));
+        assert!(timeout(Duration::from_millis(50), &mut waiting).await.is_err(), "it did not wait");
+        downloads.stop();
+        assert!(!timeout(SOON, waiting).await.expect("it waits on").unwrap());
+        // Stopped before it has even begun.
+        let ticket = downloads.ticket();
+        downloads.stop();
+        assert!(!timeout(SOON, fetch(ticket)).await.expect("it waits").unwrap());
+        drop(turn);
+        // What is wanted afterwards is not stopped by what was before: it finds that nobody is there.
+        let ended = timeout(Duration::from_secs(1), fetch(downloads.ticket())).await;
+        assert!(!matches!(ended, Ok(Ok(_))), "it was stopped");
+    }
 }

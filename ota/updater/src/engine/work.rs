@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::facts::identity;
 use super::{Site, path_of};
-use crate::downloads::Wanted;
+use crate::downloads::{Ticket, Wanted};
 use crate::fleet::Artifact;
 use crate::surroundings::Surroundings;
 use crate::{gate, preflight, reboot};
@@ -25,12 +25,17 @@ const RETRY: Duration = Duration::from_secs(10);
 
 type Done<T> = Result<T, Reason>;
 
-/// Does what one command says.
-pub(super) async fn run(site: Arc<Site>, command: Command) {
+/// Does what one command says. What stops a download that is wanted now stops it, also before this has begun.
+pub(super) fn run(site: Arc<Site>, command: Command) -> impl Future<Output = ()> + Send {
+    let ticket = site.downloads.ticket();
+    carry_out(site, command, ticket)
+}
+
+async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket) {
     let event = match command {
         Command::Check => Event::Nothing,
         Command::Fetch(offer) => match &offer.origin {
-            Origin::Url(_) | Origin::Fleet(_) => match fetch(&site, &offer.origin).await {
+            Origin::Url(_) | Origin::Fleet(_) => match fetch(&site, &offer.origin, ticket).await {
                 Ok(true) => Event::Fetched,
                 // Stopped by the engine, which knows.
                 Ok(false) => return,
@@ -80,20 +85,24 @@ pub(super) async fn run(site: Arc<Site>, command: Command) {
     let _ = site.events.send(event).await;
 }
 
-async fn fetch(site: &Site, origin: &Origin) -> Done<bool> {
+async fn fetch(site: &Site, origin: &Origin, mut ticket: Ticket) -> Done<bool> {
     let wanted = match (origin, site.shelf.clone()) {
         (Origin::Url(url), _) => Wanted::Url(url.clone()),
         // After a restart the fleet has to be asked first where it is.
         (Origin::Fleet(action), Some(mut shelf)) => {
             let is_it = |artifact: &Option<Artifact>| artifact.as_ref().is_some_and(|known| known.action == *action);
-            match shelf.wait_for(is_it).await.ok().and_then(|artifact| artifact.clone()) {
+            let found = tokio::select! {
+                () = ticket.stopped() => return Ok(false),
+                found = shelf.wait_for(is_it) => found.ok().and_then(|artifact| artifact.clone()),
+            };
+            match found {
                 Some(artifact) => Wanted::Artifact(artifact),
                 None => return Ok(false),
             }
         }
         _ => return Err(Reason::new("fleet", "no fleet is configured any more: [update] fleet_url")),
     };
-    site.downloads.fetch(&wanted, &site.config, &site.progress).await
+    site.downloads.fetch(&wanted, &site.config, &site.progress, ticket).await
 }
 
 /// Looks at the bundle, and at the box with it.
