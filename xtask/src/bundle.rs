@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use holdfast_bundle::{Authority, Format, Image, Inspected, Recipe, Signer, Tools, Validity, inspect, make};
+use holdfast_bundle::{
+    Authority, Format, Image, Inspected, Recipe, Signer, Tools, Validity, inspect, make, write_keyring,
+};
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -27,11 +29,12 @@ enum Command {
     Inspect {
         /// The bundle.
         file: PathBuf,
-        /// The certificate that boxes trust. Without it the signature is not checked.
+        /// What boxes believe. Without it the signature is not checked.
         #[arg(long)]
         keyring: Option<PathBuf>,
     },
-    /// Make a root certificate (root.pem: a box's keyring) and a key for signing. Never for boxes that leave the house.
+    /// Make a root, an intermediate authority, a key for signing that it has issued, and the keyring of a box that believes them,
+    /// with lists of what is revoked. Never for boxes that leave the house.
     TestKeys {
         /// Where to. Not within a repository: private keys are not committed.
         dir: PathBuf,
@@ -55,7 +58,11 @@ struct MakeArgs {
     /// Its private key, PEM or a PKCS#11 URL.
     #[arg(long)]
     key: PathBuf,
-    /// The certificate that boxes trust: the bundle is then checked as a box would.
+    /// A certificate between that one and a root of the boxes' keyring, PEM: it goes into the bundle. May be given again.
+    #[arg(long, value_name = "CERT")]
+    intermediate: Vec<PathBuf>,
+    /// What boxes believe (certificates of roots, and each authority's list of what is revoked): the bundle is then checked as a box
+    /// would.
     #[arg(long)]
     keyring: Option<PathBuf>,
     /// Let boxes fetch only the blocks they don't have (block-hash-index). The image must be a multiple of 4 KiB.
@@ -66,18 +73,31 @@ struct MakeArgs {
     out: PathBuf,
 }
 
+/// A kind of box.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Board {
+pub enum Board {
+    /// With a Rockchip RK3588.
     Rk3588,
+    /// Of NVIDIA.
     Jetson,
+    /// QEMU.
     Virtual,
 }
 
 impl Board {
+    /// As it is called on the command line and in file names.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Its configuration of RAUC, within the repository.
+    pub fn system_conf(self) -> String {
+        format!("ota/system.conf/{}.conf", self.name())
+    }
+
     /// As the board's system.conf has it: said there, and nowhere else.
     fn compatible(self) -> anyhow::Result<String> {
-        let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let path = crate::workspace::root().join(format!("ota/system.conf/{name}.conf"));
+        let path = crate::workspace::root().join(self.system_conf());
         let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
         let line = text.lines().find_map(|line| line.strip_prefix("compatible="));
         line.map(|line| line.trim().to_owned()).with_context(|| format!("{} says no compatible=", path.display()))
@@ -110,7 +130,7 @@ fn made(tools: &Tools, args: &MakeArgs) -> anyhow::Result<Told> {
         format: Format::Verity,
         images: vec![image],
     };
-    let signer = Signer { cert: args.cert.clone(), key: args.key.clone() };
+    let signer = Signer { cert: args.cert.clone(), key: args.key.clone(), intermediates: args.intermediate.clone() };
     make(tools, &recipe, &signer, args.keyring.as_deref(), &args.out)?;
     inspected(tools, &args.out, args.keyring.as_deref())
 }
@@ -164,14 +184,20 @@ fn keys(tools: &Tools, dir: &Path) -> anyhow::Result<Told> {
     if let Some(repository) = full.ancestors().find(|dir| dir.join(".git").exists()) {
         bail!("{} lies in the repository {}: private keys belong elsewhere", dir.display(), repository.display());
     }
-    let authority = Authority::make(tools, dir, "throw-away root")?;
-    let signer = authority.issue("signer", Validity::Days(365))?;
-    let object = json!({ "keyring": authority.keyring(), "cert": signer.cert, "key": signer.key });
+    let root = Authority::make(tools, &dir.join("root"), "throw-away root")?;
+    let deputy = root.intermediate(&dir.join("deputy"), "throw-away deputy")?;
+    let signer = deputy.issue("signer", Validity::Days(365))?;
+    let keyring = dir.join("keyring.pem");
+    write_keyring(&[&root.certificate(), &root.list_revoked()?, &deputy.list_revoked()?], &keyring)?;
+    let intermediate = deputy.certificate();
+    let object = json!({ "keyring": keyring, "cert": signer.cert, "key": signer.key, "intermediate": intermediate });
     let words = format!(
-        "throw-away keys, good for trying things out only:\n  keyring  {}\n  cert     {}\n  key      {}",
-        authority.keyring().display(),
+        "throw-away keys, good for trying things out only:\n  keyring       {}\n  cert          {}\n  key           {}\n  \
+         intermediate  {}",
+        keyring.display(),
         signer.cert.display(),
-        signer.key.display()
+        signer.key.display(),
+        intermediate.display()
     );
     Ok((object, words))
 }

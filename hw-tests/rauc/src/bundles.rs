@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use holdfast_bundle::{Authority, Format, Image, Recipe, Signer, Tools, Validity, make};
+use holdfast_bundle::{Authority, Format, Image, Purpose, Recipe, Signer, Tools, Validity, make, write_keyring};
 
 /// By whom a bundle is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,14 @@ pub enum Signed {
     NotYet,
     /// By somebody else's authority.
     Foreign,
+    /// By one whom an authority between the root and it has issued, and that one's certificate is in the bundle.
+    Between,
+    /// The same, but for that certificate, which is left out.
+    Unconnected,
+    /// By one whom that authority has issued and taken back.
+    Revoked,
+    /// By a certificate of the box's authority that is for servers.
+    Server,
 }
 
 /// What a bundle shall be.
@@ -48,14 +56,31 @@ pub(crate) struct Keys {
     expired: Signer,
     not_yet: Signer,
     foreign: Signer,
+    between: Signer,
+    unconnected: Signer,
+    revoked: Signer,
+    server: Signer,
 }
 
 impl Keys {
-    pub(crate) fn make(tools: &Tools, dir: &Path) -> Self {
+    /// `lists_revoked`: of each authority the list is in the keyring, too.
+    pub(crate) fn make(tools: &Tools, dir: &Path, lists_revoked: bool) -> Self {
         let ours = Authority::make(tools, &dir.join("keys"), "rig").unwrap();
         let others = Authority::make(tools, &dir.join("foreign"), "somebody else").unwrap();
+        let deputy = ours.intermediate(&dir.join("deputy"), "deputy").unwrap();
+        let [between, revoked] = ["between", "revoked"].map(|name| deputy.issue(name, Validity::Days(365)).unwrap());
+        deputy.revoke(&revoked.cert).unwrap();
+        let keyring = dir.join("keyring.pem");
+        let lists = [&ours, &deputy].map(|authority| authority.list_revoked().unwrap());
+        let parts: &[&Path] =
+            if lists_revoked { &[&ours.certificate(), &lists[0], &lists[1]] } else { &[&ours.certificate()] };
+        write_keyring(parts, &keyring).unwrap();
         Self {
-            keyring: ours.keyring(),
+            keyring,
+            unconnected: Signer { intermediates: vec![], ..between.clone() },
+            between,
+            revoked,
+            server: ours.issue_for("server", Validity::Days(365), Purpose::Server).unwrap(),
             well: ours.issue("signer", Validity::Days(365)).unwrap(),
             expired: ours.issue("expired", Validity::Between("20200101000000Z", "20200201000000Z")).unwrap(),
             not_yet: ours.issue("not-yet", Validity::Between("20900101000000Z", "20950101000000Z")).unwrap(),
@@ -69,6 +94,10 @@ impl Keys {
             Signed::Expired => &self.expired,
             Signed::NotYet => &self.not_yet,
             Signed::Foreign => &self.foreign,
+            Signed::Between => &self.between,
+            Signed::Unconnected => &self.unconnected,
+            Signed::Revoked => &self.revoked,
+            Signed::Server => &self.server,
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) struct Config<'a> {
     pub compatible: &'a str,
     pub formats: Option<&'a str>,
     pub activate: bool,
+    pub strict: bool,
     pub keyring: &'a Path,
     pub devices: [&'a Path; 2],
 }
@@ -57,11 +58,12 @@ pub(crate) fn write(dir: &Path, config: &Config<'_>) {
     let formats = config.formats.map_or(String::new(), |formats| format!("bundle-formats={formats}\n"));
     let mut text = format!(
         "[system]\ncompatible={}\nbootloader=custom\n{formats}activate-installed={}\nmountprefix={at}/mnt\n\
-         data-directory={at}/data\n[keyring]\npath={}\n[handlers]\nbootloader-custom-backend={at}/backend\n\
+         data-directory={at}/data\n[keyring]\npath={}\n{}[handlers]\nbootloader-custom-backend={at}/backend\n\
          pre-install={at}/gate\n",
         config.compatible,
         config.activate,
-        config.keyring.display()
+        config.keyring.display(),
+        if config.strict { "check-crl=true\ncheck-purpose=codesign\n" } else { "" },
     );
     for (number, (name, device)) in ["A", "B"].iter().zip(config.devices).enumerate() {
         text += &format!("[slot.rootfs.{number}]\ndevice={}\ntype=raw\nbootname={name}\n", device.display());

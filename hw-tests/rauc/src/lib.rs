@@ -11,4 +11,4 @@ mod rig;
 
 pub use bundles::{Signed, Wrap};
 pub use holdfast_bundle::{Format, Inspected, Tools};
-pub use rig::{Plan, Rig};
+pub use rig::{Plan, Rig, Strict};

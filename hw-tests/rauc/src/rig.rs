@@ -26,6 +26,8 @@ pub struct Plan<'a> {
     pub formats: Option<&'a str>,
     /// `activate-installed`.
     pub activate: bool,
+    /// `check-crl` and `check-purpose`, as Holdfast's boxes have them, and in the keyring each authority's list of what is revoked.
+    pub strict: Strict,
     /// Size of each slot in bytes.
     pub slot_bytes: u64,
     /// Whether slots are block devices (loop devices) that end where they end. Otherwise files, which grow.
@@ -35,8 +37,19 @@ pub struct Plan<'a> {
 impl Default for Plan<'_> {
     /// As Holdfast's boxes are, but for the formats.
     fn default() -> Self {
-        Self { formats: None, activate: false, slot_bytes: 4 << 20, block_devices: false }
+        Self { formats: None, activate: false, strict: Strict::No, slot_bytes: 4 << 20, block_devices: false }
     }
+}
+
+/// How closely the box looks at certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strict {
+    /// As RAUC does by itself.
+    No,
+    /// As Holdfast's boxes do.
+    Yes,
+    /// The same, but the keyring lacks the lists.
+    Unlisted,
 }
 
 /// A box with a RAUC, booted from slot `rootfs.0` (boot name A). Ends all it has started when it is dropped.
@@ -66,7 +79,7 @@ impl Rig {
         }
         let alone = alone();
         let dir = tempfile::Builder::new().prefix("rauc-rig-").tempdir().unwrap();
-        let keys = Keys::make(&tools, dir.path());
+        let keys = Keys::make(&tools, dir.path(), plan.strict == Strict::Yes);
         let mut devices = ["A", "B"].map(|name| dir.path().join(format!("slot.{name}")));
         let mut loops = vec![];
         for (seed, device) in (1..).zip(&mut devices) {
@@ -82,6 +95,7 @@ impl Rig {
                 compatible: "holdfast-rig",
                 formats: plan.formats,
                 activate: plan.activate,
+                strict: plan.strict != Strict::No,
                 keyring: &keys.keyring,
                 devices: [&devices[0], &devices[1]],
             },

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::tool::{Error, Tools, run};
+use crate::tool::{Error, Tools, as_a_box, run};
 
 /// What a bundle says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,15 +44,16 @@ pub struct InspectedImage {
     pub adaptive: Vec<String>,
 }
 
-/// Looks into a bundle. Without a keyring its signature is not checked, and what is told may be anybody's word.
+/// Looks into a bundle. With a keyring it is checked as a box would: revocations and purpose, too. Without one its signature is not checked, and what is told may be anybody's word.
 ///
 /// # Errors
 /// It is no bundle, its signature is not good, or RAUC fails.
 pub fn inspect(tools: &Tools, bundle: &Path, keyring: Option<&Path>) -> Result<Inspected, Error> {
+    let conf = keyring.map(as_a_box).transpose()?;
     let info = |more: &[&str]| {
         let mut command = Command::new(&tools.rauc);
-        if let Some(keyring) = keyring {
-            command.arg("--keyring").arg(keyring);
+        if let Some(conf) = &conf {
+            command.arg("--conf").arg(conf.path());
         }
         command.arg("info").args(more);
         if keyring.is_none() {

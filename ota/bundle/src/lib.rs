@@ -9,6 +9,6 @@ mod make;
 mod tool;
 
 pub use inspect::{Inspected, InspectedImage, inspect};
-pub use keys::{Authority, Signer, Validity};
+pub use keys::{Authority, Purpose, Signer, Validity, write_keyring};
 pub use make::{Format, Image, Recipe, make};
 pub use tool::{Error, Tools};

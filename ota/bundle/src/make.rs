@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::keys::Signer;
-use crate::tool::{Error, Tools, file_error, run};
+use crate::tool::{Error, Tools, as_a_box, file_error, run};
 
 /// How a bundle's contents are protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,8 +125,12 @@ pub fn make(tools: &Tools, recipe: &Recipe, signer: &Signer, keyring: Option<&Pa
     let path = dir.path().join("manifest.raucm");
     fs::write(&path, manifest).map_err(file_error(&path))?;
     let mut command = Command::new(&tools.rauc);
-    if let Some(keyring) = keyring {
-        command.arg("--keyring").arg(keyring);
+    let conf = keyring.map(as_a_box).transpose()?;
+    if let Some(conf) = &conf {
+        command.arg("--conf").arg(conf.path());
+    }
+    for intermediate in &signer.intermediates {
+        command.arg("--intermediate").arg(intermediate);
     }
     command.arg("--cert").arg(&signer.cert).arg("--key").arg(&signer.key).arg("bundle").arg(dir.path()).arg(out);
     run(&format!("making {}", out.display()), &mut command)?;

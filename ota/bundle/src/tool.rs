@@ -1,7 +1,10 @@
 //! The programs that do the work.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use tempfile::NamedTempFile;
 
 /// The programs that do the work: by name from `PATH`, or by path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +56,17 @@ pub enum Error {
 pub(crate) fn file_error(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::File { path, source }
+}
+
+/// What a box believes, for a `rauc` that is to check a bundle as a box would: as in `ota/system.conf`.
+pub(crate) fn as_a_box(keyring: &Path) -> Result<NamedTempFile, Error> {
+    let keyring = std::path::absolute(keyring).map_err(file_error(keyring))?;
+    let text = format!(
+        "[system]\ncompatible=any\nbootloader=noop\n[keyring]\npath={}\ncheck-crl=true\ncheck-purpose=codesign\n",
+        keyring.display()
+    );
+    let written = NamedTempFile::new().and_then(|mut file| file.write_all(text.as_bytes()).map(|()| file));
+    written.map_err(file_error(&std::env::temp_dir()))
 }
 
 /// Runs a program to its end and gives what it printed.

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use holdfast_bundle::{Authority, Error, Format, Image, Recipe, Tools, Validity, inspect, make};
+use holdfast_bundle::{Authority, Error, Format, Image, Recipe, Tools, Validity, inspect, make, write_keyring};
 
 fn tools() -> Option<Tools> {
     let rauc = std::env::var_os("HOLDFAST_RAUC").map_or("rauc".into(), Into::into);
@@ -26,8 +26,13 @@ fn what_goes_in_is_told_and_whose_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let ours = Authority::make(&tools, &dir.path().join("ours"), "ours").unwrap();
     let others = Authority::make(&tools, &dir.path().join("others"), "others").unwrap();
+    let keyrings = [&ours, &others].map(|authority| {
+        let keyring = authority.certificate().with_file_name("keyring.pem");
+        write_keyring(&[&authority.certificate(), &authority.list_revoked().unwrap()], &keyring).unwrap();
+        keyring
+    });
     let signer = ours.issue("builder", Validity::Days(30)).unwrap();
-    for secret in [&signer.key, &dir.path().join("ours/root.key")] {
+    for secret in [&signer.key, &dir.path().join("ours/authority.key")] {
         assert_eq!(fs::metadata(secret).unwrap().permissions().mode() & 0o777, 0o600, "{}", secret.display());
     }
     assert!(matches!(Authority::make(&tools, &dir.path().join("ours"), "again"), Err(Error::Wrong(_))));
@@ -40,8 +45,8 @@ fn what_goes_in_is_told_and_whose_it_is() {
     let recipe =
         Recipe { compatible: "box".into(), version: "1.2.3".into(), format: Format::Verity, images: vec![image] };
     let out = dir.path().join("a.raucb");
-    make(&tools, &recipe, &signer, Some(&ours.keyring()), &out).unwrap();
-    let told = inspect(&tools, &out, Some(&ours.keyring())).unwrap();
+    make(&tools, &recipe, &signer, Some(&keyrings[0]), &out).unwrap();
+    let told = inspect(&tools, &out, Some(&keyrings[0])).unwrap();
     assert_eq!((told.compatible.as_str(), told.version.as_deref()), ("box", Some("1.2.3")));
     assert_eq!((told.format.as_deref(), told.verified), (Some("verity"), true));
     assert!(told.signer.unwrap().contains("builder"));
@@ -54,7 +59,7 @@ fn what_goes_in_is_told_and_whose_it_is() {
     names.sort();
     assert_eq!(names, ["a.raucb", "others", "ours", "rootfs.img"]);
 
-    let foreign = inspect(&tools, &out, Some(&others.keyring())).unwrap_err();
+    let foreign = inspect(&tools, &out, Some(&keyrings[1])).unwrap_err();
     assert!(foreign.to_string().contains("signature verification failed"), "{foreign}");
     assert!(!inspect(&tools, &out, None).unwrap().verified);
     assert!(make(&tools, &recipe, &signer, None, &out).unwrap_err().to_string().contains("there already"));

@@ -6,7 +6,13 @@
 pub enum Kind {
     /// Not signed, or by nobody this box trusts.
     Signature,
-    /// A certificate or revocation list is no longer valid by this box's clock.
+    /// Signed by a certificate that its authority has taken back.
+    Revoked,
+    /// The box's keyring lacks an authority's list of what it has revoked, or the list is no longer valid by the box's clock.
+    RevocationList,
+    /// Signed by a certificate that is not for signing bundles.
+    WrongPurpose,
+    /// A certificate is no longer valid by this box's clock.
     Expired,
     /// A certificate is not valid yet by this box's clock, which is then likely wrong.
     NotYetValid,
@@ -59,7 +65,20 @@ impl Kind {
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Signature => "sign the bundle with a key of this box's keyring, or fetch it again from its source",
+            Self::Signature => {
+                "sign the bundle with a key of this box's keyring (with the certificate between, if there is one: --intermediate), or \
+                 fetch it again from its source"
+            }
+            Self::Revoked => {
+                "take the bundle that is signed anew: this one's key was taken back, and it may be anybody's"
+            }
+            Self::RevocationList => {
+                "check the box's clock; if it is right, put into /etc/rauc/keyring.pem each authority's list of what it has revoked, \
+                 the intermediate ones', too (openssl ca -gencrl)"
+            }
+            Self::WrongPurpose => {
+                "sign the bundle with a certificate for code signing (extendedKeyUsage = codeSigning)"
+            }
             Self::Expired => "check the box's clock; if it is right, sign the bundle anew with a valid certificate",
             Self::NotYetValid => "set the box's clock (it is behind the certificate's beginning) and try again",
             Self::WrongCompatible => "take the bundle that is made for this kind of box",
@@ -96,6 +115,8 @@ impl Kind {
         !matches!(
             self,
             Self::Signature
+                | Self::Revoked
+                | Self::WrongPurpose
                 | Self::WrongCompatible
                 | Self::TooOld
                 | Self::FormatNotAllowed
@@ -125,6 +146,9 @@ const TEXTS: &[(Kind, &[&str])] = &[
     (Kind::Unsupported, &["unsupported key:", "newer than current version"]),
     // Not of a bundle whose certificate expired on a server: TLS says "ssl" and belongs to the download.
     (Kind::Download, &["ssl certificate", "ssl peer certificate"]),
+    (Kind::RevocationList, &["certificate crl", "crl has expired", "crl is not yet valid", "crl signature"]),
+    (Kind::Revoked, &["certificate revoked"]),
+    (Kind::WrongPurpose, &["certificate purpose"]),
     (Kind::Expired, &["has expired"]),
     (Kind::NotYetValid, &["not yet valid"]),
     (Kind::FormatNotAllowed, &["' not allowed", "not supported in streaming mode", "refusing to install plain bundle"]),
@@ -258,7 +282,12 @@ mod tests {
             (Kind::Signature, "No signature CN matching allowed-signer-cns found"),
             (Kind::Signature, "Invalid bundle format: Signature data is no valid CMS"),
             (Kind::Expired, "signature verification failed: Verify error: certificate has expired"),
-            (Kind::Expired, "signature verification failed: Verify error: CRL has expired"),
+            (Kind::RevocationList, "signature verification failed: Verify error: CRL has expired"),
+            (Kind::RevocationList, "signature verification failed: Verify error: unable to get certificate CRL"),
+            (Kind::Revoked, "signature verification failed: Verify error: certificate revoked"),
+            // OpenSSL 1.1 and 3.
+            (Kind::WrongPurpose, "signature verification failed: Verify error: unsupported certificate purpose"),
+            (Kind::WrongPurpose, "signature verification failed: Verify error: unsuitable certificate purpose"),
             (Kind::NotYetValid, "signature verification failed: Verify error: certificate is not yet valid"),
             (
                 Kind::WrongCompatible,

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use holdfast_rauc::{Access, BootStatus, Error, Kind, Options, Rauc};
-use holdfast_rauc_rig::{Format, Plan, Rig, Signed, Wrap};
+use holdfast_rauc_rig::{Format, Plan, Rig, Signed, Strict, Wrap};
 
 fn name(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -68,6 +68,42 @@ async fn bad_bundles_are_refused_by_kind() {
     }
     assert_eq!([0, 1].map(|number| std::fs::read(rig.slot(number)).unwrap()), slots, "a slot was touched");
     assert_eq!((rig.boot("primary").as_str(), rig.boot("state.B").as_str()), ("A", "good"));
+}
+
+/// What each certificate has wrong, in the words of OpenSSL: a box that looks closely tells them apart.
+#[tokio::test]
+async fn certificates_are_refused_by_kind() {
+    let Some(rig) = Rig::start(Plan { strict: Strict::Yes, ..Plan::default() }).await else { return };
+    let rauc = Rauc::connect(&rig.connection().await).await.unwrap();
+    let image = rig.image("image", 1 << 20, 3);
+    let slots = [0, 1].map(|number| std::fs::read(rig.slot(number)).unwrap());
+    let bundle = |signed| rig.bundle(&format!("{signed:?}"), &image, Wrap { signed, ..Wrap::default() });
+    let mut remedies = std::collections::BTreeSet::new();
+    for (signed, kind) in [
+        (Signed::Foreign, Kind::Signature),
+        (Signed::Unconnected, Kind::Signature),
+        (Signed::Revoked, Kind::Revoked),
+        (Signed::Server, Kind::WrongPurpose),
+        (Signed::Expired, Kind::Expired),
+        (Signed::NotYet, Kind::NotYetValid),
+    ] {
+        let error = refused(&rauc, &bundle(signed)).await;
+        assert_eq!(error.kind(), kind, "{signed:?}: {error}");
+        remedies.insert(error.remedy());
+    }
+    assert_eq!(remedies.len(), 5);
+    assert_eq!([0, 1].map(|number| std::fs::read(rig.slot(number)).unwrap()), slots, "a slot was touched");
+    for signed in [Signed::Well, Signed::Between] {
+        let installing = rauc.install(name(&bundle(signed)), &Options::default()).await.unwrap();
+        installing.finished().await.unwrap();
+    }
+    drop(rig);
+    // A keyring without lists trusts nobody: rather that than somebody whose key was taken back.
+    let Some(rig) = Rig::start(Plan { strict: Strict::Unlisted, ..Plan::default() }).await else { return };
+    let rauc = Rauc::connect(&rig.connection().await).await.unwrap();
+    let bundle = rig.bundle("good", &rig.image("image", 1 << 20, 3), Wrap::default());
+    let error = refused(&rauc, &bundle).await;
+    assert!(error.kind() == Kind::RevocationList && error.remedy().contains("-gencrl"), "{error}");
 }
 
 #[tokio::test]
