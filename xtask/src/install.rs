@@ -1,13 +1,14 @@
 //! Installing what was built: the one table of what goes where. A package, an image and the tests take it from here.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::bundle::Board;
 use crate::terminal;
 use crate::workspace::{Profile, Programs, root};
 
@@ -20,6 +21,9 @@ pub struct InstallArgs {
     /// Which build to install.
     #[arg(long, value_enum, default_value_t = Profile::Release)]
     profile: Profile,
+    /// Also what a box of this kind needs to update itself: RAUC's and U-Boot's configuration, and RAUC held in check.
+    #[arg(long, value_enum)]
+    board: Option<Board>,
 }
 
 const PROGRAM: u32 = 0o755;
@@ -66,6 +70,27 @@ const FILES: [(&str, &str); 27] = [
     (CONFIG[2], "etc/holdfast/updater.toml"),
 ];
 
+/// What boxes with two slots have beside, whatever board they are.
+const BOARD_FILES: [(&str, &str); 2] = [
+    ("ota/board/rauc.conf", "usr/lib/systemd/system/rauc.service.d/50-holdfast.conf"),
+    ("ota/board/board.preset", "usr/lib/systemd/system-preset/70-holdfast-board.preset"),
+];
+
+/// Units of others that mark a boot as good without looking: only the updater may.
+const MASKED: [&str; 2] = ["rauc-mark-good.service", "nv_update_verifier.service"];
+
+/// What one kind of board has beside, with its mode.
+fn of_board(board: Board) -> Vec<(String, &'static str, u32)> {
+    let mut files = vec![(board.system_conf(), "etc/rauc/system.conf", DATA)];
+    match board {
+        Board::Jetson => files.push(("ota/jetson/boot-backend".to_owned(), "usr/lib/holdfast/boot-backend", PROGRAM)),
+        Board::Rk3588 | Board::Virtual => {
+            files.push((format!("ota/board/{}.fw_env.config", board.name()), "etc/fw_env.config", DATA));
+        }
+    }
+    files
+}
+
 /// Files that belong to the administrator once they are there.
 const CONFIG: [&str; 3] = ["apps/recorder/holdfast.toml", "apps/ledpanel/panel.toml", "ota/updater/updater.toml"];
 
@@ -97,6 +122,9 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
         let bytes = fs::read(root().join(from)).with_context(|| format!("{from} can't be read"))?;
         put(&target, &bytes, DATA)?;
     }
+    if let Some(board) = args.board {
+        install_board(&args.root, board)?;
+    }
     for (shell, to) in COMPLETIONS {
         let script = printed(Command::new(programs.path("holdfast")).args(["completions", shell]))?;
         put(&args.root.join(to), &script, DATA)?;
@@ -109,6 +137,32 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
              look through /etc/holdfast/holdfast.toml, then systemctl enable --now holdfast-recorder; with buttons and lights \
              also: udevadm control --reload && udevadm trigger, /etc/holdfast/panel.toml, systemctl enable --now holdfast-panel",
         );
+    }
+    Ok(())
+}
+
+/// What makes it a box that updates itself.
+fn install_board(root_of_box: &Path, board: Board) -> anyhow::Result<()> {
+    let common = BOARD_FILES.map(|(from, to)| (from.to_owned(), to, DATA));
+    for (from, to, mode) in common.into_iter().chain(of_board(board)) {
+        let bytes = fs::read(root().join(&from)).with_context(|| format!("{from} can't be read"))?;
+        put(&root_of_box.join(to), &bytes, mode)?;
+    }
+    let units = root_of_box.join("etc/systemd/system");
+    fs::create_dir_all(&units).with_context(|| format!("{} can't be made", units.display()))?;
+    for unit in MASKED {
+        let target = units.join(unit);
+        if fs::symlink_metadata(&target).is_ok() {
+            fs::remove_file(&target).with_context(|| format!("{} can't be replaced", target.display()))?;
+        }
+        symlink("/dev/null", &target).with_context(|| format!("{} can't be made", target.display()))?;
+    }
+    let keyring = root_of_box.join("etc/rauc/keyring.pem");
+    if !keyring.exists() {
+        terminal::note(&format!(
+            "{} is missing: without it no bundle is taken; ota/README.md says how it is made",
+            keyring.display()
+        ));
     }
     Ok(())
 }
@@ -137,7 +191,8 @@ fn put(target: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FILES, put};
+    use super::{BOARD_FILES, FILES, MASKED, install_board, of_board, put};
+    use crate::bundle::Board;
     use crate::workspace::root;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -159,6 +214,41 @@ mod tests {
         for (from, to) in FILES {
             assert!(root().join(from).is_file(), "{from} is not there");
             assert!(!to.starts_with('/'), "{to} would leave the root");
+        }
+    }
+
+    #[test]
+    fn each_board_has_what_it_needs_to_update_itself_and_a_pc_has_none_of_it() {
+        let mut of_boards: Vec<String> = BOARD_FILES.map(|(from, _)| from.to_owned()).into();
+        for board in [Board::Rk3588, Board::Jetson, Board::Virtual] {
+            let directory = tempfile::tempdir().unwrap();
+            // As it is on a second installation.
+            for _ in 0..2 {
+                install_board(directory.path(), board).unwrap();
+            }
+            let at = |path: &str| directory.path().join(path);
+            let conf = std::fs::read_to_string(at("etc/rauc/system.conf")).unwrap();
+            assert!(conf.contains(&format!("compatible=holdfast-{}\n", board.name())));
+            // What system.conf names is there.
+            let is_jetson = conf.contains("bootloader-custom-backend=/usr/lib/holdfast/boot-backend");
+            let is_program = at("usr/lib/holdfast/boot-backend")
+                .metadata()
+                .is_ok_and(|file| file.permissions().mode() & 0o111 == 0o111);
+            assert_eq!((is_jetson, at("etc/fw_env.config").exists()), (is_program, !is_program));
+            for unit in MASKED {
+                assert_eq!(
+                    std::fs::read_link(at("etc/systemd/system").join(unit)).unwrap().to_str(),
+                    Some("/dev/null")
+                );
+            }
+            of_boards.extend(of_board(board).into_iter().map(|(from, ..)| from));
+        }
+        for directory in ["ota/board", "ota/system.conf", "ota/jetson"] {
+            for entry in std::fs::read_dir(root().join(directory)).unwrap() {
+                let path = format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap());
+                assert!(of_boards.contains(&path), "{path} is not installed");
+                assert!(!FILES.iter().any(|(from, _)| *from == path), "{path} is for boards alone");
+            }
         }
     }
 

@@ -40,6 +40,8 @@ fn the_common_lines_are_common() {
             ("system.data-directory", "/var/lib/holdfast/rauc"),
             ("system.mountprefix", "/run/rauc/mnt"),
             ("keyring.path", "/etc/rauc/keyring.pem"),
+            ("keyring.check-crl", "true"),
+            ("keyring.check-purpose", "codesign"),
             ("slot.rootfs.0.type", "raw"),
             ("slot.rootfs.1.type", "raw"),
             ("slot.rootfs.0.bootname", "A"),
@@ -51,7 +53,10 @@ fn the_common_lines_are_common() {
         // Streaming ignores it, a fetching RAUC would stumble over it; time is checked; nothing but ours is trusted.
         for key in [
             "system.max-bundle-download-size",
+            // It would mark bad what people roll back to.
+            "system.prevent-late-fallback",
             "keyring.use-bundle-signing-time",
+            "keyring.allow-partial-chain",
             "keyring.directory",
             "system.statusfile",
         ] {
