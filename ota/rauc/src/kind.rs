@@ -96,7 +96,10 @@ impl Kind {
             }
             Self::NoSlot => "check rauc.slot on the kernel command line and the slots in system.conf",
             Self::Kernel => "build the kernel with BLK_DEV_LOOP, SQUASHFS, DM_VERITY, and BLK_DEV_NBD for streaming",
-            Self::Leftover => "unmount what a killed RAUC left (umount /run/rauc/mnt/bundle), or reboot, and try again",
+            Self::Leftover => {
+                "unmount what a killed RAUC left (umount /run/rauc/mnt/bundle), or reboot, and try again; as a service with \
+                 PrivateMounts=yes (ota/board/rauc.conf) it leaves nothing"
+            }
             Self::Busy => "wait until RAUC is done, then try again",
             Self::Gone => {
                 "see why RAUC ended (journalctl -u rauc); the slot is incomplete: install again before activating it"

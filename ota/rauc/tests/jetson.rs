@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use holdfast_rauc::Jetson;
 use tempfile::TempDir;
 
 const GUID: &str = "781e084c-a330-417c-b678-38e696380cb9";
@@ -98,6 +99,9 @@ fn it_tells_and_switches() {
         ("bad", vec![7, 0, 0, 0, 255, 0, 0, 0])
     );
     assert_eq!(board.run(&["get-state", "A"]).unwrap(), "good");
+    // Again, as after an installation that was broken off.
+    board.run(&["set-state", "B", "bad"]).unwrap();
+    assert_eq!(board.get("RootfsStatusSlotB"), [7, 0, 0, 0, 255, 0, 0, 0]);
     board.set("RootfsRetryCountB", 0);
     board.run(&["set-primary", "B"]).unwrap();
     assert_eq!(board.run(&["get-primary"]).unwrap(), "B");
@@ -110,6 +114,26 @@ fn it_tells_and_switches() {
     assert_eq!(board.run(&["get-state", "A"]).unwrap(), "bad");
     board.run(&["set-state", "A", "good"]).unwrap();
     assert_eq!(board.run(&["get-state", "A"]).unwrap(), "good");
+}
+
+/// What is looked at before an update is what the backend goes by.
+#[test]
+fn the_updater_reads_the_same_variables() {
+    let board = Board::new();
+    let read = || Jetson::read(board.0.path()).unwrap().unwrap();
+    assert!(read().is_redundant() && read().status("A") == Some(0) && read().status("B") == Some(0));
+    board.run(&["set-state", "B", "bad"]).unwrap();
+    assert_eq!((read().status("A"), read().status("B"), read().status("C")), (Some(0), Some(0xff), None));
+    board.set("RootfsRedundancyLevel", 0);
+    assert!(!read().is_redundant());
+    fs::remove_file(board.var("RootfsRedundancyLevel")).unwrap();
+    fs::write(board.var("RootfsStatusSlotA"), [7, 0]).unwrap();
+    assert_eq!((read().is_redundant(), read().status("A")), (false, None));
+    // Any other box: no such variables, or none at all.
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("BootOrder-8be4df61-93ca-11d2-aa0d-00e098032b8c"), [7, 0, 0, 0, 0, 0]).unwrap();
+    assert_eq!(Jetson::read(other.path()).unwrap(), None);
+    assert_eq!(Jetson::read(&other.path().join("none")).unwrap(), None);
 }
 
 #[test]
@@ -142,6 +166,8 @@ fn a_status_that_is_stuck_is_refused() {
     fs::set_permissions(&od, fs::Permissions::from_mode(0o755)).unwrap();
     board.refuses(&["set-primary", "B"], &["RootfsStatusSlotB stays 255 though 0 was written", "L4T Configuration"]);
     board.refuses(&["set-state", "B", "good"], &["stays 255"]);
+    // As RAUC begins, before it writes anything.
+    board.refuses(&["set-state", "B", "bad"], &["RootfsStatusSlotB stays 255 though 0 was written"]);
     assert_eq!(fs::read_to_string(board.at("active")).unwrap(), "A\n", "it switched to a slot that can't boot");
 }
 
