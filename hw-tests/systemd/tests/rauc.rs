@@ -92,6 +92,9 @@ fn boot(directory: &Path) -> Option<Rig> {
     // What the kernel's command line says on a box.
     let booted = "[Service]\nExecStart=\nExecStart=/usr/bin/rauc service --override-boot-slot=A\n";
     put("usr/lib/systemd/system/rauc.service.d/90-rig.conf", booted.as_bytes(), 0o644);
+    // The machine's kernel is left as it is.
+    fs::create_dir_all(tree.join("etc/systemd/system")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", tree.join("etc/systemd/system/modprobe@.service")).unwrap();
     put("etc/rauc/system.conf", SYSTEM_CONF.as_bytes(), 0o644);
     put("usr/lib/rig/backend", BACKEND.as_bytes(), 0o755);
     put("usr/lib/rig/gate", GATE.as_bytes(), 0o755);
@@ -168,6 +171,7 @@ fn it_is_held_in_check_and_can_do_its_work() {
     let Some(rig) = boot(directory.path()) else { return };
     let verified = rig.run(&["systemd-analyze", "verify", "--man=no", UNIT]);
     assert!(verified.ok() && verified.err.is_empty(), "{}", verified.err);
+    assert!(rig.property(UNIT, "After").contains("modprobe@dm_mod.service"));
     for (property, expected) in [
         ("Slice", "holdfast-background.slice"),
         ("Nice", "19"),
