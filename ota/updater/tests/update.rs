@@ -222,6 +222,11 @@ async fn a_box_that_is_not_fit_is_told_so_by_doctor_and_before_anything_is_writt
     let slot = fs::read(site.rig.slot(1)).unwrap();
     site.drain(12);
     site.environment(true);
+    // Until it knows where it stands it says that it is busy.
+    site.until("the updater to have settled", || async {
+        site.updater().await.list_obstacles(HashMap::new()).await.is_ok()
+    })
+    .await;
     let obstacles = || async { site.updater().await.list_obstacles(HashMap::new()).await.unwrap() };
     let codes: Vec<String> = obstacles().await.into_iter().map(|obstacle| obstacle.code).collect();
     assert_eq!(codes, ["environment-damaged", "power-low"]);
