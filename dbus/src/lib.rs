@@ -30,7 +30,7 @@ pub use proxies::{
 };
 pub use proxies::{AlertsProxy, InputProxy, PressureProxy, RecorderProxy, RecoveryProxy, SessionProxy, StorageProxy};
 pub use types::{
-    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, InterruptedInfo,
+    CheckInfo, CheckOptions, CheckedFile, FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, InterruptedInfo,
     InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo, SetAsideInfo, StartOptions,
     StopOptions, StorageInfo, Totals,
 };
