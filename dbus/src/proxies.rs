@@ -11,9 +11,9 @@ use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 
 use crate::alert::{AlertInfo, Reported};
 use crate::types::{
-    CheckInfo, CheckOptions, FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, InterruptedInfo,
-    InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo, SetAsideInfo, StartOptions,
-    StopOptions, StorageInfo, Totals,
+    CheckInfo, CheckOptions, FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo,
+    InterruptedInfo, InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo,
+    SetAsideInfo, StartOptions, StopOptions, StorageInfo, Totals,
 };
 
 /// The recorder.

@@ -56,7 +56,7 @@ fn good_footage_of_every_encoder_is_decoded_and_compared() {
     gstreamer::init().unwrap();
     for encoder in ["x264enc", "openh264enc", "x265enc"] {
         if !encoders::row(encoder).unwrap().is_installed() {
-            holdfast_aloud::skip(&format!("{encoder} is not installed"));
+            holdfast_aloud::skip(format_args!("{encoder} is not installed"));
             continue;
         }
         let (station, files) = record(encoder, 90, true);

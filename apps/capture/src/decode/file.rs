@@ -56,6 +56,12 @@ pub struct Decoded {
     pub faults: u64,
     /// The first of the worst of it.
     pub fault: Option<Fault>,
+    /// Numbers that are missing between its pictures.
+    #[serde(skip)]
+    pub missing_numbers: u64,
+    /// Frames that are on record as lost while it was written; nothing if not all of it was looked at, or nobody has counted them.
+    #[serde(skip)]
+    pub on_record: Option<u64>,
 }
 
 /// What to do with a file.
@@ -97,7 +103,7 @@ pub fn decode(path: &Path, task: &Task<'_>, progress: impl FnMut(u64)) -> Option
     Some(Walk::new(&reader, task).run(progress))
 }
 
-fn blank(path: &Path) -> Decoded {
+pub fn blank(path: &Path) -> Decoded {
     Decoded {
         path: path.to_owned(),
         input: String::new(),
@@ -112,6 +118,8 @@ fn blank(path: &Path) -> Decoded {
         undecoded: Vec::new(),
         faults: 0,
         fault: None,
+        missing_numbers: 0,
+        on_record: None,
     }
 }
 
@@ -166,7 +174,12 @@ impl<'a> Walk<'a> {
         };
         let pictures_are_due = self.video.is_some_and(|video| self.lanes.get(video).is_some_and(Option::is_some));
         if ended.is_ok() && pictures_are_due {
-            judge.end(self.excused());
+            judge.end();
+            self.found.on_record = self.on_record();
+        }
+        self.found.missing_numbers = judge.missing_numbers;
+        if judge.is_blind {
+            self.found.undecoded.push("numbers in pictures as this decoder gives them can't be read".to_owned());
         }
         let Decoded { frames, keyframes, pictures, numbered, faults, fault, .. } = &mut self.found;
         (*frames, *keyframes, *pictures) = (judge.frames, judge.keyframes, judge.pictures);
@@ -250,7 +263,7 @@ impl<'a> Walk<'a> {
     }
 
     /// How many frames the file says are lost in it. Only all of a file that is closed can tell.
-    fn excused(&self) -> Option<u64> {
+    fn on_record(&self) -> Option<u64> {
         let ledger = self.reader.ledger().filter(|_| self.task.last_ns.is_none())?;
         let dropped = ledger.counts.dropped.iter().filter(|(reason, _)| *reason != DropReason::NoKeyframe);
         let dropped = dropped.fold(0_u64, |sum, (_, frames)| sum.saturating_add(*frames));

@@ -61,6 +61,8 @@ pub struct Judge {
     /// The shortest distance of two frames, in nanoseconds.
     step_ns: u64,
     numbers: Numbers,
+    /// There may be numbers, and pictures as the decoder gives them can't be looked at.
+    pub is_blind: bool,
     last: Option<(u32, u64)>,
 }
 
@@ -81,6 +83,7 @@ impl Judge {
             begin_ns: None,
             step_ns: u64::MAX,
             numbers,
+            is_blind: false,
             last: None,
         }
     }
@@ -132,6 +135,12 @@ impl Judge {
         self.number(pts_ns, number);
     }
 
+    /// Pictures can't be looked at: of numbers in them nothing is known.
+    pub fn blind(&mut self) {
+        self.is_blind = self.numbers != Numbers::No;
+        self.numbers = Numbers::No;
+    }
+
     fn number(&mut self, pts_ns: u64, number: Option<u32>) {
         let is_first = self.pictures == 1;
         let number = match (self.numbers, number) {
@@ -155,7 +164,10 @@ impl Judge {
         // Behind a hole the source may have been begun anew, and counts from another instant of the same picture's time.
         let slack = i64::from(due > 1);
         if step == 0 {
-            self.fault(Kind::Differs, format!("the picture at {} is the one before it again, number {number}", at(pts_ns)));
+            self.fault(
+                Kind::Differs,
+                format!("the picture at {} is the one before it again, number {number}", at(pts_ns)),
+            );
         } else if step < 0 || step.abs_diff(due) > slack.unsigned_abs() {
             let expected = i64::from(last) + due;
             let text = format!("the picture at {} has number {number}; {expected} was to be expected", at(pts_ns));
@@ -165,18 +177,11 @@ impl Judge {
         }
     }
 
-    /// Nothing more comes. `excused`: frames that are on record as lost; nothing if what is on record can't be known.
-    pub fn end(&mut self, excused: Option<u64>) {
+    /// Nothing more comes.
+    pub fn end(&mut self) {
         let missing = self.waiting.len();
         if let Some(first) = self.waiting.first() {
             let text = format!("{missing} frames gave no picture, the first of them at {}", at(*first));
-            self.fault(Kind::Differs, text);
-        }
-        if let Some(excused) = excused.filter(|excused| self.missing_numbers > *excused) {
-            let text = format!(
-                "{} numbers are missing between its pictures, and {excused} frames are on record as lost",
-                self.missing_numbers
-            );
             self.fault(Kind::Differs, text);
         }
     }
@@ -199,7 +204,7 @@ mod tests {
         let mut judge = Judge::new(numbers);
         (0..frames).for_each(|place| judge.frame(place * STEP_NS, STEP_NS, place % 30 == 0));
         pictures.into_iter().for_each(|(place, number)| judge.picture(Some(place * STEP_NS), false, number));
-        judge.end(Some(0));
+        judge.end();
         judge
     }
 
@@ -219,7 +224,10 @@ mod tests {
         assert_eq!((told(&plain).0, plain.numbered), (None, 0));
 
         let (kind, text) = told(&judge(Numbers::No, 60, (0..60).filter(|place| *place != 30).map(numbered)));
-        assert!(kind == Some(Kind::Differs) && text == "1 frames gave no picture, the first of them at 0.999 s", "{text}");
+        assert!(
+            kind == Some(Kind::Differs) && text == "1 frames gave no picture, the first of them at 0.999 s",
+            "{text}"
+        );
         let (kind, text) = told(&judge(Numbers::No, 60, (0..61).map(numbered)));
         assert!(kind == Some(Kind::Differs) && text.contains("at 1.999 s has no frame of its own"), "{text}");
         let twice = judge(Numbers::No, 60, (0..60).chain([30]).map(numbered));
@@ -233,7 +241,7 @@ mod tests {
         judge.picture(Some(0), false, None);
         judge.picture(None, false, None);
         judge.picture(Some(STEP_NS), true, None);
-        judge.end(Some(0));
+        judge.end();
         let (kind, text) = told(&judge);
         assert!(kind == Some(Kind::Undecodable) && text.contains("0.033 s is damaged"), "{text}");
         assert_eq!(judge.faults, 3);
@@ -245,30 +253,37 @@ mod tests {
         let frozen = judge(Numbers::Must, 60, (0..60).map(|place| number(place, place.min(40))));
         assert!(told(&frozen).1.contains("at 1.366 s is the one before it again, number 40"), "{:?}", told(&frozen));
         assert_eq!(frozen.faults, 19);
-        let leap = judge(Numbers::Must, 60, (0..60).map(|place| number(place, if place < 40 { place } else { place + 1 })));
+        let leap =
+            judge(Numbers::Must, 60, (0..60).map(|place| number(place, if place < 40 { place } else { place + 1 })));
         assert!(told(&leap).1.contains("at 1.333 s has number 41; 40 was to be expected"), "{:?}", told(&leap));
         assert_eq!(leap.faults, 1);
         let back = judge(Numbers::Must, 60, (0..60).map(|place| number(place, 100 - place)));
         assert_eq!(back.faults, 59);
-        let unread = judge(Numbers::Perhaps, 60, (0..60).map(|place| if place == 7 { (7, None) } else { numbered(place) }));
+        let unread =
+            judge(Numbers::Perhaps, 60, (0..60).map(|place| if place == 7 { (7, None) } else { numbered(place) }));
         assert!(told(&unread).1.contains("at 0.233 s should carry a number"), "{:?}", told(&unread));
         assert_eq!(judge(Numbers::Must, 60, (0..60).map(|place| (place, None))).faults, 60);
     }
 
     #[test]
-    fn lost_frames_are_on_record_or_a_difference() {
-        let with_hole = |excused| {
-            let mut judge = Judge::new(Numbers::Must);
-            for place in (0..20).chain(25..60) {
-                judge.frame(place * STEP_NS, STEP_NS, place == 0);
-                judge.picture(Some(place * STEP_NS), false, numbered(place).1);
-            }
-            judge.end(excused);
-            (judge.missing_numbers, told(&judge).0)
-        };
-        assert_eq!(with_hole(Some(5)), (5, None));
-        assert_eq!(with_hole(None), (5, None));
-        assert_eq!(with_hole(Some(4)), (5, Some(Kind::Differs)));
+    fn numbers_that_are_missing_as_time_is_are_counted() {
+        let mut judge = Judge::new(Numbers::Must);
+        for place in (0..20).chain(25..60) {
+            judge.frame(place * STEP_NS, STEP_NS, place == 0);
+            judge.picture(Some(place * STEP_NS), false, numbered(place).1);
+        }
+        judge.end();
+        assert_eq!((judge.missing_numbers, told(&judge).0), (5, None));
+    }
+
+    #[test]
+    fn pictures_that_can_not_be_looked_at_have_no_numbers() {
+        let mut judge = Judge::new(Numbers::Must);
+        judge.frame(0, STEP_NS, true);
+        judge.blind();
+        judge.picture(Some(0), false, None);
+        judge.end();
+        assert!(judge.is_blind && judge.verdict().is_none());
     }
 
     #[test]
@@ -280,7 +295,7 @@ mod tests {
         judge.picture(Some(2 * STEP_NS), false, None);
         judge.picture(Some(3 * STEP_NS), false, None);
         judge.picture(Some(4 * STEP_NS), false, None);
-        judge.end(None);
+        judge.end();
         assert_eq!(judge.verdict(), None);
     }
 }

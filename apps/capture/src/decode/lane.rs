@@ -17,6 +17,8 @@ use super::judge::{Judge, Kind};
 const WAITING_BYTES: u64 = 8 * 1024 * 1024;
 /// A decoder that takes and gives nothing for that long hangs: pictures take a second each at the very worst, in software, behind all else.
 const HANGS: Duration = Duration::from_secs(20);
+/// Bounds memory.
+const DECODER_THREADS: i32 = 2;
 /// How often a full lane is looked at.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(2);
 /// Files may begin a little before zero (reordered pictures); GStreamer's times can't.
@@ -133,6 +135,10 @@ impl Lane {
         // The lane is looked at before it is filled: one that blocks could not be left.
         source.set_property("max-bytes", 0_u64);
         let decoder = factory.create().build().map_err(text)?;
+        if decoder.has_property("max-threads") {
+            // Each thread of FFmpeg's holds a picture of its own.
+            decoder.set_property("max-threads", DECODER_THREADS);
+        }
         let sink = gst_app::AppSink::builder().sync(false).max_buffers(2).build();
         let pipeline = gst::Pipeline::new();
         let mut elements: Vec<gst::Element> = vec![source.clone().upcast()];
@@ -157,7 +163,16 @@ impl Lane {
         let bus = pipeline.bus().ok_or("a pipeline without a bus")?;
         pipeline.set_state(gst::State::Playing).map_err(|_| format!("{} does not start", factory.name()))?;
         let decoder = factory.name().to_string();
-        Ok(Self { pipeline, source, bus, judge: Arc::clone(judge), given, decoder, is_video, timescale: track.timescale })
+        Ok(Self {
+            pipeline,
+            source,
+            bus,
+            judge: Arc::clone(judge),
+            given,
+            decoder,
+            is_video,
+            timescale: track.timescale,
+        })
     }
 
     /// Hands over a frame, as soon as there is room.
@@ -270,19 +285,27 @@ fn picture(sample: &gst::Sample, info: &OnceLock<gst_video::VideoInfo>, judge: &
         let _ = info.set(known);
     }
     let number = info.get().and_then(|info| number(buffer, info));
+    let mut judge = lock(judge);
+    if number.is_none() {
+        judge.blind();
+    }
     let is_corrupt = buffer.flags().contains(gst::BufferFlags::CORRUPTED);
     let pts_ns = buffer.pts().map(|pts| pts.nseconds().saturating_sub(base_ns()));
-    lock(judge).picture(pts_ns, is_corrupt, number);
+    judge.picture(pts_ns, is_corrupt, number.flatten());
 }
 
-/// The number in a picture, where it has a plane of 8-bit luma that can be looked at.
-fn number(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) -> Option<u32> {
+/// The number in a picture, if it has one. `None`: it has no plane of 8-bit luma that can be looked at, or is too small for numbers.
+fn number(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) -> Option<Option<u32>> {
     let format = info.format_info();
     let is_plain = (format.is_yuv() || format.is_gray()) && format.depth().first() == Some(&8);
     if !is_plain || format.pixel_stride().first() != Some(&1) {
         return None;
     }
+    let (width, height) = (info.width() as usize, info.height() as usize);
+    if width < holdfast_framemark::MIN_WIDTH_PX || height < holdfast_framemark::MIN_HEIGHT_PX {
+        return None;
+    }
     let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).ok()?;
     let stride = usize::try_from(*frame.plane_stride().first()?).ok()?;
-    holdfast_framemark::read(frame.plane_data(0).ok()?, stride, info.width() as usize, info.height() as usize)
+    Some(holdfast_framemark::read(frame.plane_data(0).ok()?, stride, width, height))
 }

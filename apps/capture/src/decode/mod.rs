@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use file::{Decoded, Extent};
 use file::{Task, decode};
+use judge::{Fault, Kind};
 
 /// Where the recorder leaves what is to be done, and where it looks for what came of it.
 const REQUEST_SUFFIX: &str = "check";
@@ -55,17 +56,34 @@ impl Answer {
     }
 }
 
-/// The files of a request, in groups: of a group of files only the end may be wanted.
+/// The files of a request by directory, which is by input: of each only the end may be wanted.
 fn groups(request: &Request) -> io::Result<Vec<Vec<PathBuf>>> {
-    let mut groups = Vec::new();
+    let mut groups: Vec<Vec<PathBuf>> = Vec::new();
     for path in &request.paths {
         if path.is_dir() {
             below(path, request.last_seconds.is_some(), &mut groups)?;
-        } else {
-            groups.push(vec![path.clone()]);
+            continue;
+        }
+        match groups.last_mut().filter(|group| group.last().is_some_and(|last| last.parent() == path.parent())) {
+            Some(group) => group.push(path.clone()),
+            None => groups.push(vec![path.clone()]),
         }
     }
     Ok(groups)
+}
+
+/// What is missing between pictures must be on record as lost. By input, not by file: what is lost where one file ends and the next
+/// begins is on record in either.
+fn account(files: &mut [Decoded]) {
+    let missing = files.iter().map(|file| file.missing_numbers).fold(0, u64::saturating_add);
+    let on_record = files.iter().try_fold(0_u64, |sum, file| Some(sum.saturating_add(file.on_record?)));
+    if let Some(on_record) = on_record.filter(|on_record| missing > *on_record)
+        && let Some(file) = files.iter_mut().find(|file| file.missing_numbers > 0)
+    {
+        let text = format!("{missing} pictures of {} are missing, and {on_record} are on record as lost", file.input);
+        file.faults += 1;
+        file.fault.get_or_insert(Fault { kind: Kind::Differs, text });
+    }
 }
 
 fn below(directory: &Path, with_open: bool, groups: &mut Vec<Vec<PathBuf>>) -> io::Result<()> {
@@ -103,6 +121,7 @@ pub fn run(request: &Request, mut progress: impl FnMut(u64)) -> Result<Answer, B
         // The end of a group may reach over several files, and its newest may have nothing safe in it yet.
         let (forwards, backwards) = (group.iter(), group.iter().rev());
         let files: Vec<_> = if left_ns.is_some() { backwards.collect() } else { forwards.collect() };
+        let first = answer.files.len();
         for path in files {
             if Instant::now() >= until {
                 answer.complete = false;
@@ -130,6 +149,7 @@ pub fn run(request: &Request, mut progress: impl FnMut(u64)) -> Result<Answer, B
                 break;
             }
         }
+        account(answer.files.get_mut(first..).unwrap_or_default());
     }
     Ok(answer)
 }
@@ -146,4 +166,28 @@ pub fn run_job(config: &Path, job: &str) -> Result<(), Box<dyn std::error::Error
     let unfinished = file.with_extension("tmp");
     std::fs::write(&unfinished, serde_json::to_vec(&answer)?)?;
     Ok(std::fs::rename(&unfinished, &file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Decoded, account, file::blank};
+
+    #[test]
+    fn what_is_missing_between_pictures_must_be_on_record() {
+        let faults = |files: &[(u64, Option<u64>)]| {
+            let file = |(missing_numbers, on_record): &(u64, Option<u64>)| {
+                let (missing_numbers, on_record) = (*missing_numbers, *on_record);
+                Decoded { missing_numbers, on_record, ..blank(Path::new("/f.mp4")) }
+            };
+            let mut files: Vec<_> = files.iter().map(file).collect();
+            account(&mut files);
+            files.iter().map(|file| file.faults).sum::<u64>()
+        };
+        assert_eq!(faults(&[(0, Some(0)), (5, Some(5))]), 0);
+        assert_eq!(faults(&[(5, Some(0)), (0, Some(5))]), 0, "on record in the next file");
+        assert_eq!(faults(&[(5, None), (0, Some(0))]), 0, "nobody can know");
+        assert_eq!(faults(&[(5, Some(4)), (0, Some(0))]), 1);
+    }
 }

@@ -148,7 +148,9 @@ impl Checker {
                 let (frames, pictures) = (sum(|file| file.frames), sum(|file| file.pictures));
                 CheckInfo { complete: answer.complete, failure: String::new(), frames, pictures, files }
             }
-            None => CheckInfo { failure: format!("the process that decodes gave no answer: {how}"), ..CheckInfo::default() },
+            None => {
+                CheckInfo { failure: format!("the process that decodes gave no answer: {how}"), ..CheckInfo::default() }
+            }
         };
         let _ = [asked, answered].map(std::fs::remove_file);
         let (session, CheckInfo { frames, pictures, complete, failure, .. }) = (wanted.session.display(), &info);
