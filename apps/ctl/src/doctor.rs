@@ -3,6 +3,8 @@
 mod capture;
 mod checks;
 
+pub use capture::find as find_capture;
+
 use holdfast_config::Config;
 use serde::Serialize;
 use serde_json::json;
