@@ -30,9 +30,9 @@ pub use proxies::{
 };
 pub use proxies::{AlertsProxy, InputProxy, PressureProxy, RecorderProxy, RecoveryProxy, SessionProxy, StorageProxy};
 pub use types::{
-    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, InterruptedInfo,
-    InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo, SetAsideInfo, StartOptions,
-    StopOptions, StorageInfo, Totals,
+    CheckInfo, CheckOptions, CheckedFile, FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo,
+    GapSignalInfo, InterruptedInfo, InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo,
+    SessionStartedInfo, SetAsideInfo, StartOptions, StopOptions, StorageInfo, Totals,
 };
 
 /// The contract: the interface XML that the service is held against.

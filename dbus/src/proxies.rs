@@ -11,9 +11,9 @@ use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 
 use crate::alert::{AlertInfo, Reported};
 use crate::types::{
-    FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo, InterruptedInfo,
-    InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo, SetAsideInfo, StartOptions,
-    StopOptions, StorageInfo, Totals,
+    CheckInfo, CheckOptions, FileClosedInfo, FileDeletedInfo, FileInfo, FilesOptions, GapInfo, GapSignalInfo,
+    InterruptedInfo, InterruptedOptions, LastResume, ListOptions, MarkInfo, SessionInfo, SessionStartedInfo,
+    SetAsideInfo, StartOptions, StopOptions, StorageInfo, Totals,
 };
 
 /// The recorder.
@@ -229,6 +229,7 @@ pub trait Input {
 )]
 pub trait Session {
     fn list_files(&self, options: FilesOptions) -> zbus::Result<Vec<FileInfo>>;
+    fn check(&self, options: CheckOptions) -> zbus::Result<CheckInfo>;
 
     #[zbus(property(emits_changed_signal = "const"))]
     fn id(&self) -> zbus::Result<String>;

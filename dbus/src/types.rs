@@ -48,6 +48,68 @@ pub struct FilesOptions {
     pub offset: Option<u32>,
 }
 
+/// Options of `Session.Check`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct CheckOptions {
+    /// Only so much of each input's end.
+    pub last_seconds: Option<u32>,
+    /// Answer within that time; 20 s when missing.
+    pub within_ms: Option<u32>,
+    /// Pictures of inputs whose source is `test` must carry numbers.
+    pub numbered: Option<bool>,
+}
+
+/// What `Session.Check` has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct CheckInfo {
+    /// All that was asked for was looked at.
+    pub complete: bool,
+    /// Why not, where the process that decodes failed.
+    pub failure: String,
+    /// Video frames of the index.
+    pub frames: u64,
+    /// Pictures that came of them.
+    pub pictures: u64,
+    /// File by file.
+    pub files: Vec<CheckedFile>,
+}
+
+/// A file that was decoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type, Value, OwnedValue)]
+#[zvariant(signature = "dict")]
+pub struct CheckedFile {
+    /// Absolute.
+    pub path: String,
+    /// Of which input.
+    pub input: String,
+    /// Place in the sequence.
+    pub sequence: u64,
+    /// whole, part, unfinished or nothing.
+    pub extent: String,
+    /// Video frames of the index, as far as that.
+    pub frames: u64,
+    /// Those that decoding could start at.
+    pub keyframes: u64,
+    /// Pictures that came of them.
+    pub pictures: u64,
+    /// Those with a number in them.
+    pub numbered: u64,
+    /// Packets of sound.
+    pub packets: u64,
+    /// What has decoded it.
+    pub decoders: Vec<String>,
+    /// What could not be decoded here, and why.
+    pub undecoded: Vec<String>,
+    /// How much is wrong.
+    pub faults: u64,
+    /// undecodable, differs or empty.
+    pub fault: String,
+    /// The same for people.
+    pub text: String,
+}
+
 /// What a session amounted to.
 #[derive(Debug, Clone, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zvariant(signature = "dict")]

@@ -40,7 +40,7 @@ const PROGRAMS: [(&str, &str); 5] = [
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 27] = [
+const FILES: [(&str, &str); 28] = [
     ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
     ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
     ("apps/recorder/systemd/holdfast-recording.slice", "usr/lib/systemd/system/holdfast-recording.slice"),
@@ -58,6 +58,7 @@ const FILES: [(&str, &str); 27] = [
     ("ota/updater/systemd/holdfast-updater.service", "usr/lib/systemd/system/holdfast-updater.service"),
     ("ota/updater/systemd/holdfast-updater.preset", "usr/lib/systemd/system-preset/80-holdfast-updater.preset"),
     ("apps/capture/systemd/holdfast-probe@.service", "usr/lib/systemd/system/holdfast-probe@.service"),
+    ("apps/capture/systemd/holdfast-decode.service", "usr/lib/systemd/system/holdfast-decode.service"),
     ("dbus/org.holdfast.Recorder1.conf", "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf"),
     ("dbus/org.holdfast.Recorder1.service", "usr/share/dbus-1/system-services/org.holdfast.Recorder1.service"),
     ("dbus/org.holdfast.Recorder1.xml", "usr/share/dbus-1/interfaces/org.holdfast.Recorder1.xml"),

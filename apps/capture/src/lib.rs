@@ -20,6 +20,7 @@ pub mod clock;
 pub mod codes;
 pub mod control;
 pub mod crash;
+pub mod decode;
 pub mod door;
 pub mod encoders;
 pub mod encoding;

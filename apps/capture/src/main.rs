@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use holdfast_capture::encoders::{self, Job};
 use holdfast_capture::source::needs;
-use holdfast_capture::{priority, probe, wiring};
+use holdfast_capture::{decode, priority, probe, wiring};
 use holdfast_config::Config;
 
 #[derive(Debug, Parser)]
@@ -23,7 +23,6 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[allow(clippy::enum_variant_names, reason = "these are the names of the commands, and all of them probe")]
 enum Task {
     /// Shows which encoders work on this box.
     ProbeEncoders {
@@ -47,6 +46,22 @@ enum Task {
         /// Leaves the answer in the runtime directory, too: the recorder looks for it there.
         #[arg(long)]
         keep: bool,
+    },
+    /// Decodes footage and compares it with its index, frame for frame. Prints lines of JSON: {"progress": BYTES}, and at the end
+    /// the answer. Fails if something is wrong.
+    Decode {
+        /// Segment files, or directories of sessions and inputs.
+        #[arg(required_unless_present = "job", value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Only so much of each input's end.
+        #[arg(long, value_name = "SECONDS")]
+        last_seconds: Option<u64>,
+        /// When to be done.
+        #[arg(long, value_name = "SECONDS", default_value_t = 7 * 86_400)]
+        within_seconds: u64,
+        /// Instead of all these: what the recorder has left under this name in the runtime directory. The answer is left beside it.
+        #[arg(long, hide = true, conflicts_with = "paths")]
+        job: Option<String>,
     },
     /// Tries one encoder; what other tasks run as a child with a deadline.
     #[command(hide = true)]
@@ -87,11 +102,19 @@ fn main() -> ExitCode {
     if let Some(Task::ProbeInput { name, keep }) = &arguments.command {
         return probe_input(&arguments.config, name, *keep);
     }
+    if let Some(Task::Decode { paths, last_seconds, within_seconds, job }) = arguments.command {
+        priority::lower_most();
+        let decoded = match job {
+            Some(job) => decode::run_job(&arguments.config, &job).map(|()| true),
+            None => decode_all(paths, last_seconds, within_seconds),
+        };
+        return told(decoded);
+    }
     let result = match (arguments.command, arguments.input) {
         (Some(Task::ProbeEncoder { name, picture }), _) => probe_one(&name, &picture.job()),
         (Some(Task::ProbeEncoders { json, picture }), _) => probe_all(json, &picture.job()),
         (Some(Task::ProbeElements { json }), _) => probe_elements(&arguments.config, json),
-        (Some(Task::ProbeInput { .. }), _) => Ok(()),
+        (Some(Task::ProbeInput { .. } | Task::Decode { .. }), _) => Ok(()),
         (None, Some(input)) => wiring::run(&arguments.config, &input).map_err(Into::into),
         (None, None) => Err("say which input: --input NAME".into()),
     };
@@ -121,11 +144,27 @@ fn probe_one(name: &str, job: &Job) -> Outcome {
 fn probe_input(config: &Path, name: &str, keep: bool) -> ExitCode {
     priority::lower_most();
     let found = wiring::look(config, name, keep).map_err(Into::into);
-    let told = found.and_then(|found| {
+    told(found.and_then(|found| {
         println!("{}", serde_json::to_string(&found)?);
         Ok::<_, Box<dyn std::error::Error>>(found.reachable == Some(true))
-    });
-    match told {
+    }))
+}
+
+fn decode_all(
+    paths: Vec<PathBuf>,
+    last_seconds: Option<u64>,
+    within_seconds: u64,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    let within_ms = within_seconds.saturating_mul(1000);
+    let request = decode::Request { paths, last_seconds, within_ms, numbered: Vec::new() };
+    let answer = decode::run(&request, |bytes| println!("{{\"progress\":{bytes}}}"))?;
+    println!("{}", serde_json::to_string(&answer)?);
+    Ok(answer.is_well())
+}
+
+/// How a look that may find something wrong ends.
+fn told(well: Result<bool, Box<dyn std::error::Error>>) -> ExitCode {
+    match well {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

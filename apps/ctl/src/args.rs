@@ -118,6 +118,9 @@ pub enum Command {
         /// Warnings count as findings too.
         #[arg(long)]
         strict: bool,
+        /// Decode every picture, too, in a process of its own, and compare it with the index. Takes much longer.
+        #[arg(long)]
+        decode: bool,
     },
     /// Close what a crash left open. The recorder does this by itself when it starts.
     Recover {

@@ -4,6 +4,8 @@ mod capture;
 mod checks;
 mod updates;
 
+pub use capture::find as find_capture;
+
 use holdfast_config::Config;
 use serde::Serialize;
 use serde_json::json;

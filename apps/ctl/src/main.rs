@@ -8,6 +8,7 @@ mod background;
 mod bus;
 mod config;
 mod control;
+mod decode;
 mod doctor;
 mod failure;
 mod footage;
@@ -45,9 +46,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli, out: &Output) -> Outcome {
     let Cli { global, command } = cli;
     match command {
-        Command::Verify { what, strict } => {
+        Command::Verify { what, strict, decode } => {
             background::give_way();
-            verify::run(&global, out, &what, strict)
+            verify::run(&global, out, &what, verify::How { strict, decode })
         }
         Command::Recover { path } => footage::recover(&global, out, path),
         Command::Export(wanted) => {

@@ -9,6 +9,7 @@ use holdfast_segment::verify::{self, Finding, SessionReport, Severity};
 use serde_json::json;
 
 use crate::args::Global;
+use crate::decode;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::footage::{bar, locate};
 use crate::output::{self, Output};
@@ -16,8 +17,17 @@ use crate::output::{self, Output};
 /// How often names are read again at most: each time a file would have to be closed just then.
 const LOOKS: usize = 5;
 
+/// How thoroughly.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Warnings count.
+    pub strict: bool,
+    /// Pictures are decoded.
+    pub decode: bool,
+}
+
 /// Verifies what is there, and holds it against what the sessions' journals say should be.
-pub fn run(global: &Global, out: &Output, what: &[String], strict: bool) -> Outcome {
+pub fn run(global: &Global, out: &Output, what: &[String], how: How) -> Outcome {
     let places = what.iter().map(|word| locate(global, out, word)).collect::<Result<Vec<_>, _>>()?;
     let mut found = Found::at(&places)?;
     // A recording that closes a file while names are read may hide both of its names: until two looks agree.
@@ -37,10 +47,16 @@ pub fn run(global: &Global, out: &Output, what: &[String], strict: bool) -> Outc
     let report = verify_with_progress(&paths, out);
     // Afterwards: while files were read, retention may have deleted some.
     let missing: Vec<Finding> = journals.iter().flat_map(|(dir, input)| missing(dir, input.as_deref())).collect();
-    let findings: Vec<_> = report.findings().chain(&missing).collect();
+    let decoded = how.decode.then(|| decode::decode(global, out, &paths)).transpose()?;
+    let undecodable = decoded.as_ref().map(decode::Decoded::findings).unwrap_or_default();
+    let findings: Vec<_> = report.findings().chain(&missing).chain(&undecodable).collect();
     let worst = findings.iter().map(|finding| finding.severity).max();
-    let ok = worst < Some(if strict { Severity::Warning } else { Severity::Error });
-    out.result(&json!({ "ok": ok, "findings": findings, "report": report }), || {
+    let ok = worst < Some(if how.strict { Severity::Warning } else { Severity::Error });
+    let mut document = json!({ "ok": ok, "findings": findings, "report": report });
+    if let (Some(decoded), Some(document)) = (&decoded, document.as_object_mut()) {
+        document.insert("decoded".to_owned(), json!(decoded.files));
+    }
+    out.result(&document, || {
         let mut text = String::new();
         for input in &report.inputs {
             text.push_str(&format!(
@@ -53,6 +69,9 @@ pub fn run(global: &Global, out: &Output, what: &[String], strict: bool) -> Outc
                 output::short(input.gap_ns / 1000),
                 output::count(input.frames_lost, "frame"),
             ));
+        }
+        if let Some(decoded) = &decoded {
+            text.push_str(&decoded.sums());
         }
         for finding in &findings {
             let word = match finding.severity {

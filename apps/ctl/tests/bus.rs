@@ -83,6 +83,10 @@ fn a_recording_from_start_to_export() {
     bus.json(&["unprotect", &id]);
     assert_eq!(bus.json(&["sessions"])[0]["protected"], false);
     assert_eq!(bus.json(&["verify", "last"])["ok"], true);
+    let verified = bus.json(&["verify", "--decode", "last"]);
+    assert_eq!(verified["ok"], true, "{verified:#}");
+    let decoded = &verified["decoded"][0];
+    assert_eq!((&decoded["pictures"], &decoded["numbered"]), (&totals["safe_frames"], &totals["safe_frames"]));
     let out = bus.shelf.path("out.mp4");
     let exported = bus.json(&["export", "last", "-o", out.to_str().unwrap()]);
     assert_eq!(exported[0]["summary"]["tracks"][0]["frames"], totals["safe_frames"]);

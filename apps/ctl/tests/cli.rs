@@ -352,3 +352,25 @@ fn doctor_believes_what_the_capture_program_found_out() {
     let (level, told) = encoders(&program("not at all JSON"), "");
     assert!(level == "fail" && told.contains("gstreamer1.0-plugins"), "{told}");
 }
+
+#[test]
+fn verify_decodes_when_it_is_asked_to() {
+    let Some(capture) = common::built("holdfast-capture") else { return };
+    let shelf = Shelf::new();
+    let files = shelf.record("cam0", 2);
+    let file = files[0].to_str().unwrap();
+    // Its digests are right, and what is in it was never a picture.
+    assert_eq!(holdfast(&["verify", file]).code, 0);
+    let config = shelf.config(&format!("[recorder]\ncapture_program = {capture:?}\n"));
+    let run = holdfast(&["--config", &config, "verify", "--decode", file]);
+    assert!(run.code == 1 && run.out.contains("decoded (undecodable"), "{}{}", run.out, run.err);
+    let run = holdfast(&["--config", &config, "verify", "--decode", file, "--json"]);
+    let report = json(&run.out);
+    assert_eq!((run.code, &report["ok"]), (1, &serde_json::Value::Bool(false)), "{report:#}");
+    let decoded = &report["decoded"][0];
+    assert!(decoded["frames"].as_u64() > Some(0) && decoded["fault"]["kind"] == "undecodable", "{decoded:#}");
+    // Without the program that decodes nothing is said of pictures.
+    let config = shelf.config("[recorder]\ncapture_program = \"/no/such/program\"\n");
+    let run = holdfast(&["--config", &config, "verify", "--decode", file]);
+    assert!(run.code == 7 && run.err.contains("recorder.capture_program"), "{}{}", run.out, run.err);
+}

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::alerts::Alerts;
 use crate::captures::InputView;
+use crate::checking::Checker;
 use crate::engine::{Carried, RecoveryView};
 use crate::guard::{ballast, cleaner};
 use crate::lessor::Desk;
@@ -231,6 +232,8 @@ pub struct Facade {
     pub reports: Reports,
     /// Where leases are asked for.
     pub leases: Desk,
+    /// Checks footage by decoding it.
+    pub checker: Checker,
     /// What is counted as it happens.
     pub observed: Observed,
     /// The mailbox. Full (64): the caller is told Busy.

@@ -6,6 +6,7 @@
 mod alerts;
 mod bus;
 mod captures;
+mod checking;
 mod clock;
 mod engine;
 mod facade;

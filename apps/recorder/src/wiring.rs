@@ -15,6 +15,7 @@ use zbus::Connection;
 
 use crate::alerts::Alerts;
 use crate::captures::{Launcher, Shared, Spawn, Supervisor, Systemd};
+use crate::checking::{Checker, Child, Decoder, Unit};
 use crate::engine::{self, Carried, Engine, RecoveryView, Resumption};
 use crate::facade::{Facade, InputEntry, RecorderView};
 use crate::guard::{ballast, cleaner, cleaner::Cleaner, trouble::Trouble};
@@ -44,7 +45,7 @@ const MARKER_PATIENCE: Duration = Duration::from_secs(2);
 pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> anyhow::Result<()> {
     let started_boottime_ns = clock::uptime_ns();
     let connection = bus::connect(&config.recorder.bus).await?;
-    let (launcher, prober) = launchers(&config, config_path).await?;
+    let Launchers { launcher, prober, decoder } = launchers(&config, config_path).await?;
 
     let socket_dir = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
     std::fs::create_dir_all(&socket_dir).with_context(|| format!("cannot create {}", socket_dir.display()))?;
@@ -80,6 +81,9 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
     // Supervisors look what runs, and hold still.
     // When full, supervisors wait for the engine; the captures they watch go on recording meanwhile.
     let (report_sender, mut reports) = mpsc::channel(256);
+    let is_test = |input: &&Input| matches!(input.source, Source::Test { .. });
+    let numbered = config.inputs.iter().filter(is_test).map(|input| input.name.clone()).collect();
+    let checker = Checker::new(decoder, socket_dir.clone(), numbered);
     let shared = Arc::new(Shared {
         launcher: Arc::clone(&launcher),
         socket_dir,
@@ -206,6 +210,7 @@ pub async fn run(config: Config, config_path: &Path, roots: gauge::Roots) -> any
         reports: Reports::new(alerts.clone()),
         alerts,
         leases: desk,
+        checker,
         observed: Observed::default(),
         calls: calls_sender,
     });
@@ -293,8 +298,14 @@ fn run_now() -> Run {
     }
 }
 
-/// Who starts captures, and who probes.
-async fn launchers(config: &Config, config_path: &Path) -> anyhow::Result<(Arc<dyn Launcher>, Box<dyn Prober>)> {
+/// Who starts captures, who probes, and who decodes.
+struct Launchers {
+    launcher: Arc<dyn Launcher>,
+    prober: Box<dyn Prober>,
+    decoder: Box<dyn Decoder>,
+}
+
+async fn launchers(config: &Config, config_path: &Path) -> anyhow::Result<Launchers> {
     let socket_dir = config.recorder.runtime_dir.join(holdfast_link::SOCKET_DIRECTORY);
     let systemd = match config.recorder.supervisor {
         Choice::Systemd => true,
@@ -306,13 +317,16 @@ async fn launchers(config: &Config, config_path: &Path) -> anyhow::Result<(Arc<d
         let system_bus = Connection::system().await.context("no connection to systemd over the system bus")?;
         info!("captures are systemd units");
         let units = Units::new(system_bus.clone(), &socket_dir);
-        return Ok((Arc::new(Systemd::new(system_bus)), Box::new(units)));
+        let decoder = Box::new(Unit::new(system_bus.clone()));
+        return Ok(Launchers { launcher: Arc::new(Systemd::new(system_bus)), prober: Box::new(units), decoder });
     }
     let config_path = std::path::absolute(config_path).unwrap_or_else(|_| config_path.to_owned());
     info!("captures are detached processes");
     let program = &config.recorder.capture_program;
     let children = Children::new(program, config_path.clone());
-    Ok((Arc::new(Spawn::new(program, config_path, socket_dir)), Box::new(children)))
+    let decoder = Box::new(Child::new(program, config_path.clone()));
+    let launcher = Arc::new(Spawn::new(program, config_path, socket_dir));
+    Ok(Launchers { launcher, prober: Box::new(children), decoder })
 }
 
 /// What an input records, for people. A URL here never has credentials: they are in a file of their own.

@@ -1,8 +1,11 @@
 //! Whether this system does what the box is for. Not whether services are up: whether it records.
 //!
-//! What has to hold, in this order: the recorder answers; no service is down; the storage takes footage, and what was recorded last can still be read;
-//! every input delivers; a recording made now is safe, closed, and on reading it again all there. A recording that runs already (an
-//! interrupted session goes on by itself) is the proof instead of another one, and is not touched.
+//! What has to hold, in this order: the recorder answers; no service is down; the storage takes footage, and what was recorded last
+//! can still be read; every input delivers; a recording made now is safe, closed, and on reading it again all there: whole, and
+//! picture by picture what was recorded. A recording that runs already (an interrupted session goes on by itself) is the proof
+//! instead of another one, and is not touched: what is safe of it is decoded as it lies there.
+
+mod decoding;
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,11 +20,14 @@ use zbus::proxy::CacheProperties;
 use zbus::zvariant::OwnedObjectPath;
 
 use crate::services;
+use decoding::Extent;
 
 /// How often something that is waited for is looked at.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// A call that takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of what was recorded last is decoded.
+const LAST_FOOTAGE: Duration = Duration::from_secs(5);
 /// The label of the recording that is made.
 const LABEL: &str = "proof of an update";
 
@@ -42,7 +48,7 @@ pub async fn prove(connection: &Connection, probe: Duration, until: Instant) -> 
     let recorder = recorder(connection, until).await?;
     services::up(connection, until).await?;
     storage(&recorder, until).await?;
-    last_footage(connection, &recorder).await?;
+    last_footage(connection, &recorder, until).await?;
     let inputs = inputs(connection, &recorder).await?;
     for input in &inputs {
         delivers(input, until).await?;
@@ -55,7 +61,7 @@ pub async fn prove(connection: &Connection, probe: Duration, until: Instant) -> 
     let ours = own(connection, &recorder).await?;
     if ours.is_none() && is_busy(&recorder).await? {
         info!("a recording runs: it is the proof");
-        return advance(&inputs, until).await;
+        return running(connection, &recorder, &inputs, probe, until).await;
     }
     record(connection, &recorder, &inputs, ours, probe, until).await
 }
@@ -153,13 +159,24 @@ async fn storage(recorder: &RecorderProxy<'_>, until: Instant) -> Proof<()> {
 }
 
 /// What the system before has recorded last can be read by this one.
-async fn last_footage(connection: &Connection, recorder: &RecorderProxy<'_>) -> Proof<()> {
+async fn last_footage(connection: &Connection, recorder: &RecorderProxy<'_>, until: Instant) -> Proof<()> {
     let options = ListOptions { limit: Some(5), ..ListOptions::default() };
     let sessions = call("the list of sessions", recorder.list_sessions(options)).await?;
     for session in sessions.iter().filter(|session| session.state == "stopped" && session.safe_frames > 0) {
-        let directory = directory(connection, &holdfast_dbus::session_path(&session.id)).await?;
+        let path = holdfast_dbus::session_path(&session.id);
+        let directory = directory(connection, &path).await?;
         let Some(newest) = newest_file(Path::new(&directory)) else { continue };
-        return whole(&[newest], "footage-unreadable").await;
+        whole(&[newest], "footage-unreadable").await?;
+        // Its bytes are what the system before has written. What they show is that one's doing, and is not held against this one:
+        // a box that has recorded damaged pictures must remain one that can be updated.
+        let proxy = session_of(connection, &path).await?;
+        // The time is for this system's own recording above all.
+        let soon = Instant::now() + until.saturating_duration_since(Instant::now()) / 4;
+        let found = decoding::decode(&proxy, Extent::Last(LAST_FOOTAGE), soon).await;
+        if let Err(reason) = found.and_then(|found| decoding::judge(&found)) {
+            warn!(code = reason.code, "of what was recorded before, the end is not as it should be: {}", reason.text);
+        }
+        return Ok(());
     }
     info!("there is no earlier footage to be read");
     Ok(())
@@ -244,6 +261,28 @@ async fn advance(inputs: &[Watched], until: Instant) -> Proof<()> {
     Ok(())
 }
 
+/// The recording that runs goes on, and what this system has made safe of it can be decoded.
+async fn running(
+    connection: &Connection,
+    recorder: &RecorderProxy<'_>,
+    inputs: &[Watched],
+    probe: Duration,
+    until: Instant,
+) -> Proof<()> {
+    advance(inputs, until).await?;
+    // So that what is looked at is this system's work alone.
+    sleep(probe).await;
+    let session = call("the current session", recorder.current_session()).await?;
+    if session.as_str() == holdfast_dbus::NO_OBJECT {
+        info!("it has ended meanwhile: it is not decoded");
+        return Ok(());
+    }
+    let proxy = session_of(connection, &session).await?;
+    let found = decoding::decode(&proxy, Extent::Last(probe), until).await?;
+    decoding::judge(&found)?;
+    decoding::covers(&found, 1, 1)
+}
+
 /// Records, and reads what was recorded.
 async fn record(
     connection: &Connection,
@@ -259,7 +298,7 @@ async fn record(
         None => match call("a start", recorder.start(options)).await {
             Ok((session, _)) => session,
             // Somebody was faster, which is as good.
-            Err(_) if is_busy(recorder).await? => return advance(inputs, until).await,
+            Err(_) if is_busy(recorder).await? => return running(connection, recorder, inputs, probe, until).await,
             Err(reason) => return Err(reason),
         },
     };
@@ -283,6 +322,10 @@ async fn record(
         return Err(wrong("nothing-safe", format!("{directory} holds no closed file")));
     }
     whole(&files, "footage-damaged").await?;
+    let proxy = session_of(connection, &session).await?;
+    let found = decoding::decode(&proxy, Extent::All, until).await?;
+    decoding::judge(&found)?;
+    decoding::covers(&found, files.len(), totals.safe_frames)?;
     info!(frames = totals.safe_frames, files = files.len(), "this system records");
     if totals.lost_frames > 0 {
         warn!(frames = totals.lost_frames, "of the proof were lost");

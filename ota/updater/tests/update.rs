@@ -25,6 +25,7 @@ async fn a_good_update_is_installed_booted_and_proven_by_a_recording() {
     assert_eq!((outcome.version.as_str(), outcome.code.as_str()), ("2.0", ""));
     assert_eq!((site.rig.boot("primary"), site.rig.boot("state.B")), ("B".to_owned(), "good".to_owned()));
     assert_eq!((site.state().await, site.updater().await.booted_slot().await.unwrap()), ("idle".into(), "B".into()));
+    assert!(site.log().contains("decoded, and compared frame for frame"), "{}", site.log());
     // The proof is footage like any other.
     let sessions = site.recorder().await.list_sessions(holdfast_dbus::ListOptions::default()).await.unwrap();
     assert!(sessions.iter().any(|session| session.label.contains("proof") && session.safe_frames > 0), "{sessions:?}");
@@ -50,6 +51,50 @@ async fn a_system_that_does_not_record_is_left_and_never_tried_again() {
     site.install(&bundle).await;
     site.until("the second outcome", || async { site.outcomes().await.len() == 2 }).await;
     assert_eq!(site.outcomes().await[0].code, "known-bad");
+}
+
+/// A new system that records with an encoder that fails as its name says, from the third second on.
+async fn proof_with(encoder: &'static str) -> Option<(Site, holdfast_dbus::updater::OutcomeInfo)> {
+    let mut site = Site::start().await?;
+    let bundle = site.bundle("2.0");
+    site.install(&bundle).await;
+    site.until("a reboot", || async { std::path::Path::new(&site.path("rebooting")).exists() }).await;
+    (site.encoder, site.probe_seconds) = (encoder, 4);
+    site.reboot().await;
+    site.until_reboot().await;
+    let outcome = site.until_outcome("rolled-back").await;
+    assert_eq!((site.rig.boot("primary"), site.rig.boot("state.B")), ("A".to_owned(), "bad".to_owned()));
+    Some((site, outcome))
+}
+
+#[tokio::test]
+async fn a_system_whose_pictures_are_damaged_is_left() {
+    // The bytes are those that the encoder gave, and their digests are right.
+    let Some((site, outcome)) = proof_with("sim-smear").await else { return };
+    assert!(outcome.code == "footage-undecodable" && outcome.text.contains(".mp4"), "{outcome:?}\n{}", site.log());
+}
+
+#[tokio::test]
+async fn a_system_whose_pictures_stand_still_is_left() {
+    let Some((site, outcome)) = proof_with("sim-freeze").await else { return };
+    assert!(outcome.code == "footage-differs" && outcome.text.contains("again"), "{outcome:?}\n{}", site.log());
+}
+
+#[tokio::test]
+async fn a_recording_that_goes_on_is_decoded_as_it_lies_there() {
+    let Some(mut site) = Site::start().await else { return };
+    let bundle = site.bundle("2.0");
+    site.install(&bundle).await;
+    site.until("a reboot", || async { std::path::Path::new(&site.path("rebooting")).exists() }).await;
+    site.records_at_boot = true;
+    site.reboot().await;
+    let outcome = site.until_outcome("good").await;
+    assert_eq!(outcome.code, "", "{}", site.log());
+    let log = site.log();
+    assert!(log.contains("a recording runs: it is the proof"), "{log}");
+    assert!(log.contains("decoded, and compared frame for frame"), "{log}");
+    let totals = site.recorder().await.stop(StopOptions::default()).await.unwrap();
+    assert!(totals.safe_frames > 0, "{totals:?}");
 }
 
 #[tokio::test]

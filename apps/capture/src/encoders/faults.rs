@@ -27,6 +27,10 @@ pub enum Fault {
     Error,
     /// What it gives is damaged.
     Garbage,
+    /// What it gives looks as it should, and its pictures are damaged: only a decoder can tell.
+    Smear,
+    /// It is given the same picture again and again.
+    Freeze,
     /// It takes its time: ten pictures a second and no more.
     Slow,
     /// It never gives back the memory that it has used for a picture.
@@ -39,6 +43,8 @@ pub const FAULTY: &[Row] = &[
     Row { element: "sim-block", fault: Some(Fault::Block), ..X264 },
     Row { element: "sim-error", fault: Some(Fault::Error), ..X264 },
     Row { element: "sim-garbage", fault: Some(Fault::Garbage), ..X264 },
+    Row { element: "sim-smear", fault: Some(Fault::Smear), ..X264 },
+    Row { element: "sim-freeze", fault: Some(Fault::Freeze), ..X264 },
     Row { element: "sim-slow", fault: Some(Fault::Slow), ..X264 },
     Row { element: "sim-leak", fault: Some(Fault::Leak), ..X264 },
 ];
@@ -46,6 +52,9 @@ pub const FAULTY: &[Row] = &[
 impl Fault {
     /// Sees to it that `encoder` fails in time.
     pub(super) fn arrange(self, encoder: &gst::Element) {
+        if self == Self::Freeze {
+            return freeze(encoder);
+        }
         let Some(pad) = encoder.static_pad("src") else { return };
         let (seen, encoder) = (AtomicU32::new(0), encoder.downgrade());
         let leaked = Mutex::new(Vec::new());
@@ -86,7 +95,43 @@ impl Fault {
                     }
                     gst::PadProbeReturn::Ok
                 }
+                Self::Smear => {
+                    if let Some(buffer) = info.buffer_mut()
+                        && let Ok(mut bytes) = buffer.make_mut().map_writable()
+                    {
+                        // The end of the last slice, behind all headers and lengths. All ones: no start code comes of it.
+                        let from = bytes.len() - bytes.len() / 4;
+                        bytes[from..].fill(0xff);
+                    }
+                    gst::PadProbeReturn::Ok
+                }
+                // See above.
+                Self::Freeze => gst::PadProbeReturn::Ok,
             }
         });
     }
+}
+
+/// Puts the last good picture in the place of each that comes after it. Their times stay.
+fn freeze(encoder: &gst::Element) {
+    let Some(pad) = encoder.static_pad("sink") else { return };
+    let seen = AtomicU32::new(0);
+    let last = Mutex::new(None::<gst::Buffer>);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.fetch_add(1, Ordering::Relaxed) < GOOD_PICTURES {
+            true => *last = Some(buffer.clone()),
+            false => {
+                if let Some(mut again) = last.clone() {
+                    let times = again.make_mut();
+                    times.set_pts(buffer.pts());
+                    times.set_dts(buffer.dts());
+                    times.set_duration(buffer.duration());
+                    *buffer = again;
+                }
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
 }

@@ -214,7 +214,7 @@ fn judge(config: &Config, program: &Path, rows: Vec<Row>) -> Vec<Check> {
 }
 
 /// A name without a slash is looked for beside this program, then in `PATH`.
-fn find(program: &Path) -> Option<PathBuf> {
+pub fn find(program: &Path) -> Option<PathBuf> {
     if program.is_absolute() {
         return program.is_file().then(|| program.to_owned());
     }

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_dbus::{Error, ErrorCode, FileInfo, GapInfo, MarkInfo};
+use holdfast_dbus::{CheckInfo, Error, ErrorCode, FileInfo, GapInfo, MarkInfo};
 use holdfast_records::EndTotals;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zbus::interface;
 use zbus::message::Header;
 
 use super::call::{Budget, carry_out};
-use super::options::Dict;
+use super::options::{Dict, invalid};
+use crate::checking::Wanted;
 use crate::facade::Facade;
 use crate::store::{Summary, list_files};
 
 /// A disk that does not answer is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(22);
+/// Less than the 25 s after which D-Bus clients give up.
+const WITHIN_MS: u32 = 20_000;
+const MOST_WITHIN_MS: u32 = 600_000;
 
 /// A session's object.
 pub struct Session {
@@ -39,6 +44,15 @@ impl Session {
     }
 }
 
+/// What a look at the disk finds of the session; nothing if it is gone.
+async fn on_the_disk<T>(looking: JoinHandle<Option<T>>) -> Result<T, Error> {
+    timeout(PATIENCE, looking)
+        .await
+        .map_err(|_| Error::new(ErrorCode::Timeout, "the disk does not answer"))?
+        .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?
+        .ok_or_else(|| Error::new(ErrorCode::UnknownSession, "the session is no longer on the storage"))
+}
+
 #[interface(name = "org.holdfast.Recorder1.Session", introspection_docs = false)]
 impl Session {
     #[zbus(out_args("files"))]
@@ -54,11 +68,27 @@ impl Session {
                 let dir = facade.catalog.dir(&id).filter(|dir| dir.is_dir())?;
                 Some(list_files(facade.catalog.root(), &dir, offset, limit))
             });
-            timeout(PATIENCE, listing)
-                .await
-                .map_err(|_| Error::new(ErrorCode::Timeout, "the disk does not answer"))?
-                .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?
-                .ok_or_else(|| Error::new(ErrorCode::UnknownSession, "the session is no longer on the storage"))
+            on_the_disk(listing).await
+        })
+        .await
+    }
+
+    #[zbus(out_args("result"))]
+    async fn check(&self, options: Dict, #[zbus(header)] header: Header<'_>) -> Result<CheckInfo, Error> {
+        carry_out(&self.facade, ("Session", "Check", Budget::Write), &header, options, |mut call| async {
+            let last_seconds = call.options.number("last_seconds", u32::MAX)?;
+            let within_ms = call.options.number("within_ms", MOST_WITHIN_MS)?.unwrap_or(WITHIN_MS);
+            let numbered = call.options.flag("numbered")?.unwrap_or(false);
+            let call = call.end()?;
+            if last_seconds == Some(0) {
+                return Err(invalid("the option last_seconds is 0; leave it out for all of the session"));
+            }
+            let (facade, id) = (Arc::clone(&self.facade), self.exported.id.clone());
+            let looking = tokio::task::spawn_blocking(move || facade.catalog.dir(&id).filter(|dir| dir.is_dir()));
+            let session = on_the_disk(looking).await?;
+            let within = Duration::from_millis(within_ms.into());
+            let wanted = Wanted { session, last_seconds, within, numbered };
+            call.waits(self.facade.checker.check(&wanted)).await
         })
         .await
     }

@@ -10,6 +10,7 @@ mod files;
 mod judge;
 mod launch;
 mod link;
+mod oneshot;
 mod process;
 mod silence;
 mod supervisor;
@@ -18,8 +19,9 @@ mod view;
 
 pub use files::{Recovered, recover_parts, sequence_of, summary};
 pub use launch::{Launcher, Spawn, find};
+pub use oneshot::Oneshot;
 pub use supervisor::{Handle, Shared, Supervisor};
-pub use systemd::{JobRemovedStream, ManagerProxy, Systemd, refusal};
+pub use systemd::Systemd;
 pub use view::{InputState, InputView, cause_name, segment_cause_name};
 
 use holdfast_link::{FileClosed, FileOpened, GapCause, GapReport};

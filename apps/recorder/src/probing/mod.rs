@@ -11,7 +11,7 @@ mod systemd;
 mod way;
 
 pub use judge::Reach;
-pub use run::{Children, Prober};
+pub use run::{Children, Later, Prober};
 pub use systemd::Units;
 pub use way::Way;
 

@@ -1,6 +1,6 @@
 //! Who may do what: over the recorder's bus name, and with the recorder's own user.
 
-use crate::appliance::{Appliance, CAPTURE, Disk, NAME, OPERATOR, PROBE, RECORDER, ROOT, SOON, has_polkit};
+use crate::appliance::{Appliance, CAPTURE, DECODE, Disk, NAME, OPERATOR, PROBE, RECORDER, ROOT, SOON, has_polkit};
 
 const SYSTEMD: [&str; 5] =
     ["busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
@@ -73,7 +73,7 @@ fn the_recorders_user_may_start_captures_and_probes_and_nothing_else() {
     // The dangerous one: a unit of one's own making, as root, under a name that is allowed.
     let transient = ["StartTransientUnit", "ssa(sv)a(sa(sv))"];
     let touch = ["1", "ExecStart", "a(sasb)", "1", "/bin/touch", "2", "/bin/touch", "/run/was-root", "false", "0"];
-    for mine in ["holdfast-capture@mine.service", "holdfast-probe@mine.service"] {
+    for mine in ["holdfast-capture@mine.service", "holdfast-probe@mine.service", DECODE] {
         refuses(&[&transient[..], &[mine, "replace"], &touch].concat());
     }
     assert!(!rig.run(&["test", "-e", "/run/was-root"]).ok());
@@ -101,5 +101,8 @@ fn the_recorders_user_may_start_captures_and_probes_and_nothing_else() {
         assert!(said.ok(), "{}\n{}", said.err, rig.log(30));
     }
     refuses(&["RestartUnit", "ss", PROBE, "replace"]);
+    // Nor does anything but a check want footage decoded: it may end that, too.
+    assert!(ask("holdfast", &["StopUnit", "ss", DECODE, "replace"]).ok());
+    refuses(&["RestartUnit", "ss", DECODE, "replace"]);
     refuses(&["StopUnit", "ss", RECORDER, "replace"]);
 }

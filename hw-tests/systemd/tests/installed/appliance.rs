@@ -12,6 +12,7 @@ pub(crate) const NAME: &str = "org.holdfast.Recorder1";
 pub(crate) const RECORDER: &str = "holdfast-recorder.service";
 pub(crate) const CAPTURE: &str = "holdfast-capture@test.service";
 pub(crate) const PROBE: &str = "holdfast-probe@test.service";
+pub(crate) const DECODE: &str = "holdfast-decode.service";
 pub(crate) const ROOT: &str = "/var/lib/holdfast/recordings";
 /// Member of the group holdfast; a person, not a service.
 pub(crate) const OPERATOR: &str = "operator";

@@ -3,6 +3,7 @@
 
 mod access;
 mod appliance;
+mod checking;
 mod observed;
 mod panel;
 mod probing;

@@ -2,18 +2,19 @@
 
 use holdfast_aloud::say;
 
-use crate::appliance::{Appliance, CAPTURE, Disk, PROBE, RECORDER, ROOT};
+use crate::appliance::{Appliance, CAPTURE, DECODE, Disk, PROBE, RECORDER, ROOT};
 use crate::panel::PANEL;
 
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
-const EXPOSURE_LIMITS: [(&str, f32); 5] = [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (PANEL, 1.6), (UPDATER, 2.8)];
+const EXPOSURE_LIMITS: [(&str, f32); 6] =
+    [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (DECODE, 2.3), (PANEL, 1.6), (UPDATER, 2.8)];
 
 const UPDATER: &str = "holdfast-updater.service";
 
 const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
 
 /// What systemd has understood, whatever of it the kernel can do here.
-const PRIORITIES: [(&str, &str, &str); 29] = [
+const PRIORITIES: [(&str, &str, &str); 34] = [
     (SLICES[0], "CPUWeight", "1000"),
     (SLICES[0], "IOWeight", "1000"),
     (SLICES[1], "CPUWeight", "1000"),
@@ -40,6 +41,11 @@ const PRIORITIES: [(&str, &str, &str); 29] = [
     (PROBE, "IOSchedulingClass", "3"),
     (PROBE, "TimeoutStartUSec", "2s"),
     (PROBE, "OOMScoreAdjust", "500"),
+    (DECODE, "Slice", SLICES[2]),
+    (DECODE, "Nice", "19"),
+    (DECODE, "CPUWeight", "idle"),
+    (DECODE, "MemoryMax", "805306368"),
+    (DECODE, "OOMScoreAdjust", "500"),
     (UPDATER, "Slice", SLICES[2]),
     (UPDATER, "Nice", "19"),
     (UPDATER, "IOSchedulingClass", "3"),
@@ -60,6 +66,7 @@ fn units_users_and_directories_are_as_they_should_be() {
         RECORDER,
         CAPTURE,
         PROBE,
+        DECODE,
         PANEL,
         UPDATER,
         SLICES[0],

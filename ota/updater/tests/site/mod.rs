@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use holdfast_dbus::RecorderProxy;
 use holdfast_dbus::updater::{InstallOptions, OutcomeInfo, UpdaterProxy};
+use holdfast_dbus::{RecorderProxy, StartOptions};
 use holdfast_rauc_rig::{Plan, Rig, Wrap};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -47,6 +47,12 @@ pub struct Site {
     boots: u32,
     /// More of `[update]`.
     more: String,
+    /// What cam0 is encoded by.
+    pub encoder: &'static str,
+    /// How long the recording is that a new system makes, in seconds.
+    pub probe_seconds: u32,
+    /// Somebody records as soon as the recorder is there after a boot, and before the updater is.
+    pub records_at_boot: bool,
     /// More of `holdfast.toml`.
     pub inputs: String,
     updater: Option<Process>,
@@ -75,6 +81,9 @@ impl Site {
             dir,
             boots: 0,
             more: more.to_owned(),
+            encoder: "x264enc",
+            probe_seconds: 1,
+            records_at_boot: false,
             inputs: String::new(),
             updater: None,
             panel: None,
@@ -99,12 +108,13 @@ impl Site {
              start_floor_mib = 0\nstop_floor_mib = 0\nballast_mib = 0\n[recorder]\nbus = {:?}\nruntime_dir = {:?}\n\
              state_dir = {:?}\nsupervisor = \"spawn\"\ncapture_program = {:?}\n[protection]\nlease_grace_seconds = 0\n\
              [[input]]\nname = \"cam0\"\nsource = \"test\"\nwidth = 320\nheight = 240\nframerate = 30\naudio = false\n\
-             encoder = \"x264enc\"\n{}",
+             encoder = {:?}\n{}",
             self.path("root"),
             self.rig.address(),
             self.path("run"),
             self.path("state"),
             built("holdfast-capture"),
+            self.encoder,
             self.inputs,
         );
         fs::write(self.path("holdfast.toml"), config).unwrap();
@@ -140,10 +150,11 @@ impl Site {
 
     pub async fn start_updater(&mut self) {
         let config = format!(
-            "[update]\nbus = {:?}\nstate_dir = {:?}\ntrial_seconds = 20\nprobe_seconds = 1\nretry_seconds = 1\n\
+            "[update]\nbus = {:?}\nstate_dir = {:?}\ntrial_seconds = 20\nprobe_seconds = {}\nretry_seconds = 1\n\
              reboot_program = {:?}\n{}",
             self.rig.address(),
             self.path("updater"),
+            self.probe_seconds,
             self.path("reboot"),
             self.more,
         );
@@ -174,6 +185,11 @@ impl Site {
         drop(fs::remove_file(self.path("rebooting")));
         if has_recorder {
             self.start_recorder();
+        }
+        if self.records_at_boot {
+            self.until("the recorder", || async { self.recorder().await.state().await.is_ok() }).await;
+            let options = StartOptions { wait_ms: Some(20_000), ..StartOptions::default() };
+            self.recorder().await.start(options).await.unwrap();
         }
         self.start_updater().await;
     }
