@@ -1,6 +1,7 @@
 //! `holdfast-updater`: keeps the box up to date, and never touches a take.
 
 mod bus;
+mod channel;
 mod config;
 mod downloads;
 mod engine;
@@ -12,14 +13,16 @@ mod preflight;
 mod reboot;
 mod services;
 mod settle;
+mod stick;
+mod sticks;
 mod store;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
@@ -27,6 +30,7 @@ use tracing::{error, warn};
 use crate::bus::{Shown, Updater};
 use crate::config::Config;
 use crate::engine::{Engine, Parts};
+use crate::stick::StickArgs;
 use crate::store::Store;
 
 /// Updates the box through RAUC (org.holdfast.Updater1). Recording comes first.
@@ -42,6 +46,18 @@ struct Arguments {
     /// Where the kernel tells one boot from another.
     #[arg(long, default_value = "/proc/sys/kernel/random/boot_id", hide = true)]
     boot_id: PathBuf,
+    /// Where the box's own name is.
+    #[arg(long, default_value = "/etc/machine-id", hide = true)]
+    machine_id: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look for a bundle on a stick, hand it to the updater, and stay until the stick is no longer needed. For
+    /// holdfast-stick@.service.
+    Stick(StickArgs),
 }
 
 fn main() -> ExitCode {
@@ -66,7 +82,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run(config, &arguments.boot_id));
+    let result = runtime.block_on(run(config, &arguments));
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,7 +93,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(config: Config, boot_id: &Path) -> anyhow::Result<()> {
+async fn run(config: Config, arguments: &Arguments) -> anyhow::Result<()> {
     use zbus::connection::Builder;
     let builder = match config.bus.as_str() {
         "system" => Builder::system(),
@@ -86,19 +102,41 @@ async fn run(config: Config, boot_id: &Path) -> anyhow::Result<()> {
     };
     let remedy = || format!("no connection to the bus ({}); is it running, and is update.bus right?", config.bus);
     let connection = builder.with_context(remedy)?.build().await.with_context(remedy)?;
+    if let Some(Command::Stick(stick)) = &arguments.command {
+        let (mut term, closed) = (signal(SignalKind::terminate())?, connection.closed());
+        return tokio::select! {
+            result = stick::run(&config, &connection, stick) => result,
+            () = closed => anyhow::bail!("the bus is gone"),
+            _ = term.recv() => Ok(()),
+        };
+    }
     std::fs::create_dir_all(&config.state_dir)
         .with_context(|| format!("{} can't be made; is update.state_dir right?", config.state_dir.display()))?;
     let (store, record) = Store::open(&config.state_dir)?;
     // When full, the caller is told that the updater is busy.
     let (ask_sender, mut asks) = mpsc::channel(16);
+    // Full: the same; and tasks that wait for the end of a stick wait.
+    let (stick_sender, sticks) = mpsc::channel(16);
     let (shown_sender, shown) = watch::channel(Shown::default());
     shown_sender.send_modify(|shown| record.phase.name().clone_into(&mut shown.state));
-    bus::serve(&connection, Updater { shown: shown.clone(), asks: ask_sender }).await?;
+    let window = config.policy.window.map(|window| window.to_string()).unwrap_or_default();
+    let updater = Updater { shown: shown.clone(), asks: ask_sender, sticks: stick_sender.clone(), window };
+    bus::serve(&connection, updater).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let work = async {
         let (rauc, status) = settle::settle(&connection, &mut asks, &shown_sender).await?;
-        let parts = Parts { connection: connection.clone(), config, store, asks, shown: shown_sender, rauc };
-        Engine::start(parts, record, &status, boot_id).await?.run(watchdog()).await
+        let (sticks, machine_id) = ((stick_sender, sticks), arguments.machine_id.clone());
+        let parts = Parts {
+            connection: connection.clone(),
+            config,
+            store,
+            asks,
+            shown: shown_sender,
+            rauc,
+            sticks,
+            machine_id,
+        };
+        Engine::start(parts, record, &status, &arguments.boot_id).await?.run(watchdog()).await
     };
     tokio::select! {
         result = work => result,

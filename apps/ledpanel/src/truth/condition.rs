@@ -10,10 +10,14 @@ pub enum Condition {
     Resting,
     /// An input stands by and keeps its pre-roll.
     Armed,
+    /// There is an update, which waits for somebody or for its time.
+    UpdateAvailable,
     /// Somebody should look.
     Warning,
     /// The storage fills.
     StorageLow(Hours),
+    /// An update is being copied from a stick: leave it in.
+    UpdateCopying,
     /// The first boot of an update, which has to prove itself.
     TrialBoot,
     /// An update is being installed: do not switch off.
@@ -46,10 +50,11 @@ pub enum Condition {
 
 impl Condition {
     /// All, the least urgent first.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Ready,
         Self::Resting,
         Self::Armed,
+        Self::UpdateAvailable,
         Self::Warning,
         Self::StorageLow(Hours::Unknown),
         Self::StorageLow(Hours::More),
@@ -57,6 +62,7 @@ impl Condition {
         Self::StorageLow(Hours::Three),
         Self::StorageLow(Hours::Two),
         Self::StorageLow(Hours::One),
+        Self::UpdateCopying,
         Self::TrialBoot,
         Self::Updating,
         Self::NotPossible,

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod stick;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,7 +21,7 @@ use zbus::proxy::CacheProperties;
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Ended when dropped.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -151,6 +153,12 @@ impl Site {
         let arguments = ["--config", &self.path("updater.toml"), "--boot-id", &self.path("boot_id")];
         self.updater = Some(self.spawn(program, &arguments));
         self.until("the updater", || async { self.updater().await.state().await.is_ok() }).await;
+    }
+
+    /// Started again with this configuration.
+    pub async fn set(&mut self, more: &str) {
+        more.clone_into(&mut self.more);
+        self.restart_updater().await;
     }
 
     /// SIGKILL, and started again in the same boot.
