@@ -90,7 +90,7 @@ pub enum Update {
     /// Nothing that a panel shows.
     #[default]
     None,
-    /// There is one.
+    /// There is one on a stick.
     Available,
     /// One is being copied from a stick: leave it in.
     Copying,

@@ -251,10 +251,20 @@ impl Engine {
             debug!(?event, "happened");
         }
         let before = self.plan.record().phase.name();
+        let stick = match &event {
+            Event::Found(Offer { origin: Origin::Usb(key), .. }) => Some(key.clone()),
+            _ => None,
+        };
         let commands = self.plan.handle(moment(self.built_unix_s), event);
         let after = self.plan.record().phase.name();
         if before != after {
             info!(from = before, to = after, "the update");
+        }
+        let origin = self.plan.record().offer.as_ref().map(|offer| &offer.origin);
+        if let Some(key) = stick.filter(|key| origin != Some(&Origin::Usb(key.clone()))) {
+            let is_busy = !matches!(self.plan.record().phase, Phase::Idle | Phase::Available);
+            // If it is full now, the stick stays until it is pulled out.
+            let _ = self.site.sticks.try_send(News::Passed(key, is_busy));
         }
         self.carry_out(commands).await
     }

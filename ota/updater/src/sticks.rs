@@ -48,6 +48,8 @@ pub enum News {
     Gone(u64),
     /// What was to be had of this offer is copied.
     Copied(String),
+    /// The plan did not take this offer up: it is no news, or (true) something else is under way and it may come again.
+    Passed(String, bool),
 }
 
 /// What the plan works on.
@@ -162,6 +164,18 @@ impl Sticks {
                 if let Some(index) = self.sticks.iter().position(|stick| stick.original.key == key) {
                     let stick = self.sticks.remove(index);
                     let text = format!("release {} is copied; the stick may be pulled out", stick.offer.version);
+                    self.let_go(&stick, text);
+                }
+            }
+            News::Passed(key, true) => {
+                let offered = self.sticks.iter_mut().find(|stick| stick.original.key == key);
+                offered.into_iter().for_each(|stick| stick.is_offered = false);
+            }
+            News::Passed(key, false) => {
+                if let Some(index) = self.sticks.iter().position(|stick| stick.original.key == key) {
+                    let stick = self.sticks.remove(index);
+                    let text =
+                        format!("release {} on the stick runs already; it may be pulled out", stick.offer.version);
                     self.let_go(&stick, text);
                 }
             }

@@ -58,10 +58,21 @@ async fn a_stick_is_shown_copied_let_go_and_installed() {
     let Some(again) = Stick::make(|inside| put(&site, inside, "2.0")) else { return };
     assert!(site.plug(&again).until_let_go().await.success());
     site.until_notice("release 2.0, which runs already").await;
+    let Some(unnamed) = Stick::make(|inside| {
+        fs::copy(site.bundle("2.0"), inside.join("update.raucb")).unwrap();
+    }) else {
+        return;
+    };
+    // What its name does not tell is found out once it is copied.
+    let mut holder = site.plug(&unnamed);
+    site.until_state("available").await;
+    site.updater().await.cancel(HashMap::new()).await.unwrap();
+    assert!(holder.until_let_go().await.success());
+    site.until("its end", || async { site.outcomes().await.len() == 2 }).await;
     let Some(older) = Stick::make(|inside| put(&site, inside, "1.9")) else { return };
     assert!(site.plug(&older).until_let_go().await.success());
     site.until_notice("older than 2.0, which runs").await;
-    assert_eq!((site.state().await.as_str(), site.outcomes().await.len()), ("idle", 1));
+    assert_eq!((site.state().await.as_str(), site.outcomes().await.len()), ("idle", 2));
 }
 
 #[tokio::test]
@@ -72,6 +83,23 @@ async fn it_goes_on_by_itself_where_it_may() {
     assert!(holder.until_let_go().await.success(), "{}", site.log());
     site.until_reboot().await;
     assert_eq!(site.until_outcome("good").await.version, "2.0");
+}
+
+#[tokio::test]
+async fn a_stick_that_is_left_in_is_not_installed_again() {
+    let Some(mut site) = Site::start_with("usb = \"reboot\"\n").await else { return };
+    // Its name does not say which release it is.
+    let bundle = site.bundle("2.0");
+    let stick = Stick::directory(|inside| {
+        fs::copy(&bundle, inside.join("update.raucb")).unwrap();
+    });
+    assert!(site.plug(&stick).until_let_go().await.success(), "{}", site.log());
+    site.until_reboot().await;
+    site.until_outcome("good").await;
+    // As udev does it at each start.
+    assert!(site.plug(&stick).until_let_go().await.success(), "{}", site.log());
+    site.until_notice("runs already").await;
+    assert_eq!((site.state().await.as_str(), site.outcomes().await.len()), ("idle", 1));
 }
 
 #[tokio::test]

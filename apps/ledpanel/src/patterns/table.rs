@@ -85,7 +85,7 @@ pub const fn row(condition: Condition) -> Row {
             Status,
             Blue,
             Repeat(&[120, 180, 500, 1600]),
-            "There is an update, on a stick that was plugged in or on a server: `holdfast update` says what it waits for.",
+            "There is an update on the stick that was plugged in: `holdfast update` says what it waits for.",
         ),
         Condition::UpdateCopying => calm(
             "update-copying",

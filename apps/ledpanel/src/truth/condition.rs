@@ -10,12 +10,12 @@ pub enum Condition {
     Resting,
     /// An input stands by and keeps its pre-roll.
     Armed,
-    /// There is an update, which waits for somebody or for its time.
-    UpdateAvailable,
     /// Somebody should look.
     Warning,
     /// The storage fills.
     StorageLow(Hours),
+    /// There is an update on a stick that was plugged in, which waits for somebody or for its time.
+    UpdateAvailable,
     /// An update is being copied from a stick: leave it in.
     UpdateCopying,
     /// The first boot of an update, which has to prove itself.
@@ -54,7 +54,6 @@ impl Condition {
         Self::Ready,
         Self::Resting,
         Self::Armed,
-        Self::UpdateAvailable,
         Self::Warning,
         Self::StorageLow(Hours::Unknown),
         Self::StorageLow(Hours::More),
@@ -62,6 +61,7 @@ impl Condition {
         Self::StorageLow(Hours::Three),
         Self::StorageLow(Hours::Two),
         Self::StorageLow(Hours::One),
+        Self::UpdateAvailable,
         Self::UpdateCopying,
         Self::TrialBoot,
         Self::Updating,

@@ -6,14 +6,16 @@ use crate::appliance::{Appliance, CAPTURE, Disk, PROBE, RECORDER, ROOT};
 use crate::panel::PANEL;
 
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
-const EXPOSURE_LIMITS: [(&str, f32); 5] = [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (PANEL, 1.6), (UPDATER, 2.8)];
+const EXPOSURE_LIMITS: [(&str, f32); 6] =
+    [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (PANEL, 1.6), (UPDATER, 2.8), (STICK, 1.7)];
 
 const UPDATER: &str = "holdfast-updater.service";
+const STICK: &str = "holdfast-stick@sdz1.service";
 
 const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
 
 /// What systemd has understood, whatever of it the kernel can do here.
-const PRIORITIES: [(&str, &str, &str); 29] = [
+const PRIORITIES: [(&str, &str, &str); 31] = [
     (SLICES[0], "CPUWeight", "1000"),
     (SLICES[0], "IOWeight", "1000"),
     (SLICES[1], "CPUWeight", "1000"),
@@ -43,6 +45,8 @@ const PRIORITIES: [(&str, &str, &str); 29] = [
     (UPDATER, "Slice", SLICES[2]),
     (UPDATER, "Nice", "19"),
     (UPDATER, "IOSchedulingClass", "3"),
+    (STICK, "Slice", SLICES[2]),
+    (STICK, "IOSchedulingClass", "3"),
 ];
 
 #[test]
@@ -62,6 +66,7 @@ fn units_users_and_directories_are_as_they_should_be() {
         PROBE,
         PANEL,
         UPDATER,
+        STICK,
         SLICES[0],
         SLICES[1],
         SLICES[2],
