@@ -1,6 +1,7 @@
 //! The file of a release channel: which release boxes of the channel are to run, and whose turn it is when.
 
 use std::fmt;
+use std::str::FromStr as _;
 
 use toml::{Table, Value};
 
@@ -128,7 +129,7 @@ impl Wave {
     /// What is wrong with it, and what to do.
     pub fn read(from: &str, percent: &str) -> Result<Self, String> {
         let remedy = "write the time with its zone, as in 2026-12-01T02:00:00Z";
-        let from = from.parse::<jiff::Timestamp>().map_err(|_| format!("wave.from = {from}; {remedy}"))?;
+        let from = jiff::Timestamp::from_str(from).map_err(|_| format!("wave.from = {from}; {remedy}"))?;
         let wrong =
             || format!("wave.percent = {percent}; write a number from 0.1 to 100, with one digit behind its point");
         let (whole, tenth) = percent.split_once('.').unwrap_or((percent, "0"));
