@@ -201,7 +201,7 @@ impl World {
             if let Some(offer) = self.offered.clone().filter(|_| self.plan().record().phase == Phase::Idle)
                 && self.told.len() == self.told_before
                 && !self.is_stick()
-                && !(self.is_wanted && !self.record.outcomes.is_empty())
+                && (!self.is_wanted || self.record.outcomes.is_empty())
             {
                 let event = self.offering(offer);
                 self.handle(event);
