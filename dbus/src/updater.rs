@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use zbus::proxy;
-use zbus::zvariant::{DeserializeDict, OwnedValue, SerializeDict, Type, Value};
+use zbus::zvariant::{DeserializeDict, Fd, OwnedValue, SerializeDict, Type, Value};
 
 /// The updater's well-known name.
 pub const UPDATER_BUS_NAME: &str = "org.holdfast.Updater1";
@@ -24,6 +24,16 @@ pub struct InstallOptions {
     pub until: Option<String>,
     /// Also what did not prove itself before.
     pub force: Option<bool>,
+}
+
+/// Options of `OfferStick`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zvariant(signature = "dict")]
+pub struct StickOptions {
+    /// The bundle's file name.
+    pub name: Option<String>,
+    /// Text of the channel file beside it.
+    pub channel: Option<String>,
 }
 
 /// How an update has ended.
@@ -58,6 +68,8 @@ pub trait Updater {
     fn approve(&self, until: &str, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
     fn cancel(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
     fn rollback(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
+    fn offer_stick(&self, bundle: Fd<'_>, link: Fd<'_>, options: StickOptions) -> zbus::Result<()>;
+    fn refuse_stick(&self, why: &str, options: HashMap<String, OwnedValue>) -> zbus::Result<()>;
     fn list_outcomes(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<Vec<OutcomeInfo>>;
     fn list_obstacles(&self, options: HashMap<String, OwnedValue>) -> zbus::Result<Vec<ObstacleInfo>>;
 
@@ -77,6 +89,14 @@ pub trait Updater {
     fn frozen(&self) -> zbus::Result<bool>;
     #[zbus(property)]
     fn booted_slot(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn source(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn turn(&self) -> zbus::Result<i64>;
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn window(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn notice(&self) -> zbus::Result<String>;
 
     /// Not by its own name: the property `State` has a method of that name already.
     #[zbus(signal, name = "StateChanged")]

@@ -7,7 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use holdfast_bundle::{
     Authority, Format, Image, Inspected, Recipe, Signer, Tools, Validity, inspect, make, write_keyring,
 };
+use holdfast_update_plan::{Channel, Wave};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 #[derive(Debug, Args)]
 pub struct BundleArgs {
@@ -33,6 +35,8 @@ enum Command {
         #[arg(long)]
         keyring: Option<PathBuf>,
     },
+    /// Write the file of a release channel for a bundle: what boxes of the channel are to run, and whose turn it is when.
+    Channel(ChannelArgs),
     /// Make a root, an intermediate authority, a key for signing that it has issued, and the keyring of a box that believes them,
     /// with lists of what is revoked. Never for boxes that leave the house.
     TestKeys {
@@ -73,6 +77,36 @@ struct MakeArgs {
     out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct ChannelArgs {
+    /// The bundle.
+    bundle: PathBuf,
+    /// The channel's name: boxes of another one ([update] channel in updater.toml) do not take it.
+    #[arg(long, default_value = "stable")]
+    channel: String,
+    /// Where boxes find the bundle: an https:// address, or a name beside the channel's file. Default: the bundle's file name.
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// From when on how many per cent of all boxes may, as in 2026-12-01T02:00:00Z=1. Any number of times, in order of time; without any
+    /// everybody may at once.
+    #[arg(long = "wave", value_name = "TIME=PERCENT", value_parser = wave)]
+    waves: Vec<Wave>,
+    /// Deals the boxes anew, so that others come first. Default: the release.
+    #[arg(long)]
+    campaign: Option<String>,
+    /// The certificate that boxes trust: the signature is checked before anything is published.
+    #[arg(long)]
+    keyring: Option<PathBuf>,
+    /// Where the file goes; replaced whole if it is there.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn wave(text: &str) -> Result<Wave, String> {
+    let (from, percent) = text.split_once('=').ok_or("write it as in 2026-12-01T02:00:00Z=1")?;
+    Wave::read(from, percent)
+}
+
 /// A kind of box.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Board {
@@ -109,6 +143,7 @@ pub fn run(args: &BundleArgs) -> anyhow::Result<()> {
     let (object, words) = match &args.command {
         Command::Make(make) => made(&tools, make)?,
         Command::Inspect { file, keyring } => inspected(&tools, file, keyring.as_deref())?,
+        Command::Channel(args) => channel(&tools, args)?,
         Command::TestKeys { dir } => keys(&tools, dir)?,
     };
     if args.json {
@@ -153,6 +188,36 @@ fn inspected(tools: &Tools, file: &Path, keyring: Option<&Path>) -> anyhow::Resu
     object["file"] = json!(file);
     object["size_bytes"] = json!(size_bytes);
     Ok((object, words(file, size_bytes, &told)))
+}
+
+fn channel(tools: &Tools, args: &ChannelArgs) -> anyhow::Result<Told> {
+    let told = inspect(tools, &args.bundle, args.keyring.as_deref())?;
+    let release = told.version.with_context(|| format!("{} does not say its release", args.bundle.display()))?;
+    semantic(&release)?;
+    let name = args.bundle.file_name().context("name the bundle's file")?.to_string_lossy().into_owned();
+    let mut file = std::fs::File::open(&args.bundle).with_context(|| args.bundle.display().to_string())?;
+    let mut sha256 = Sha256::new();
+    let size_bytes = std::io::copy(&mut file, &mut sha256).with_context(|| args.bundle.display().to_string())?;
+    let channel = Channel {
+        channel: args.channel.clone(),
+        campaign: args.campaign.clone().unwrap_or_else(|| release.clone()),
+        release,
+        bundle: args.address.clone().unwrap_or(name),
+        size_bytes,
+        sha256: sha256.finalize().into(),
+        waves: args.waves.clone(),
+    };
+    let text = channel.render();
+    // As a box will read it: what it would refuse is not written.
+    Channel::parse(&text).context("boxes would not take this")?;
+    let new = args.out.with_extension("new");
+    std::fs::write(&new, &text).with_context(|| new.display().to_string())?;
+    std::fs::rename(&new, &args.out).with_context(|| args.out.display().to_string())?;
+    let object = json!({
+        "file": args.out, "channel": channel.channel, "release": channel.release, "bundle": channel.bundle,
+        "size_bytes": size_bytes, "waves": channel.waves.len(),
+    });
+    Ok((object, format!("{}:\n\n{text}", args.out.display())))
 }
 
 fn words(file: &Path, size_bytes: u64, told: &Inspected) -> String {

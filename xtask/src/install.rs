@@ -40,7 +40,7 @@ const PROGRAMS: [(&str, &str); 5] = [
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 28] = [
+const FILES: [(&str, &str); 30] = [
     ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
     ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
     ("apps/recorder/systemd/holdfast-recording.slice", "usr/lib/systemd/system/holdfast-recording.slice"),
@@ -57,6 +57,8 @@ const FILES: [(&str, &str); 28] = [
     ("apps/ledpanel/udev/60-holdfast-display.rules", "usr/lib/udev/rules.d/60-holdfast-display.rules"),
     ("ota/updater/systemd/holdfast-updater.service", "usr/lib/systemd/system/holdfast-updater.service"),
     ("ota/updater/systemd/holdfast-updater.preset", "usr/lib/systemd/system-preset/80-holdfast-updater.preset"),
+    ("ota/updater/systemd/holdfast-stick@.service", "usr/lib/systemd/system/holdfast-stick@.service"),
+    ("ota/updater/udev/60-holdfast-stick.rules", "usr/lib/udev/rules.d/60-holdfast-stick.rules"),
     ("apps/capture/systemd/holdfast-probe@.service", "usr/lib/systemd/system/holdfast-probe@.service"),
     ("apps/capture/systemd/holdfast-decode.service", "usr/lib/systemd/system/holdfast-decode.service"),
     ("dbus/org.holdfast.Recorder1.conf", "usr/share/dbus-1/system.d/org.holdfast.Recorder1.conf"),
@@ -206,6 +208,7 @@ mod tests {
             "apps/ledpanel/systemd",
             "ota/updater/systemd",
             "apps/ledpanel/udev",
+            "ota/updater/udev",
         ] {
             for entry in std::fs::read_dir(root().join(directory)).unwrap() {
                 let path = format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap());

@@ -290,9 +290,9 @@ pub enum UpdateCommand {
         #[arg(long)]
         no_wait: bool,
     },
-    /// Let the present update go as far as this: download, install or reboot.
+    /// Let the present update go as far as this: download, install or reboot (the default).
     Approve {
-        #[arg(value_name = "STEP", value_parser = ["download", "install", "reboot"])]
+        #[arg(default_value = "reboot", value_name = "STEP", value_parser = ["download", "install", "reboot"])]
         until: String,
     },
     /// Give the present update up.

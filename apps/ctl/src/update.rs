@@ -90,6 +90,10 @@ struct Shown {
     message: String,
     frozen: bool,
     booted: String,
+    source: String,
+    turn: i64,
+    window: String,
+    notice: String,
 }
 
 async fn look(link: &Link, updater: &UpdaterProxy<'_>) -> Result<Shown, Failure> {
@@ -102,6 +106,10 @@ async fn look(link: &Link, updater: &UpdaterProxy<'_>) -> Result<Shown, Failure>
             message: updater.message().await?,
             frozen: updater.frozen().await?,
             booted: updater.booted_slot().await?,
+            source: updater.source().await?,
+            turn: updater.turn().await?,
+            window: updater.window().await?,
+            notice: updater.notice().await?,
         })
     };
     shown.await.map_err(|error: zbus::Error| failure(link, &error))
@@ -119,12 +127,13 @@ async fn status(link: &Link, out: &Output, updater: &UpdaterProxy<'_>) -> Outcom
     let (shown, last) = (look(link, updater).await?, last(link, updater).await?);
     let document = json!({
         "state": shown.state, "waits_for": shown.waits_for, "offered": shown.offered, "percent": shown.percent,
-        "message": shown.message, "frozen": shown.frozen, "booted_slot": shown.booted, "last": last.as_ref().map(document),
+        "message": shown.message, "frozen": shown.frozen, "booted_slot": shown.booted,
+        "source": shown.source, "turn": shown.turn, "window": shown.window, "notice": shown.notice, "last": last.as_ref().map(document),
     });
     out.result(&document, || {
         let mut text = format!("{} (running from slot {})", out.state(&shown.state), shown.booted);
         if !shown.offered.is_empty() {
-            text.push_str(&format!("\nupdate to {}", shown.offered));
+            text.push_str(&format!("\nupdate to {}{}", shown.offered, source(&shown.source)));
         }
         if shown.percent > 0 {
             text.push_str(&format!("\n{} % {}", shown.percent, shown.message));
@@ -135,12 +144,32 @@ async fn status(link: &Link, out: &Output, updater: &UpdaterProxy<'_>) -> Outcom
         if !shown.waits_for.is_empty() {
             text.push_str(&format!("\nwaits for {}", shown.waits_for));
         }
+        if shown.turn > 0 {
+            text.push_str(&format!("\nits turn comes at {}", output::time(shown.turn.saturating_mul(1_000_000))));
+        }
+        if !shown.window.is_empty() {
+            text.push_str(&format!("\nby itself it installs and reboots at {} only", shown.window));
+        }
+        if !shown.notice.is_empty() {
+            text.push_str(&format!("\n{}", shown.notice));
+        }
         if let Some(last) = &last {
             text.push_str(&format!("\nlast: {}", sentence(last)));
         }
         text
     })?;
     Ok(Exit::Ok)
+}
+
+/// Where it comes from, for people.
+fn source(source: &str) -> &'static str {
+    match source {
+        "usb" => ", from a USB stick",
+        "channel" => ", from the release channel",
+        "fleet" => ", from the fleet's server",
+        "url" => ", from a server",
+        _ => "",
+    }
 }
 
 fn document(outcome: &OutcomeInfo) -> serde_json::Value {

@@ -90,6 +90,10 @@ pub enum Update {
     /// Nothing that a panel shows.
     #[default]
     None,
+    /// There is one on a stick.
+    Available,
+    /// One is being copied from a stick: leave it in.
+    Copying,
     /// An update is being installed: do not switch off.
     Installing,
     /// This is the first boot of an update, which has to prove itself.

@@ -142,6 +142,8 @@ impl Truth {
             },
             match last.update {
                 Update::None => None,
+                Update::Available => Some(Condition::UpdateAvailable),
+                Update::Copying => Some(Condition::UpdateCopying),
                 Update::Installing => Some(Condition::Updating),
                 Update::Trial => Some(Condition::TrialBoot),
             },

@@ -69,21 +69,27 @@ impl Server {
         &self,
         range: Range<u64>,
         known: Option<&Version>,
-        mut count: impl FnMut(),
+        count: impl FnMut(),
     ) -> Result<(Verdict, Response)> {
+        let response = self.send(&own_headers(&range, known), count).await?;
+        let asked = Asked { url: &self.shown, range, known };
+        let verdict = judge(&asked, response.status(), response.headers())?;
+        Ok((verdict, response))
+    }
+
+    /// Asks with these headers beside the source's, and goes where the server sends us, if that may be.
+    pub async fn send(&self, own: &HeaderMap, mut count: impl FnMut()) -> Result<Response> {
         let mut headers = self.source.headers.clone();
         let mut url = self.source.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             count();
-            let request = self.client.get(url.clone()).headers(headers.clone()).headers(own_headers(&range, known));
+            let request = self.client.get(url.clone()).headers(headers.clone()).headers(own.clone());
             let sent = tokio::time::timeout(self.waits.answer, request.send()).await;
             let response = sent
                 .map_err(|_| Error::Stalled { url: self.shown.clone(), bytes: 1, waited: self.waits.answer })?
                 .map_err(|error| self.transport(error))?;
             if !response.status().is_redirection() {
-                let asked = Asked { url: &self.shown, range, known };
-                let verdict = judge(&asked, response.status(), response.headers())?;
-                return Ok((verdict, response));
+                return Ok(response);
             }
             let Some(next) = location(&url, &response) else {
                 return Err(Error::Status { url: self.shown.clone(), status: response.status().as_u16() });

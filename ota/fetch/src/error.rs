@@ -26,7 +26,7 @@ pub enum Error {
     /// The disk has no room for the bundle and for what must stay free beside it.
     #[error(
         "{}: {needed_bytes} bytes are still to come and {margin_bytes} must stay free, but only {available_bytes} are; \
-         free some space, or install from a USB stick", path.display()
+         free some space", path.display()
     )]
     NoSpace {
         /// Directory of the cache.
@@ -201,6 +201,14 @@ pub enum Error {
         attempts: u32,
         /// What happened last.
         last: Box<Error>,
+    },
+    /// The file that is copied, of somebody's stick.
+    #[error("{name}: {what}")]
+    Original {
+        /// Its name.
+        name: String,
+        /// What is wrong with it, and what to do.
+        what: String,
     },
     /// The caller has cancelled; what is there stays.
     #[error("cancelled; what is there stays, and starting again goes on from it")]

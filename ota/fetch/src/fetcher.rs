@@ -20,6 +20,7 @@ use crate::tempo::{Bucket, Retries};
 use crate::{Error, Result, Source};
 pub(crate) use ends::blocking;
 use ends::{Failures, Running};
+pub(crate) use verify::digest;
 
 /// How often a file may turn out to be another during one run.
 const MAX_ANEW: u32 = 3;

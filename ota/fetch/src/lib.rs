@@ -16,6 +16,8 @@
 //! # drop(proxy); Ok(()) }
 //! ```
 //!
+//! A file on a stick gets into the same cache by a [`Copier`]; small files come whole by [`small`].
+//!
 //! # What holds
 //! - A chunk counts only after its bytes were synced, and is given out only if it still has its BLAKE3 digest. A power cut at
 //!   any instant costs the chunk in work and what was not yet synced ([`CacheLimits::sync_bytes`]); damage costs its chunk.
@@ -33,17 +35,21 @@
 mod answer;
 mod cache;
 mod client;
+mod copier;
 mod error;
 mod fetcher;
 mod handle;
 mod proxy;
+mod small;
 mod source;
 mod tempo;
 
 pub use cache::{Cache, CacheLimits, Holding};
+pub use copier::Copier;
 pub use error::{Error, Result};
 pub use fetcher::{Fetched, Fetcher, Options};
 pub use handle::{Handle, Phase, Progress};
 pub use proxy::{Proxy, ProxyOptions};
+pub use small::small;
 pub use source::{Roots, Sha256, Source, Tls};
 pub use tempo::Retries;

@@ -3,6 +3,7 @@
 use crate::engine::{Plan, Work};
 use crate::policy::Policy;
 use crate::record::{Phase, Reason, Record, Result};
+use crate::window::Moment;
 use crate::words::Command;
 
 /// What is so at the start of the updater, as RAUC, the boot loader and the kernel say.
@@ -20,6 +21,8 @@ pub struct Facts {
     pub booted_good: bool,
     /// The other slot is marked good.
     pub other_good: bool,
+    /// What runs, as the manifest of a [`Bundle`](crate::Bundle), where RAUC has written it.
+    pub runs: Option<String>,
     /// What RAUC has written whole to the other slot: the manifest of a [`Bundle`](crate::Bundle). RAUC writes nothing at this
     /// moment: whoever starts the plan waits for that.
     pub written: Option<String>,
@@ -28,7 +31,7 @@ pub struct Facts {
 impl Plan {
     /// Goes on from the newest record. What is to be done first comes with it.
     #[must_use]
-    pub fn boot(policy: Policy, record: Record, facts: Facts, now_ns: u64, now_unix_s: i64) -> (Self, Vec<Command>) {
+    pub fn boot(policy: Policy, record: Record, facts: Facts, now: Moment) -> (Self, Vec<Command>) {
         let mut plan = Self {
             policy,
             record,
@@ -36,13 +39,12 @@ impl Plan {
             lease: None,
             work: Work::None,
             wait_until_ns: 0,
-            trial_due_ns: now_ns.saturating_add(policy.trial_ns),
+            trial_due_ns: now.ns.saturating_add(policy.trial_ns),
             reboot_due_ns: 0,
             must_deactivate: false,
             failing: None,
             turned: false,
-            now_ns,
-            now_unix_s,
+            now,
         };
         let mut out = Vec::new();
         for outcome in plan.record.outcomes.iter().filter(|outcome| !outcome.told) {

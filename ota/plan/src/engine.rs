@@ -2,7 +2,8 @@
 
 use crate::boot::Facts;
 use crate::policy::Policy;
-use crate::record::{Offer, Origin, Phase, Reason, Record, Result, Wish};
+use crate::record::{Phase, Reason, Record, Result, Wish};
+use crate::window::Moment;
 use crate::words::{Command, Event, LeaseNews, Permit};
 
 /// See the crate.
@@ -25,8 +26,7 @@ pub struct Plan {
     pub(crate) failing: Option<Reason>,
     /// The boot order points away from a system that is being left.
     pub(crate) turned: bool,
-    pub(crate) now_ns: u64,
-    pub(crate) now_unix_s: i64,
+    pub(crate) now: Moment,
 }
 
 /// How a lease stands.
@@ -85,12 +85,14 @@ impl Plan {
             Some((Permit::Download, Held::Asked)) => "leave to download",
             Some((Permit::Install, Held::Asked)) => "leave to install: nothing may be recorded",
             Some((Permit::Reboot, Held::Asked)) => "leave to reboot: nothing may be recorded",
-            _ if self.now_ns < self.wait_until_ns => "the next attempt",
+            _ if self.now.ns < self.wait_until_ns => "the next attempt",
             _ => match self.record.phase {
                 Phase::Available if !self.may(Wish::Download) => "somebody to say that it is to be fetched",
                 Phase::Verified { .. } if !self.facts.booted_good => "the running system to prove itself",
-                Phase::Verified { .. } if !self.may(Wish::Install) => "somebody to say that it is to be installed",
-                Phase::Installed { .. } if !self.may(Wish::Reboot) => "somebody to say that the box may reboot",
+                Phase::Verified { .. } if !self.wants(Wish::Install) => "somebody to say that it is to be installed",
+                Phase::Installed { .. } if !self.wants(Wish::Reboot) => "somebody to say that the box may reboot",
+                Phase::Verified { .. } if !self.may(Wish::Install) => "the maintenance window",
+                Phase::Installed { .. } if !self.may(Wish::Reboot) => "the maintenance window",
                 _ => "",
             },
         };
@@ -100,21 +102,16 @@ impl Plan {
     /// When something is to be done if nothing happens until then, nanoseconds.
     #[must_use]
     pub fn due_ns(&self) -> Option<u64> {
-        let wait = (self.wait_until_ns > self.now_ns).then_some(self.wait_until_ns);
+        let wait = (self.wait_until_ns > self.now.ns).then_some(self.wait_until_ns);
         let trial = matches!(self.record.phase, Phase::Trial { .. }).then_some(self.trial_due_ns);
         let reboot = (self.work == Work::Rebooting).then_some(self.reboot_due_ns);
-        [wait, trial, reboot].into_iter().flatten().min()
+        let window = self.opens_ns();
+        [wait, trial, reboot, window].into_iter().flatten().min()
     }
 
-    /// It may go as far as this.
-    pub(crate) fn may(&self, step: Wish) -> bool {
-        let wished = self.record.offer.as_ref().map_or(Wish::Tell, |offer| offer.wish);
-        self.record.approved.max(wished.min(self.policy.automatic)) >= step
-    }
-
-    /// Something has happened. `now_ns` never goes back; `now_unix_s` is a label.
-    pub fn handle(&mut self, now_ns: u64, now_unix_s: i64, event: Event) -> Vec<Command> {
-        (self.now_ns, self.now_unix_s) = (self.now_ns.max(now_ns), now_unix_s);
+    /// Something has happened.
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Command> {
+        self.now = Moment { ns: self.now.ns.max(now.ns), ..now };
         let mut out = Vec::new();
         self.take(event, &mut out);
         self.follow(&mut out);
@@ -125,19 +122,12 @@ impl Plan {
         match event {
             Event::Tick => {}
             Event::Check => self.check(out),
-            Event::Found(offer) => self.found(offer, Wish::Tell, out),
+            Event::Found(offer) => self.offered(offer, out),
             Event::Wanted(offer) => {
                 let approved = offer.wish;
                 self.found(offer, approved, out);
             }
-            Event::Nothing => {
-                self.checked();
-                // Offered no longer, and nothing was done about it: that is no end of anything.
-                if self.record.phase == Phase::Available && self.record.approved == Wish::Tell {
-                    (self.record.phase, self.record.offer) = (Phase::Idle, None);
-                    self.save(out);
-                }
-            }
+            Event::Nothing(source) => self.withdrawn(source, out),
             Event::CheckFailed(_) => self.checked(),
             Event::Approved(wish) if self.record.offer.is_some() => {
                 self.record.approved = self.record.approved.max(wish);
@@ -215,47 +205,6 @@ impl Plan {
         }
     }
 
-    fn check(&mut self, out: &mut Vec<Command>) {
-        if self.work == Work::None && matches!(self.record.phase, Phase::Idle | Phase::Available) {
-            self.work = Work::Checking;
-            out.push(Command::Check);
-        }
-    }
-
-    fn checked(&mut self) {
-        if self.work == Work::Checking {
-            self.work = Work::None;
-        }
-    }
-
-    /// One at a time: while one is under way only its own offer is heard, which may have come to wish more or less.
-    fn found(&mut self, offer: Offer, approved: Wish, out: &mut Vec<Command>) {
-        self.checked();
-        let is_same = self.record.offer.as_ref().is_some_and(|known| known.origin == offer.origin);
-        let is_free = matches!(self.record.phase, Phase::Idle | Phase::Available);
-        // The fleet offers again what it has not yet been told the end of.
-        let is_over = matches!(offer.origin, Origin::Fleet(_)) && self.has_ended(&offer);
-        if !is_same && !is_free || self.record.cancelled || is_over {
-            return;
-        }
-        if !is_same {
-            self.record.approved = Wish::Tell;
-        }
-        if self.record.phase == Phase::Idle {
-            self.record.phase = Phase::Available;
-        }
-        let before = (self.record.offer.replace(offer), self.record.approved);
-        self.record.approved = self.record.approved.max(approved);
-        if before != (self.record.offer.clone(), self.record.approved) {
-            self.save(out);
-        }
-    }
-
-    fn has_ended(&self, offer: &Offer) -> bool {
-        let mut ended = self.record.outcomes.iter().filter_map(|outcome| outcome.offer.as_ref());
-        ended.any(|known| known.origin == offer.origin)
-    }
-
     fn lease(&mut self, permit: Permit, news: LeaseNews, out: &mut Vec<Command>) {
         if self.lease.is_none_or(|(held, _)| held != permit) {
             // Of one that is not wanted any more.
@@ -306,7 +255,7 @@ impl Plan {
     }
 
     pub(crate) fn pause(&mut self) {
-        self.wait_until_ns = self.now_ns.saturating_add(self.policy.pause_ns);
+        self.wait_until_ns = self.now.ns.saturating_add(self.policy.pause_ns);
     }
 
     pub(crate) fn save(&self, out: &mut Vec<Command>) {

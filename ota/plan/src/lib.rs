@@ -13,6 +13,9 @@
 //! - **What is meant is written down before it is done.** [`Command::Save`] comes before the commands that rely on it, and whoever
 //!   carries them out does so in order. After a cut at any point [`Plan::boot`] goes on from the newest record and from what RAUC and
 //!   the boot say is so.
+//! - **Nothing automatic outside the window.** Where there is a [`Window`], what nobody of this box has asked for is installed, made the
+//!   next to boot and booted within it only. What a person wants does not wait for it, and neither does leaving a system that has not
+//!   proven itself.
 //! - **There is always a slot that has proven itself.** Nothing is installed while the running one is on trial; it is marked good only
 //!   after the box has [proven](Command::Prove) itself, and what did not is never installed again.
 //! - **One end each.** Every offer that was taken up comes to exactly one [`Outcome`], and that is told to the fleet until the fleet
@@ -25,16 +28,23 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests"))]
 
 mod boot;
+mod channel;
 mod engine;
+mod offers;
 mod policy;
 mod record;
+mod release;
 mod rollout;
 mod step;
+mod window;
 mod words;
 
 pub use boot::Facts;
+pub use channel::{Channel, ChannelError, Wave};
 pub use engine::{Plan, Shown};
 pub use policy::Policy;
-pub use record::{Bundle, Offer, Origin, Outcome, Phase, Reason, Record, Result, Wish};
+pub use record::{Bundle, Offer, Origin, Outcome, Phase, Reason, Record, Result, Source, Wish};
+pub use release::compare;
 pub use rollout::{Campaign, share};
+pub use window::{Moment, Window};
 pub use words::{Command, Event, LeaseNews, Permit};

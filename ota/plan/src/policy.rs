@@ -1,12 +1,15 @@
 //! How far an update goes by itself.
 
 use crate::record::Wish;
+use crate::window::Window;
 
 /// What an operator has configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// How far an update goes that nobody of this box has asked for.
     pub automatic: Wish,
+    /// When it may do that; `None`: at any time.
+    pub window: Option<Window>,
     /// How often an installation that may yet succeed is tried.
     pub attempts: u8,
     /// After one that failed, nanoseconds.
@@ -26,6 +29,7 @@ impl Default for Policy {
         const S: u64 = 1_000_000_000;
         Self {
             automatic: Wish::Tell,
+            window: None,
             attempts: 3,
             retry_ns: 5 * 60 * S,
             trial_ns: 10 * 60 * S,

@@ -140,12 +140,56 @@ pub struct Offer {
 pub enum Origin {
     /// A file on this box.
     File(String),
-    /// A file on a stick that was plugged in.
+    /// A file on a stick that was plugged in: what tells it from others.
     Usb(String),
     /// An HTTPS address.
     Url(String),
     /// The fleet's server: the number of its action.
     Fleet(u64),
+    /// A channel: where its bundle is, and what that must be.
+    Channel {
+        /// Its HTTPS address.
+        url: String,
+        /// Its SHA-256.
+        sha256: [u8; 32],
+    },
+}
+
+impl Origin {
+    /// What offers it; `None`: a person has named it.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        match self {
+            Self::File(_) | Self::Url(_) => None,
+            Self::Usb(_) => Some(Source::Usb),
+            Self::Fleet(_) => Some(Source::Fleet),
+            Self::Channel { .. } => Some(Source::Channel),
+        }
+    }
+
+    /// For D-Bus and people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Usb(_) => "usb",
+            Self::Url(_) => "url",
+            Self::Fleet(_) => "fleet",
+            Self::Channel { .. } => "channel",
+        }
+    }
+}
+
+/// Who offers updates without being asked. Ordered: what a greater one offers takes the place of what a lesser one does, as long as
+/// nothing has been done about that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// A file on a server that any box may read.
+    Channel,
+    /// The fleet's server.
+    Fleet,
+    /// A stick that a person has plugged in.
+    Usb,
 }
 
 /// How far an update goes without a person of this box. Ordered.

@@ -9,7 +9,7 @@ impl Plan {
     pub(crate) fn follow(&mut self, out: &mut Vec<Command>) {
         self.expire(out);
         // Where the boot order must not stay as it is, nothing else is done before, and no leave is needed: it makes nothing worse.
-        if self.must_deactivate && matches!(self.work, Work::None) && self.now_ns >= self.wait_until_ns {
+        if self.must_deactivate && matches!(self.work, Work::None) && self.now.ns >= self.wait_until_ns {
             self.work = Work::Deactivating;
             out.push(Command::Deactivate);
         }
@@ -18,7 +18,7 @@ impl Plan {
         }
         let work = self.work;
         match work {
-            Work::None if self.now_ns >= self.wait_until_ns => self.begin(out),
+            Work::None if self.now.ns >= self.wait_until_ns => self.begin(out),
             Work::Installing { frozen: true } if self.leave(Permit::Install, out) => {
                 self.work = Work::Installing { frozen: false };
                 out.push(Command::Freeze(false));
@@ -41,7 +41,9 @@ impl Plan {
         match self.record.phase.clone() {
             Phase::Idle => {}
             Phase::Available => {
-                if self.may(Wish::Download) && self.leave(Permit::Download, out) {
+                if !self.may(Wish::Download) {
+                    self.release(Permit::Download, out);
+                } else if self.leave(Permit::Download, out) {
                     self.record.phase = Phase::Downloading;
                     self.save(out);
                     self.fetch(out);
@@ -54,20 +56,31 @@ impl Plan {
             }
             Phase::Verified { bundle, attempts } => {
                 // The other slot is all there is to fall back to until the running one has proven itself.
-                if self.may(Wish::Install) && self.facts.booted_good && self.leave(Permit::Install, out) {
+                if !self.may(Wish::Install) || !self.facts.booted_good {
+                    // Leave that came when the window had closed again.
+                    self.release(Permit::Install, out);
+                } else if self.leave(Permit::Install, out) {
                     self.install(bundle, attempts, out);
                 }
             }
             // Begun in a life before this one, which `Plan::boot` has dealt with: nothing is left to do.
             Phase::Installing { .. } => {}
             Phase::Installed { bundle, target } => {
-                if self.may(Wish::Reboot) && self.leave(Permit::Reboot, out) {
+                if !self.may(Wish::Reboot) {
+                    self.release(Permit::Reboot, out);
+                } else if self.leave(Permit::Reboot, out) {
                     let boot_id = self.facts.boot_id.clone();
                     self.record.phase = Phase::Activating { bundle, target: target.clone(), boot_id };
                     self.save(out);
                     self.work = Work::Activating;
                     out.push(Command::Activate { target });
                 }
+            }
+            // The window has closed just when the boot order had been changed.
+            Phase::Activating { .. } | Phase::AwaitingReboot { .. } if !self.may(Wish::Reboot) => {
+                (self.must_deactivate, self.work) = (true, Work::Deactivating);
+                self.release(Permit::Reboot, out);
+                out.push(Command::Deactivate);
             }
             // The lease was taken back just when the boot order had been changed.
             Phase::Activating { bundle, target, boot_id } => {
@@ -119,7 +132,7 @@ impl Plan {
 
     fn reboot(&mut self, why: &str, out: &mut Vec<Command>) {
         self.work = Work::Rebooting;
-        self.reboot_due_ns = self.now_ns.saturating_add(self.policy.reboot_ns);
+        self.reboot_due_ns = self.now.ns.saturating_add(self.policy.reboot_ns);
         out.push(Command::Reboot { why: why.to_owned() });
     }
 
@@ -175,7 +188,7 @@ impl Plan {
             {
                 self.record.phase = Phase::Verified { bundle, attempts };
                 self.save(out);
-                self.wait_until_ns = self.now_ns.saturating_add(self.policy.retry_ns);
+                self.wait_until_ns = self.now.ns.saturating_add(self.policy.retry_ns);
             }
             _ => self.end(Result::Failed(reason), out),
         }
@@ -261,11 +274,11 @@ impl Plan {
         if self.record.cancelled && self.work == Work::None && !self.must_deactivate {
             self.end(Result::Cancelled, out);
         }
-        if self.work == Work::Rebooting && self.now_ns >= self.reboot_due_ns {
+        if self.work == Work::Rebooting && self.now.ns >= self.reboot_due_ns {
             self.not_rebooted();
         }
         let is_trial = matches!(self.record.phase, Phase::Trial { .. });
-        if is_trial && self.now_ns >= self.trial_due_ns {
+        if is_trial && self.now.ns >= self.trial_due_ns {
             let text = "the new system has not proven itself in time";
             self.revert(Reason::new("trial-timeout", text), out);
         }
@@ -275,7 +288,7 @@ impl Plan {
     pub(crate) fn end(&mut self, result: Result, out: &mut Vec<Command>) {
         self.work = Work::None;
         self.wait_until_ns = 0;
-        self.record.end(result, self.now_unix_s);
+        self.record.end(result, self.now.unix_s);
         self.save(out);
         out.push(Command::Discard);
         self.release_any(out);

@@ -1,6 +1,6 @@
 //! What the plan is told, and what it says is to be done.
 
-use crate::record::{Bundle, Offer, Outcome, Reason, Record, Wish};
+use crate::record::{Bundle, Offer, Outcome, Reason, Record, Source, Wish};
 
 /// What the recorder gives leave for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +45,8 @@ pub enum Event {
     Check,
     /// There is one.
     Found(Offer),
-    /// There is none.
-    Nothing,
+    /// There is none there, or no longer: what was offered has been withdrawn, or the stick was pulled out.
+    Nothing(Source),
     /// That can't be known now.
     CheckFailed(Reason),
     /// A person wants this one, and says how far it may go.

@@ -45,6 +45,85 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(Config { cases: 3000, failure_persistence: None, ..Config::default() })]
+    /// The world holds every command against the window.
+    #[test]
+    fn nothing_automatic_is_done_outside_the_window_and_what_is_wanted_does_not_wait(
+        luck in prop::collection::vec(any::<u8>(), 0..400),
+        good in any::<bool>(),
+        is_wanted in any::<bool>(),
+        (from_h, hours) in (0_u64..24, 1_u64..23),
+    ) {
+        let mut world = World::with_window(Luck::new(luck), from_h, (from_h + hours) % 24);
+        world.is_wanted = is_wanted;
+        world.offer(offer(1), good);
+        world.run();
+        prop_assert!(world.is_idle(), "{:?}", world.plan().record());
+        prop_assert_eq!(world.plan().record().outcomes.len(), 1);
+        prop_assert!(world.slots[world.booted].works, "it runs a system that does not work");
+    }
+
+    /// Plugged in, pulled out and plugged in again as it comes.
+    #[test]
+    fn a_stick_may_be_pulled_out_at_any_moment(
+        luck in prop::collection::vec(any::<u8>(), 0..400),
+        good in any::<bool>(),
+        window in any::<bool>(),
+    ) {
+        let luck = Luck::new(luck);
+        let mut world = if window { World::with_window(luck, 22, 3) } else { World::new(luck) };
+        world.plug(stick("2.0"), good);
+        world.run();
+        prop_assert!(world.is_idle(), "{:?}", world.plan().record());
+        prop_assert!(world.slots.iter().any(|slot| slot.good), "a box that does not boot");
+        prop_assert!(world.slots[world.booted].works, "it runs a system that does not work");
+        let outcomes = &world.plan().record().outcomes;
+        prop_assert!(outcomes.iter().filter(|outcome| outcome.result == Result::Good).count() <= 1, "{:?}", outcomes);
+        // A power cut on its way may have cost attempts; but what was never begun is there still, and a person may say so.
+        prop_assert!(!outcomes.is_empty());
+        if outcomes.iter().any(|outcome| outcome.result == Result::Good) {
+            prop_assert!(good && world.slots[world.booted].content.as_deref() == Some("good"));
+        }
+    }
+}
+
+fn stick(version: &str) -> Offer {
+    Offer { origin: Origin::Usb(version.into()), version: version.into(), ..offer(0) }
+}
+
+#[test]
+fn an_automatic_update_waits_for_the_window_and_a_wanted_one_does_not() {
+    for is_wanted in [false, true] {
+        // It is noon.
+        let mut world = World::with_window(Luck::none(), 2, 5);
+        world.is_wanted = is_wanted;
+        world.offer(offer(1), true);
+        world.run();
+        assert_eq!(world.told, [(0, Result::Good)]);
+        let hours = world.now_ns / 3_600_000_000_000;
+        assert_eq!(hours, if is_wanted { 0 } else { 14 });
+    }
+}
+
+#[test]
+fn a_stick_that_was_left_in_is_not_installed_again() {
+    let mut world = World::new(Luck::none());
+    world.plug(stick("2.0"), true);
+    world.run();
+    let outcomes = world.plan().record().outcomes.len();
+    assert_eq!((outcomes, world.booted, world.plan().shown().phase), (1, 1, "idle"));
+    world.plug(stick("2.0"), true);
+    world.run();
+    assert_eq!((world.plan().record().outcomes.len(), world.plan().shown().phase), (1, "idle"));
+    // What did not prove itself is only told the next time.
+    world.plug(stick("3.0"), false);
+    world.run();
+    world.plug(stick("3.0"), false);
+    world.run();
+    assert_eq!((world.plan().record().outcomes.len(), world.plan().shown().phase), (2, "available"));
+}
+
 #[test]
 fn a_good_update_in_a_quiet_box_is_booted_and_told_as_a_success() {
     let mut world = World::new(Luck::none());

@@ -1,16 +1,30 @@
 //! `org.holdfast.Updater1` on the bus. `dbus/org.holdfast.Updater1.xml` is the contract; a test holds this code against it.
 
+use std::fs::File;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
-use holdfast_dbus::options::{Dict, Options, invalid};
+use holdfast_dbus::options::{Dict, Options, invalid, text};
 use holdfast_dbus::updater::{ObstacleInfo, OutcomeInfo, UPDATER_BUS_NAME, UPDATER_PATH};
 use holdfast_dbus::{Error, ErrorCode};
 use holdfast_update_plan::{Outcome, Reason, Result as Ending, Wish};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::object_server::SignalEmitter;
+use zbus::zvariant::OwnedFd;
 use zbus::{Connection, interface};
 
 use crate::engine::Look;
+use crate::sticks::{News, Plugged};
+
+/// No file's name is longer, bytes.
+const MAX_NAME: usize = 255;
+/// Nor a reason.
+const MAX_WHY: usize = 16 << 10;
+/// How long a stick's offer waits for its answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +43,12 @@ pub struct Shown {
     pub frozen: bool,
     /// As `BootedSlot`.
     pub booted: String,
+    /// As `Source`.
+    pub source: String,
+    /// As `Turn`.
+    pub turn: i64,
+    /// As `Notice`.
+    pub notice: String,
     /// All that are kept, newest first.
     pub outcomes: Vec<OutcomeInfo>,
 }
@@ -73,16 +93,22 @@ pub struct Updater {
     pub asks: mpsc::Sender<Ask>,
     /// Looks at the box, as soon as there is something to look with. The newest counts.
     pub looks: watch::Receiver<Option<Look>>,
+    /// Full (16): the same.
+    pub sticks: mpsc::Sender<News>,
+    /// As `Window`.
+    pub window: String,
 }
 
 impl Updater {
     async fn ask(&self, what: What) -> Result<(), Error> {
         let (answer, wait) = oneshot::channel();
-        self.asks
-            .try_send(Ask { what, answer })
-            .map_err(|_| Error::new(ErrorCode::Busy, "too many commands wait; try again in a moment"))?;
+        self.asks.try_send(Ask { what, answer }).map_err(busy)?;
         wait.await.map_err(|_| Error::new(ErrorCode::Internal, "the updater ends"))?
     }
+}
+
+fn busy<T>(_: T) -> Error {
+    Error::new(ErrorCode::Busy, "too many commands wait; try again in a moment")
 }
 
 fn wish(until: &str) -> Result<Wish, Error> {
@@ -126,6 +152,32 @@ impl Updater {
     async fn rollback(&self, options: Dict) -> Result<(), Error> {
         Options::new("Rollback", options).end()?;
         self.ask(What::Rollback).await
+    }
+
+    async fn offer_stick(&self, bundle: OwnedFd, link: OwnedFd, options: Dict) -> Result<(), Error> {
+        let mut options = Options::new("OfferStick", options);
+        let name = text("name", options.string("name")?.unwrap_or_default(), MAX_NAME)?;
+        let channel = options.string("channel")?;
+        options.end()?;
+        let file = File::from(std::os::fd::OwnedFd::from(bundle));
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(invalid("bundle is no file; it must be a signed bundle, opened for reading"));
+        }
+        let link = UnixStream::from(std::os::fd::OwnedFd::from(link));
+        let (answer, wait) = oneshot::channel();
+        let plugged = Plugged { name, file, link, channel };
+        self.sticks.try_send(News::Plugged(plugged, answer)).map_err(busy)?;
+        // While RAUC is at an installation that was begun before, nobody answers yet; the stick is looked at afterwards.
+        match timeout(ANSWER, wait).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Error::new(ErrorCode::Internal, "the updater ends")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn refuse_stick(&self, why: String, options: Dict) -> Result<(), Error> {
+        Options::new("RefuseStick", options).end()?;
+        self.sticks.try_send(News::Refused(text("reason", why, MAX_WHY)?)).map_err(busy)
     }
 
     #[zbus(out_args("outcomes"))]
@@ -182,6 +234,26 @@ impl Updater {
     #[zbus(property)]
     fn booted_slot(&self) -> String {
         self.shown.borrow().booted.clone()
+    }
+
+    #[zbus(property)]
+    fn source(&self) -> String {
+        self.shown.borrow().source.clone()
+    }
+
+    #[zbus(property)]
+    fn turn(&self) -> i64 {
+        self.shown.borrow().turn
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn window(&self) -> String {
+        self.window.clone()
+    }
+
+    #[zbus(property)]
+    fn notice(&self) -> String {
+        self.shown.borrow().notice.clone()
     }
 
     #[zbus(signal, name = "StateChanged")]
@@ -253,6 +325,15 @@ pub async fn tell(connection: Connection, mut shown: watch::Receiver<Shown>) -> 
         }
         if now.frozen != before.frozen {
             updater.frozen_changed(emitter).await?;
+        }
+        if now.source != before.source {
+            updater.source_changed(emitter).await?;
+        }
+        if now.turn != before.turn {
+            updater.turn_changed(emitter).await?;
+        }
+        if now.notice != before.notice {
+            updater.notice_changed(emitter).await?;
         }
         for outcome in now.outcomes.iter().filter(|outcome| !before.outcomes.contains(outcome)).rev() {
             Updater::ended(emitter, outcome.clone()).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_settings::texts::{BUS, is_word};
 use holdfast_settings::{Absent, Expected, Files, Key, Mistakes, Reader, Scope, Takes};
-use holdfast_update_plan::{Policy, Wish};
+use holdfast_update_plan::{Policy, Window, Wish};
 
 /// Where it is unless `HOLDFAST_UPDATER_CONFIG` or `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/holdfast/updater.toml";
@@ -25,6 +25,16 @@ fn is_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
+fn is_https(text: &str) -> bool {
+    text.starts_with("https://")
+}
+
+fn is_window(text: &str) -> bool {
+    Window::parse(text).is_some()
+}
+
+const HTTPS: Takes = Takes::Text { allowed: "an https:// address", test: is_https };
+const WINDOW: Takes = Takes::Text { allowed: "hours of a day, as in \"02:00-05:00\"", test: is_window };
 const URL: Takes = Takes::Text { allowed: "an https:// address", test: is_url };
 const WORD: Takes = Takes::Text { allowed: "a name without spaces", test: is_word };
 const PATH: Takes = Takes::Text { allowed: "an absolute path", test: is_absolute };
@@ -34,6 +44,11 @@ const UPDATE: &[Key] = &[
     Key::with_default("bus", BUS, "\"system\"").or_environment("HOLDFAST_BUS"),
     Key::with_default("state_dir", PATH, "\"/var/lib/holdfast-updater\""),
     Key::with_default("automatic", Takes::Choice(&["tell", "download", "install", "reboot"]), "\"tell\""),
+    Key::new("window", WINDOW, Absent::Nothing, "\"02:00-05:00\""),
+    Key::with_default("usb", Takes::Choice(&["off", "tell", "install", "reboot"]), "\"tell\""),
+    Key::new("channel_url", HTTPS, Absent::Nothing, "\"https://updates.example.org/stable.toml\""),
+    Key::with_default("channel", WORD, "\"stable\""),
+    Key::with_default("channel_poll_seconds", Takes::Number { min: 60, max: 604_800, what: "seconds" }, "21600"),
     Key::with_default("attempts", Takes::Number { min: 1, max: 20, what: "attempts" }, "3"),
     Key::with_default("retry_seconds", Takes::Number { min: 1, max: 86_400, what: "seconds" }, "300"),
     Key::with_default("trial_seconds", Takes::Number { min: 5, max: 7200, what: "seconds" }, "600"),
@@ -76,6 +91,14 @@ pub struct Config {
     pub least_battery_percent: u8,
     /// Whom to trust as a server, as PEM; `None`: whom the distribution trusts.
     pub server_ca: Option<PathBuf>,
+    /// How far goes by itself what is on a stick; `None`: sticks are not looked at.
+    pub usb: Option<Wish>,
+    /// The channel of releases that the box is of.
+    pub channel: String,
+    /// Where that is published, and how often it is asked for.
+    channel_url: Option<(String, Duration)>,
+    /// What the box is called, where it has a name; its machine-id is it otherwise.
+    pub fleet_id: Option<String>,
     /// Reboots the box instead of systemd-logind.
     pub reboot_program: Option<PathBuf>,
     /// The fleet's server, where there is one.
@@ -103,7 +126,27 @@ pub struct FleetConfig {
     pub plain_http: bool,
 }
 
+/// A release channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelConfig {
+    /// Where its file is.
+    pub url: String,
+    /// Its name.
+    pub channel: String,
+    /// How often it is asked for.
+    pub interval: Duration,
+    /// Whom to trust as its server.
+    pub ca: Option<PathBuf>,
+}
+
 impl Config {
+    /// The channel that is asked for; `None`: none is configured.
+    #[must_use]
+    pub fn channel_source(&self) -> Option<ChannelConfig> {
+        let (url, interval) = self.channel_url.clone()?;
+        Some(ChannelConfig { url, channel: self.channel.clone(), interval, ca: self.server_ca.clone() })
+    }
+
     /// Reads the file and the environment.
     ///
     /// # Errors
@@ -142,6 +185,12 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
     let bus = reader.text(scope, "bus");
     let state_dir = reader.text(scope, "state_dir");
     let automatic = reader.text(scope, "automatic");
+    let window = reader.text(scope, "window");
+    let usb = reader.text(scope, "usb");
+    let channel_url = reader.text(scope, "channel_url");
+    let channel = reader.text(scope, "channel");
+    let channel_poll_s = reader.number::<u64>(scope, "channel_poll_seconds");
+    let fleet_id = reader.text(scope, "fleet_id").map(|id| id.value);
     let attempts = reader.number(scope, "attempts");
     let retry_s = reader.number::<u64>(scope, "retry_seconds");
     let trial_s = reader.number::<u64>(scope, "trial_seconds");
@@ -150,18 +199,14 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
     let keep_free_mib = reader.number::<u64>(scope, "keep_free_mib");
     let least_battery_percent = reader.number::<u8>(scope, "least_battery_percent");
     let server_ca = reader.text(scope, "server_ca");
-    let fleet = fleet(reader, scope);
+    let fleet = fleet(reader, scope, fleet_id.clone());
     let reboot_program = reader.text(scope, "reboot_program");
     Some(Config {
         bus: bus?.value,
         state_dir: state_dir?.value.into(),
         policy: Policy {
-            automatic: match automatic?.value.as_str() {
-                "download" => Wish::Download,
-                "install" => Wish::Install,
-                "reboot" => Wish::Reboot,
-                _ => Wish::Tell,
-            },
+            automatic: wish(&automatic?.value),
+            window: window.and_then(|window| Window::parse(&window.value)),
             attempts: attempts?.value,
             retry_ns: retry_s?.value * S,
             trial_ns: trial_s?.value * S,
@@ -173,15 +218,27 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
         least_battery_percent: least_battery_percent?.value,
         fleet: fleet.map(|fleet| FleetConfig { ca: server_ca.as_ref().map(|path| path.value.clone().into()), ..fleet }),
         server_ca: server_ca.map(|path| path.value.into()),
+        usb: usb.map(|usb| usb.value).filter(|usb| usb != "off").map(|usb| wish(&usb)),
+        channel: channel?.value,
+        channel_url: channel_url.map(|url| url.value).zip(channel_poll_s.map(|s| Duration::from_secs(s.value))),
+        fleet_id,
         reboot_program: reboot_program.map(|path| path.value.into()),
     })
 }
 
+fn wish(word: &str) -> Wish {
+    match word {
+        "download" => Wish::Download,
+        "install" => Wish::Install,
+        "reboot" => Wish::Reboot,
+        _ => Wish::Tell,
+    }
+}
+
 /// `None`: there is none.
-fn fleet(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<FleetConfig> {
+fn fleet(reader: &mut Reader<'_>, scope: &Scope<'_>, id: Option<String>) -> Option<FleetConfig> {
     let url = reader.text(scope, "fleet_url");
     let tenant = reader.text(scope, "fleet_tenant");
-    let id = reader.text(scope, "fleet_id");
     let token_file = reader.text(scope, "fleet_token_file");
     let token = reader.text(scope, "fleet_token");
     let (certificate, key) = (reader.text(scope, "fleet_certificate"), reader.text(scope, "fleet_key"));
@@ -202,7 +259,7 @@ fn fleet(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<FleetConfig> {
     Some(FleetConfig {
         url: url?.value,
         tenant: tenant?.value,
-        id: id?.value,
+        id: id?,
         token_file: token_file.map(|path| path.value.into()),
         is_gateway: token?.value == "gateway",
         ca: None,
@@ -217,7 +274,7 @@ mod tests {
 
     use holdfast_settings::Files;
 
-    use super::{Config, UPDATE};
+    use super::{Config, UPDATE, Wish};
 
     fn of(text: &str) -> Result<Config, String> {
         let mut files = Files::default();
@@ -240,6 +297,22 @@ mod tests {
         }
         let fleet = of("[update]\nfleet_url = \"https://a.example\"\nfleet_id = \"box-1\"\n").unwrap().fleet.unwrap();
         assert_eq!((fleet.tenant.as_str(), fleet.is_gateway), ("DEFAULT", false));
+    }
+
+    #[test]
+    fn sticks_channels_and_windows_are_as_they_are_written() {
+        let config = of("").unwrap();
+        assert_eq!((config.usb, config.channel_source(), config.policy.window), (Some(Wish::Tell), None, None));
+        let config = of("[update]\nusb = \"off\"\nwindow = \"23:00-01:30\"\nchannel = \"beta\"\n\
+             channel_url = \"https://a.example/beta.toml\"\n")
+        .unwrap();
+        assert_eq!((config.usb, config.policy.window.unwrap().to_string()), (None, "23:00-01:30".to_owned()));
+        let channel = config.channel_source().unwrap();
+        assert_eq!((channel.channel.as_str(), channel.interval.as_secs()), ("beta", 21_600));
+        let told = of("[update]\nusb = \"yes\"\nwindow = \"2-5\"\nchannel_url = \"http://a.example/x\"\n").unwrap_err();
+        for part in ["usb", "\"reboot\"", "02:00-05:00", "channel_url", "an https:// address"] {
+            assert!(told.contains(part), "no {part} in:\n{told}");
+        }
     }
 
     #[test]

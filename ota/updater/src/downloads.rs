@@ -1,10 +1,10 @@
-//! Bundles from servers: one at a time, in a cache that survives power cuts.
+//! Bundles from servers and sticks: one at a time, in a cache that survives power cuts.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
-use holdfast_fetch::{Cache, CacheLimits, Fetcher, Handle, Options, Roots, Source, Tls};
+use holdfast_fetch::{Cache, CacheLimits, Copier, Fetched, Fetcher, Handle, Options, Roots, Source, Tls};
 use holdfast_rauc::Progress;
 use holdfast_update_plan::Reason;
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::fleet::Artifact;
+use crate::sticks::Original;
 
 /// A bundle on a server.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum Wanted {
     Url(String),
     /// As the fleet says.
     Artifact(Artifact),
+    /// Of a channel: at this address, and with this SHA-256.
+    Published(String, [u8; 32]),
 }
 
 /// See the module. The cache is opened for each use and closed again: RAUC takes no bundle that anybody else has open.
@@ -106,6 +109,47 @@ impl Downloads {
         };
         let (fetcher, handle) = Fetcher::new(self.cache().map_err(|error| told(&error))?, source, Options::default())
             .map_err(|error| told(&error))?;
+        self.follow(fetcher.run(), handle, config, progress, &ticket).await
+    }
+
+    /// What was copied from this stick lies here whole already.
+    pub fn has_copied(&self, key: &str) -> bool {
+        let holding = self.cache().ok().and_then(|cache| cache.holding());
+        holding.is_some_and(|holding| holding.url == key && holding.safe_bytes == holding.total_bytes)
+    }
+
+    /// Copies it from a stick, or goes on. False: it was stopped.
+    ///
+    /// # Errors
+    /// It can't be read or kept.
+    pub async fn copy(
+        &self,
+        original: &Original,
+        config: &Config,
+        progress: &watch::Sender<Progress>,
+        mut ticket: Ticket,
+    ) -> Result<bool, Reason> {
+        let told = |error: &holdfast_fetch::Error| Reason::new("copy", error.to_string());
+        let file = original.file.try_clone().map_err(|error| Reason::new("copy", error.to_string()))?;
+        let _turn = tokio::select! {
+            biased;
+            () = ticket.stopped() => return Ok(false),
+            turn = self.turn.lock() => turn,
+        };
+        let cache = self.cache().map_err(|error| told(&error))?;
+        let (copier, handle) =
+            Copier::new(cache, &original.key, file, original.sha256).map_err(|error| told(&error))?;
+        self.follow(copier.run(), handle, config, progress, &ticket).await
+    }
+
+    async fn follow(
+        &self,
+        run: impl Future<Output = holdfast_fetch::Result<Fetched>>,
+        handle: Handle,
+        config: &Config,
+        progress: &watch::Sender<Progress>,
+        ticket: &Ticket,
+    ) -> Result<bool, Reason> {
         handle.cap(config.download_cap);
         let mut steps = handle.progress();
         // From here on it is stopped by the handle. Nothing is waited for in between.
@@ -124,7 +168,7 @@ impl Downloads {
             std::future::pending::<()>().await;
         };
         let result = tokio::select! {
-            result = fetcher.run() => result,
+            result = run => result,
             () = shows => return Ok(false),
         };
         match result {
@@ -133,7 +177,8 @@ impl Downloads {
                 Ok(true)
             }
             Err(holdfast_fetch::Error::Cancelled) => Ok(false),
-            Err(error) => Err(told(&error)),
+            Err(error @ holdfast_fetch::Error::Original { .. }) => Err(Reason::new("copy", error.to_string())),
+            Err(error) => Err(Reason::new("download", error.to_string())),
         }
     }
 
@@ -167,6 +212,7 @@ fn source(wanted: &Wanted, config: &Config) -> Result<Source, Reason> {
     }
     let artifact = match wanted {
         Wanted::Url(url) => return Ok(Source::new(url).map_err(told)?.tls(tls)),
+        Wanted::Published(url, sha256) => return Ok(Source::new(url).map_err(told)?.tls(tls).expect_sha256(*sha256)),
         Wanted::Artifact(artifact) => artifact,
     };
     if let Some((chain, key)) = config.fleet.as_ref().and_then(|fleet| fleet.certificate.as_ref()) {

@@ -4,6 +4,7 @@
 
 mod asks;
 mod facts;
+mod show;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -11,18 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_rauc::{Progress, Rauc, Status};
-use holdfast_update_plan::{Command, Event, Offer, Origin, Phase, Plan, Reason};
+use holdfast_update_plan::{Command, Event, Moment, Offer, Origin, Phase, Plan, Reason};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 use zbus::Connection;
 
-use crate::bus::{self, Ask, Shown};
+use crate::bus::{Ask, Shown};
+use crate::channel::{self, Follower};
 use crate::config::Config;
 use crate::downloads::Downloads;
-use crate::fleet::{self, Artifact, Doing, Fleet};
+use crate::fleet::{self, Artifact, Fleet};
 use crate::leave::Leases;
+use crate::sticks::{self, News, Sticks};
 use crate::store::Store;
 use crate::surroundings::Roots;
 use crate::{freeze, gate};
@@ -47,6 +50,10 @@ pub(crate) struct Site {
     pub events: mpsc::Sender<Event>,
     /// What comes from servers.
     pub downloads: Downloads,
+    /// What is on the stick that is looked at.
+    pub stick: watch::Receiver<Option<sticks::Original>>,
+    /// Tells the task of sticks. Full (16): the task waits.
+    pub sticks: mpsc::Sender<News>,
     /// What the fleet offers to be downloaded, where there is a fleet.
     pub shelf: Option<watch::Receiver<Option<Artifact>>>,
     /// RAUC's name of the slot that runs.
@@ -69,6 +76,9 @@ pub struct Engine {
     booted: String,
     other_good: bool,
     fleet: Option<fleet::Handle>,
+    channel: Option<channel::Handle>,
+    sticks: sticks::Handle,
+    built_unix_s: i64,
 }
 
 /// Looks at the box beside what the engine does.
@@ -99,6 +109,10 @@ pub struct Parts {
     pub shown: watch::Sender<Shown>,
     /// At rest.
     pub rauc: Rauc,
+    /// From the bus: sticks that are plugged in; and its sending end.
+    pub sticks: (mpsc::Sender<News>, mpsc::Receiver<News>),
+    /// Where the box's own name is.
+    pub machine_id: PathBuf,
 }
 
 fn now_ns() -> u64 {
@@ -106,8 +120,19 @@ fn now_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-fn now_unix_s() -> i64 {
+pub(crate) fn now_unix_s() -> i64 {
     clock_gettime(ClockId::Realtime).tv_sec
+}
+
+/// A clock that is older than this program shows no time of day either.
+fn moment(built_unix_s: i64) -> Moment {
+    let unix_s = now_unix_s();
+    let local = jiff::Timestamp::from_second(unix_s).map(|now| now.to_zoned(jiff::tz::TimeZone::system()));
+    let day_s = local.ok().filter(|_| unix_s >= built_unix_s).and_then(|local| {
+        let (hours, minutes, seconds) = (local.hour(), local.minute(), local.second());
+        u32::try_from(i32::from(hours) * 3600 + i32::from(minutes) * 60 + i32::from(seconds)).ok()
+    });
+    Moment { ns: now_ns(), unix_s, day_s }
 }
 
 impl Engine {
@@ -122,6 +147,7 @@ impl Engine {
         boot_id: &Path,
     ) -> anyhow::Result<Self> {
         let boot_id = std::fs::read_to_string(boot_id)?.trim().to_owned();
+        let built_unix_s = work::built_unix_s();
         let Some((facts, booted_slot, other_slot)) = facts::read(status, boot_id) else {
             anyhow::bail!(
                 "RAUC knows no booted slot with another of its class, so there is nothing to update to: {:?}; look at system.conf",
@@ -134,7 +160,7 @@ impl Engine {
         let (progress, progress_receiver) = watch::channel(Progress::default());
         let leases = Leases::new(parts.connection.clone(), sender.clone());
         let (booted, other_good) = (facts.booted.clone(), facts.other_good);
-        let (plan, commands) = Plan::boot(parts.config.policy, record, facts.clone(), now_ns(), now_unix_s());
+        let (plan, commands) = Plan::boot(parts.config.policy, record, facts.clone(), moment(built_unix_s));
         let downloads = Downloads::open(&parts.config)?;
         let fleet = match &parts.config.fleet {
             Some(config) => {
@@ -151,12 +177,25 @@ impl Engine {
             }
             None => None,
         };
+        let runs = facts::release(status);
+        let (told, _) = &parts.sticks;
+        let told = told.clone();
+        let (watcher, sticks) = Sticks::new(parts.config.clone(), runs.clone(), parts.sticks, sender.clone());
+        tokio::spawn(watcher.run());
+        let seed = parts.config.fleet_id.clone().or_else(|| read_name(&parts.machine_id)).unwrap_or_default();
+        let follower = Follower::new(&parts.config, seed, runs, built_unix_s, sender.clone());
+        let channel = follower.map(|(follower, handle)| {
+            tokio::spawn(follower.run());
+            handle
+        });
         if !matches!(plan.record().phase, Phase::Trial { .. }) {
             let connection = parts.connection.clone();
             tokio::spawn(async move { gate::tidy(&connection).await });
         }
         let site = Site {
             downloads,
+            stick: sticks.shelf.clone(),
+            sticks: told,
             shelf: fleet.as_ref().map(|fleet| fleet.shelf.clone()),
             connection: parts.connection,
             rauc: parts.rauc,
@@ -179,6 +218,9 @@ impl Engine {
             booted,
             other_good,
             fleet,
+            channel,
+            sticks,
+            built_unix_s,
         };
         engine.carry_out(commands).await?;
         engine.show();
@@ -214,6 +256,14 @@ impl Engine {
                     self.show();
                     continue;
                 }
+                Ok(()) = self.sticks.notice.changed() => {
+                    self.show();
+                    continue;
+                }
+                () = channel::changed(self.channel.as_mut()) => {
+                    self.show();
+                    continue;
+                }
                 () = sleep(due) => Event::Tick,
             };
             self.handle(event).await?;
@@ -226,10 +276,20 @@ impl Engine {
             debug!(?event, "happened");
         }
         let before = self.plan.record().phase.name();
-        let commands = self.plan.handle(now_ns(), now_unix_s(), event);
+        let stick = match &event {
+            Event::Found(Offer { origin: Origin::Usb(key), .. }) => Some(key.clone()),
+            _ => None,
+        };
+        let commands = self.plan.handle(moment(self.built_unix_s), event);
         let after = self.plan.record().phase.name();
         if before != after {
             info!(from = before, to = after, "the update");
+        }
+        let origin = self.plan.record().offer.as_ref().map(|offer| &offer.origin);
+        if let Some(key) = stick.filter(|key| origin != Some(&Origin::Usb(key.clone()))) {
+            let is_busy = !matches!(self.plan.record().phase, Phase::Idle | Phase::Available);
+            // If it is full now, the stick stays until it is pulled out.
+            let _ = self.site.sticks.try_send(News::Passed(key, is_busy));
         }
         self.carry_out(commands).await
     }
@@ -249,9 +309,11 @@ impl Engine {
                     Some(fleet) => drop(fleet.outcomes.try_send(outcome)),
                     None => warn!(number = outcome.number, "no fleet is configured any more that could be told"),
                 },
-                Command::Check if self.fleet.is_some() => {
-                    if let Some(fleet) = &self.fleet {
-                        let _ = fleet.checks.try_send(());
+                Command::Check => {
+                    let fleet = self.fleet.as_ref().map(|fleet| &fleet.checks);
+                    let channel = self.channel.as_ref().map(|channel| &channel.checks);
+                    for checks in [fleet, channel].into_iter().flatten() {
+                        let _ = checks.try_send(());
                     }
                 }
                 // Before the lease is given back: what follows may rely on it.
@@ -274,49 +336,17 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn show(&mut self) {
-        let progress = self.progress.borrow_and_update().clone();
-        let (plan, record) = (self.plan.shown(), self.plan.record());
-        let is_under_way = matches!(record.phase, Phase::Installing { .. } | Phase::Downloading);
-        if let Some(fleet) = &self.fleet {
-            let action = match record.offer.as_ref().map(|offer| &offer.origin) {
-                Some(Origin::Fleet(action)) => Some(*action),
-                _ => None,
-            };
-            let percent = if is_under_way { progress.percent } else { 0 };
-            let doing = Doing { action, phase: record.phase.name(), percent };
-            fleet.doing.send_if_modified(|before| {
-                let changed = *before != doing;
-                *before = doing;
-                changed
-            });
-        }
-        let shown = Shown {
-            state: plan.phase.to_owned(),
-            waits_for: plan.waits_for.to_owned(),
-            offered: record
-                .bundle()
-                .map(|bundle| bundle.version.clone())
-                .unwrap_or_else(|| record.offer.as_ref().map(|offer| offer.version.clone()).unwrap_or_default()),
-            percent: if is_under_way { progress.percent.into() } else { 0 },
-            message: if is_under_way { progress.message } else { String::new() },
-            frozen: plan.frozen,
-            booted: self.booted.clone(),
-            outcomes: record.outcomes.iter().rev().map(bus::info).collect(),
-        };
-        self.shown.send_if_modified(|before| {
-            let changed = *before != shown;
-            *before = shown;
-            changed
-        });
-    }
 }
 
 /// Where an offer's bundle is on this box, once it is there.
 pub(crate) fn path_of(site: &Site, offer: &Offer) -> Option<PathBuf> {
     match &offer.origin {
-        Origin::File(path) | Origin::Usb(path) => Some(path.into()),
-        Origin::Url(_) | Origin::Fleet(_) => site.downloads.path(),
+        Origin::File(path) => Some(path.into()),
+        Origin::Url(_) | Origin::Fleet(_) | Origin::Usb(_) | Origin::Channel { .. } => site.downloads.path(),
     }
+}
+
+/// What a file says that holds one word.
+fn read_name(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|name| !name.is_empty())
 }

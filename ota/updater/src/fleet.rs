@@ -13,7 +13,7 @@ use holdfast_hawkbit::{
     ActionId, Ca, Certificate, Client, Delivery, Deployment, HeaderMap, Limits, Outbox, Pace, Poll, Settings, Token,
     UpdateMode, deliver,
 };
-use holdfast_update_plan::{Event, Offer, Origin, Outcome, Wish};
+use holdfast_update_plan::{Event, Offer, Origin, Outcome, Source, Wish};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
@@ -199,7 +199,7 @@ impl Fleet {
         }
         match deployment {
             Some(deployment) => self.offer(&deployment).await?,
-            None => drop(self.events.send(Event::Nothing).await),
+            None => drop(self.events.send(Event::Nothing(Source::Fleet)).await),
         }
         Ok(Instant::now() + self.pace.after_poll(&poll))
     }

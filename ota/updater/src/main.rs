@@ -1,6 +1,7 @@
 //! `holdfast-updater`: keeps the box up to date, and never touches a take.
 
 mod bus;
+mod channel;
 mod config;
 mod downloads;
 mod engine;
@@ -13,16 +14,18 @@ mod preflight;
 mod reboot;
 mod services;
 mod settle;
+mod stick;
+mod sticks;
 mod store;
 mod surroundings;
 mod target;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
@@ -30,6 +33,7 @@ use tracing::{error, warn};
 use crate::bus::{Shown, Updater};
 use crate::config::Config;
 use crate::engine::{Engine, Parts};
+use crate::stick::StickArgs;
 use crate::store::Store;
 use crate::surroundings::Roots;
 
@@ -48,6 +52,18 @@ struct Arguments {
     boot_id: PathBuf,
     #[command(flatten)]
     roots: Roots,
+    /// Where the box's own name is.
+    #[arg(long, default_value = "/etc/machine-id", hide = true)]
+    machine_id: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look for a bundle on a stick, hand it to the updater, and stay until the stick is no longer needed. For
+    /// holdfast-stick@.service.
+    Stick(StickArgs),
 }
 
 fn main() -> ExitCode {
@@ -72,7 +88,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run(config, &arguments.boot_id, arguments.roots));
+    let result = runtime.block_on(run(config, &arguments));
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,7 +99,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(config: Config, boot_id: &Path, roots: Roots) -> anyhow::Result<()> {
+async fn run(config: Config, arguments: &Arguments) -> anyhow::Result<()> {
     use zbus::connection::Builder;
     let builder = match config.bus.as_str() {
         "system" => Builder::system(),
@@ -92,20 +108,43 @@ async fn run(config: Config, boot_id: &Path, roots: Roots) -> anyhow::Result<()>
     };
     let remedy = || format!("no connection to the bus ({}); is it running, and is update.bus right?", config.bus);
     let connection = builder.with_context(remedy)?.build().await.with_context(remedy)?;
+    if let Some(Command::Stick(stick)) = &arguments.command {
+        let (mut term, closed) = (signal(SignalKind::terminate())?, connection.closed());
+        return tokio::select! {
+            result = stick::run(&config, &connection, stick) => result,
+            () = closed => anyhow::bail!("the bus is gone"),
+            _ = term.recv() => Ok(()),
+        };
+    }
     std::fs::create_dir_all(&config.state_dir)
         .with_context(|| format!("{} can't be made; is update.state_dir right?", config.state_dir.display()))?;
     let (store, record) = Store::open(&config.state_dir)?;
     // When full, the caller is told that the updater is busy.
     let (ask_sender, mut asks) = mpsc::channel(16);
+    // Full: the same; and tasks that wait for the end of a stick wait.
+    let (stick_sender, sticks) = mpsc::channel(16);
     let (shown_sender, shown) = watch::channel(Shown::default());
     let (looks_sender, looks) = watch::channel(None);
     shown_sender.send_modify(|shown| record.phase.name().clone_into(&mut shown.state));
-    bus::serve(&connection, Updater { shown: shown.clone(), asks: ask_sender, looks }).await?;
+    let window = config.policy.window.map(|window| window.to_string()).unwrap_or_default();
+    let updater = Updater { shown: shown.clone(), asks: ask_sender, looks, sticks: stick_sender.clone(), window };
+    bus::serve(&connection, updater).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let work = async {
         let (rauc, status) = settle::settle(&connection, &mut asks, &shown_sender).await?;
-        let parts = Parts { connection: connection.clone(), config, roots, store, asks, shown: shown_sender, rauc };
-        let engine = Engine::start(parts, record, &status, boot_id).await?;
+        let (sticks, machine_id) = ((stick_sender, sticks), arguments.machine_id.clone());
+        let parts = Parts {
+            connection: connection.clone(),
+            config,
+            roots: arguments.roots.clone(),
+            store,
+            asks,
+            shown: shown_sender,
+            rauc,
+            sticks,
+            machine_id,
+        };
+        let engine = Engine::start(parts, record, &status, &arguments.boot_id).await?;
         looks_sender.send_replace(Some(engine.look()));
         engine.run(watchdog()).await
     };

@@ -2,8 +2,10 @@
 //!
 //! Signature, dates and format are RAUC's to judge, which has been asked before (`bundle-formats=-plain` in every `system.conf`).
 
+use std::cmp::Ordering;
+
 use holdfast_rauc::{BootStatus, Bundle, Environment, Slot, Status};
-use holdfast_update_plan::Reason;
+use holdfast_update_plan::{Reason, compare};
 
 use crate::surroundings::Surroundings;
 use crate::target::Target;
@@ -178,14 +180,9 @@ fn too_large(bundle: &Bundle, other: &Slot, target: &Target) -> Result<(), Reaso
     }
 }
 
-/// Whether one release comes before another: by the numbers in it, one after the other, as in `1.9.2` and `1.10`.
+/// Whether one release surely comes before another.
 fn older(one: &str, other: &str) -> bool {
-    let numbers = |release: &str| -> Vec<u64> {
-        let core = release.split(['-', '+']).next().unwrap_or_default();
-        core.split('.').map_while(|part| part.parse().ok()).collect()
-    };
-    let (one, other) = (numbers(one), numbers(other));
-    !one.is_empty() && !other.is_empty() && one < other
+    compare(one, other) == Some(Ordering::Less)
 }
 
 #[cfg(test)]

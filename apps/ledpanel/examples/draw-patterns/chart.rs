@@ -32,7 +32,7 @@ pub fn docs() -> PathBuf {
 const GROUPS: [(&str, &[Condition]); 4] = {
     use Condition::{
         Acknowledged, Armed, Critical, Fault, Holding, Identify, LampTest, NotPossible, Ready, Recording, Refused,
-        Resting, Stalled, Starting, Stopping, StorageLow, TrialBoot, Updating, Warning,
+        Resting, Stalled, Starting, Stopping, StorageLow, TrialBoot, UpdateAvailable, UpdateCopying, Updating, Warning,
     };
     use holdfast_panel::truth::Hours::{Four, More, One, Three, Two, Unknown};
     [
@@ -50,6 +50,8 @@ const GROUPS: [(&str, &[Condition]); 4] = {
                 StorageLow(Four),
                 StorageLow(More),
                 StorageLow(Unknown),
+                UpdateAvailable,
+                UpdateCopying,
                 Updating,
                 TrialBoot,
                 Identify,

@@ -80,6 +80,20 @@ pub const fn row(condition: Condition) -> Row {
             "Look when you can: `holdfast alerts` says what it is and what to do.",
         ),
         Condition::StorageLow(hours) => storage(hours),
+        Condition::UpdateAvailable => calm(
+            "update-available",
+            Status,
+            Blue,
+            Repeat(&[120, 180, 500, 1600]),
+            "There is an update on the stick that was plugged in: `holdfast update` says what it waits for.",
+        ),
+        Condition::UpdateCopying => calm(
+            "update-copying",
+            Status,
+            Blue,
+            Repeat(&[120, 180, 500, 180, 500, 900]),
+            "An update is being copied from a USB stick. Leave the stick in until another pattern is shown.",
+        ),
         Condition::TrialBoot => calm(
             "trial-boot",
             Status,

@@ -67,6 +67,8 @@ fn state(condition: Condition) -> Option<&'static str> {
         Condition::LampTest => Some("LAMP TEST"),
         Condition::Armed
         | Condition::Warning
+        | Condition::UpdateAvailable
+        | Condition::UpdateCopying
         | Condition::StorageLow(_)
         | Condition::TrialBoot
         | Condition::Updating
@@ -80,6 +82,8 @@ fn note(condition: Condition) -> Option<&'static str> {
     match condition {
         Condition::Warning => Some("WARNING"),
         Condition::StorageLow(_) => Some("LOW"),
+        Condition::UpdateAvailable => Some("UPDATE"),
+        Condition::UpdateCopying => Some("LEAVE STICK IN"),
         Condition::TrialBoot => Some("TRIAL BOOT"),
         Condition::Updating => Some("UPDATING"),
         Condition::Critical => Some("LOOK NOW"),

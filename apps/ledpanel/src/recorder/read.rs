@@ -43,6 +43,9 @@ impl Updates {
             return Update::None;
         }
         match self.updater.state().await.as_deref() {
+            // Somebody is there who waits for an answer. What servers offer may stand for days, and would hide what is worse.
+            Ok("available") if self.updater.source().await.is_ok_and(|source| source == "usb") => Update::Available,
+            Ok("downloading") if self.updater.source().await.is_ok_and(|source| source == "usb") => Update::Copying,
             Ok("installing" | "activating" | "awaiting-reboot") => Update::Installing,
             Ok("trial" | "reverting") => Update::Trial,
             _ => Update::None,

@@ -14,6 +14,10 @@ pub enum Condition {
     Warning,
     /// The storage fills.
     StorageLow(Hours),
+    /// There is an update on a stick that was plugged in, which waits for somebody or for its time.
+    UpdateAvailable,
+    /// An update is being copied from a stick: leave it in.
+    UpdateCopying,
     /// The first boot of an update, which has to prove itself.
     TrialBoot,
     /// An update is being installed: do not switch off.
@@ -46,7 +50,7 @@ pub enum Condition {
 
 impl Condition {
     /// All, the least urgent first.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Ready,
         Self::Resting,
         Self::Armed,
@@ -57,6 +61,8 @@ impl Condition {
         Self::StorageLow(Hours::Three),
         Self::StorageLow(Hours::Two),
         Self::StorageLow(Hours::One),
+        Self::UpdateAvailable,
+        Self::UpdateCopying,
         Self::TrialBoot,
         Self::Updating,
         Self::NotPossible,

@@ -194,6 +194,8 @@ fn the_rest_of_what_a_box_says() {
     assert!(with(|s| s.alert = AlertRank::Warning).contains(&Condition::Warning));
     assert!(with(|s| s.alert = AlertRank::Critical).contains(&Condition::Critical));
     assert!(with(|s| s.update = Update::Installing).contains(&Condition::Updating));
+    assert!(with(|s| s.update = Update::Available).contains(&Condition::UpdateAvailable));
+    assert!(with(|s| s.update = Update::Copying).contains(&Condition::UpdateCopying));
     assert!(with(|s| s.update = Update::Trial).contains(&Condition::TrialBoot));
     assert!(with(|s| s.storage = StorageLevel::Warn).contains(&Condition::StorageLow(Hours::Unknown)));
     assert_eq!(with(|s| s.inputs[0].ready = false), [Condition::Resting]);

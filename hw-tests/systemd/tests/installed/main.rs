@@ -10,6 +10,7 @@ mod probing;
 mod reason;
 mod recording;
 mod shutdown;
+mod stick;
 mod trouble;
 mod units;
 mod watchdog;

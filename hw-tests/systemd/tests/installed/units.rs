@@ -7,9 +7,10 @@ use crate::panel::PANEL;
 
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
 const EXPOSURE_LIMITS: [(&str, f32); 6] =
-    [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (DECODE, 2.3), (PANEL, 1.6), (UPDATER, 2.8)];
+    [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (DECODE, 2.3), (PANEL, 1.6), (UPDATER, 2.8), (STICK, 1.7)];
 
 const UPDATER: &str = "holdfast-updater.service";
+const STICK: &str = "holdfast-stick@sdz1.service";
 
 const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
 
@@ -49,6 +50,8 @@ const PRIORITIES: [(&str, &str, &str); 34] = [
     (UPDATER, "Slice", SLICES[2]),
     (UPDATER, "Nice", "19"),
     (UPDATER, "IOSchedulingClass", "3"),
+    (STICK, "Slice", SLICES[2]),
+    (STICK, "IOSchedulingClass", "3"),
 ];
 
 #[test]
@@ -69,6 +72,7 @@ fn units_users_and_directories_are_as_they_should_be() {
         DECODE,
         PANEL,
         UPDATER,
+        STICK,
         SLICES[0],
         SLICES[1],
         SLICES[2],

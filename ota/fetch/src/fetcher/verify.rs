@@ -1,8 +1,11 @@
 //! The last step: the whole file, read from the disk.
 
+use std::ops::Range;
+
 use ring::digest::{Context, SHA256};
 
 use super::{Fetched, Fetcher};
+use crate::cache::Cache;
 use crate::handle::Phase;
 use crate::source::hex;
 use crate::{Error, Result};
@@ -24,13 +27,7 @@ impl Fetcher {
         while chunk < chunks {
             self.stand_still().await?;
             let (epoch, until) = (edition.epoch, chunks.min(chunk + CHUNKS_AT_ONCE));
-            let read = self.blocking(move |cache| {
-                for chunk in chunk..until {
-                    let Some(bytes) = cache.read(epoch, chunk)? else { return Ok(None) };
-                    context.update(&bytes);
-                }
-                Ok(Some(context))
-            });
+            let read = self.blocking(move |cache| digest(cache, epoch, chunk..until, context));
             let Some(so_far) = read.await? else {
                 self.damaged += 1;
                 if self.damaged >= MAX_DAMAGED {
@@ -53,4 +50,13 @@ impl Fetcher {
         let Some(holding) = self.cache.holding() else { return Ok(None) };
         Ok(Some(Fetched { path: holding.path, bytes: holding.total_bytes, sha256 }))
     }
+}
+
+/// Goes on with the digest of all chunks, each read and held against its own. `None`: one is missing. Blocks.
+pub(crate) fn digest(cache: &Cache, epoch: u64, chunks: Range<u64>, mut context: Context) -> Result<Option<Context>> {
+    for chunk in chunks {
+        let Some(bytes) = cache.read(epoch, chunk)? else { return Ok(None) };
+        context.update(&bytes);
+    }
+    Ok(Some(context))
 }

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 
 use holdfast_update_plan::{
-    Bundle, Command, Event, Facts, LeaseNews, Offer, Outcome, Permit, Phase, Plan, Policy, Reason, Record, Result, Wish,
+    Bundle, Command, Event, Facts, LeaseNews, Moment, Offer, Origin, Outcome, Permit, Phase, Plan, Policy, Reason,
+    Record, Result, Source, Window, Wish,
 };
 
 const S: u64 = 1_000_000_000;
@@ -69,7 +70,17 @@ pub struct World {
     /// Feedback that waits for the network.
     untold: VecDeque<Outcome>,
     events: VecDeque<Event>,
-    now_ns: u64,
+    pub now_ns: u64,
+    /// How much the clock on the wall is ahead of that, seconds.
+    wall_ahead_s: u64,
+    /// It was never set in this boot.
+    wall_unknown: bool,
+    /// Hours: what is automatic has to keep to these.
+    window_h: Option<(u64, u64)>,
+    /// The offer is what a person wants.
+    pub is_wanted: bool,
+    /// What was found on a stick is plugged in.
+    stick_is_in: bool,
     pub told: Vec<(u64, Result)>,
 }
 
@@ -101,9 +112,23 @@ impl World {
             untold: VecDeque::new(),
             events: VecDeque::new(),
             now_ns: 0,
+            // It begins at noon.
+            wall_ahead_s: 12 * 3600,
+            wall_unknown: false,
+            window_h: None,
+            is_wanted: false,
+            stick_is_in: false,
             told: Vec::new(),
         };
         world.boot();
+        world
+    }
+
+    /// With a maintenance window between these hours.
+    pub fn with_window(luck: Luck, from_h: u64, until_h: u64) -> Self {
+        let mut world = Self::new(luck);
+        world.window_h = Some((from_h, until_h));
+        world.start();
         world
     }
 
@@ -114,11 +139,47 @@ impl World {
     pub fn offer(&mut self, offer: Offer, works: bool) {
         self.next_works = works;
         (self.offered, self.told_before) = (Some(offer.clone()), self.told.len());
-        self.events.push_back(Event::Found(offer));
+        let event = self.offering(offer);
+        self.events.push_back(event);
     }
 
+    fn offering(&self, offer: Offer) -> Event {
+        if self.is_wanted { Event::Wanted(offer) } else { Event::Found(offer) }
+    }
+
+    /// A stick is plugged in, and may be pulled out and plugged in again while there is luck.
+    pub fn plug(&mut self, offer: Offer, works: bool) {
+        self.stick_is_in = true;
+        self.offer(offer, works);
+    }
+
+    fn is_stick(&self) -> bool {
+        self.offered.as_ref().is_some_and(|offer| matches!(offer.origin, Origin::Usb(_)))
+    }
+
+    /// Nothing is under way, or it waits for a person.
     pub fn is_idle(&self) -> bool {
-        self.plan().record().phase == Phase::Idle && self.events.is_empty()
+        let is_idle = match self.plan().record().phase {
+            Phase::Idle => true,
+            Phase::Available => self.plan().shown().waits_for.starts_with("somebody"),
+            _ => false,
+        };
+        is_idle && self.events.is_empty()
+    }
+
+    fn now(&self) -> Moment {
+        let wall_s = self.now_ns / S + self.wall_ahead_s;
+        let day_s = (!self.wall_unknown).then(|| u32::try_from(wall_s % 86_400).unwrap());
+        Moment { ns: self.now_ns, unix_s: 0, day_s }
+    }
+
+    /// What nobody has asked for is done within the window only.
+    fn is_allowed_now(&self) {
+        let Some((from_h, until_h)) = self.window_h.filter(|_| !self.is_wanted) else { return };
+        let hour = (self.now_ns / S + self.wall_ahead_s) / 3600 % 24;
+        let is_within =
+            if from_h < until_h { (from_h..until_h).contains(&hour) } else { hour >= from_h || hour < until_h };
+        assert!(is_within && !self.wall_unknown, "automatic at {hour} o'clock, the window is {from_h} to {until_h}");
     }
 
     /// Until nothing happens any more.
@@ -139,10 +200,20 @@ impl World {
             }
             if let Some(offer) = self.offered.clone().filter(|_| self.plan().record().phase == Phase::Idle)
                 && self.told.len() == self.told_before
+                && !self.is_stick()
+                && (!self.is_wanted || self.record.outcomes.is_empty())
             {
-                self.handle(Event::Found(offer));
+                let event = self.offering(offer);
+                self.handle(event);
                 continue;
             }
+            if self.is_stick() && !self.stick_is_in {
+                self.stick_is_in = true;
+                let event = self.offered.clone().map(|offer| self.offering(offer));
+                self.events.extend(event);
+                continue;
+            }
+            self.wall_unknown = false;
             if self.is_idle()
                 && !self.confirming
                 && self.plan().due_ns().is_none()
@@ -170,6 +241,19 @@ impl World {
     fn chance(&mut self) {
         if self.rebooting && !self.luck.strikes(128) {
             return self.power_cut();
+        }
+        if self.is_stick() && self.luck.strikes(10) {
+            self.stick_is_in = !self.stick_is_in;
+            let found = self.offered.clone().map(|offer| self.offering(offer)).filter(|_| self.stick_is_in);
+            self.events.push_back(found.unwrap_or(Event::Nothing(Source::Usb)));
+        }
+        if self.window_h.is_some() && self.luck.strikes(20) {
+            // The clock is set, or lost; or a while passes in which nothing happens.
+            match self.luck.strikes(128) {
+                true => (self.wall_ahead_s, self.wall_unknown) = (self.wall_ahead_s + 5 * 3600, false),
+                false if self.luck.strikes(100) => self.wall_unknown = true,
+                false => self.now_ns += 1800 * S,
+            }
         }
         if !self.luck.strikes(128)
             && let Some(outcome) = self.untold.pop_front()
@@ -226,7 +310,10 @@ impl World {
         if matches!(event, Event::Lease(_, LeaseNews::Lost)) {
             self.leave = None;
         }
-        let commands = self.plan.as_mut().unwrap().handle(self.now_ns, 0, event);
+        let commands = {
+            let now = self.now();
+            self.plan.as_mut().unwrap().handle(now, event)
+        };
         self.carry_out(commands);
     }
 
@@ -268,6 +355,9 @@ impl World {
                 self.holds(Permit::Download);
                 let failed = self.luck.strikes(10);
                 self.events.push_back(match failed {
+                    _ if self.is_stick() && !self.stick_is_in => {
+                        Event::FetchFailed(Reason::new("stick-gone", "there is no stick"))
+                    }
                     true => Event::FetchFailed(Reason::new("gone", "the server has it no more")),
                     false => Event::Fetched,
                 });
@@ -285,6 +375,7 @@ impl World {
                 assert_eq!(target, boot_name(other), "never into the running slot");
                 assert!(self.slots[self.booted].good, "the other slot is all there is to fall back to");
                 assert!(matches!(self.record.phase, Phase::Installing { .. }), "not written down");
+                self.is_allowed_now();
                 self.slots[other] = Slot { works: false, good: false, left: 0, content: None };
                 (self.installing, self.frozen) = (Some((other, bundle)), false);
             }
@@ -304,6 +395,7 @@ impl World {
                 assert_eq!(target, boot_name(other));
                 assert!(matches!(self.record.phase, Phase::Activating { .. }), "not written down");
                 assert!(self.slots[other].content.is_some(), "half of a system");
+                self.is_allowed_now();
                 (self.primary, self.slots[other].left) = (other, 3);
                 self.events.push_back(Event::Activated(Ok(())));
             }
@@ -323,6 +415,10 @@ impl World {
             }
             Command::Reboot { .. } => {
                 self.holds(Permit::Reboot);
+                // A system that has not proven itself is left at any time.
+                if !matches!(self.record.phase, Phase::Reverting { .. }) {
+                    self.is_allowed_now();
+                }
                 self.rebooting = true;
             }
             Command::Prove => {
@@ -405,11 +501,19 @@ impl World {
             primary: boot_name(self.primary),
             booted_good: self.slots[self.booted].good,
             other_good: self.slots[other].good,
+            runs: self.slots[self.booted].content.clone(),
             written: self.slots[other].content.clone(),
         };
-        let policy = Policy { automatic: Wish::Reboot, attempts: 5, ..Policy::default() };
-        let (plan, commands) = Plan::boot(policy, self.record.clone(), facts, self.now_ns, 0);
+        let window =
+            self.window_h.and_then(|(from_h, until_h)| Window::parse(&format!("{from_h:02}:00-{until_h:02}:00")));
+        let policy = Policy { automatic: Wish::Reboot, window, attempts: 5, ..Policy::default() };
+        let (plan, commands) = Plan::boot(policy, self.record.clone(), facts, self.now());
         self.plan = Some(plan);
+        // Whoever watches sticks says what there is.
+        if self.is_stick() {
+            let found = self.offered.clone().map(|offer| self.offering(offer)).filter(|_| self.stick_is_in);
+            self.events.push_back(found.unwrap_or(Event::Nothing(Source::Usb)));
+        }
         self.carry_out(commands);
     }
 }

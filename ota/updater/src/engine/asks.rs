@@ -39,9 +39,8 @@ impl Engine {
         let phase = &self.plan.record().phase;
         let busy = |text: String| Err(Error::new(ErrorCode::Busy, text));
         match what {
-            What::Check if self.fleet.is_none() => {
-                let text =
-                    "there is no server to be asked; name one in updater.toml ([update] fleet_url), or install a file";
+            What::Check if self.fleet.is_none() && self.channel.is_none() => {
+                let text = "there is no server to be asked; name one in updater.toml ([update] fleet_url or channel_url), or install a file";
                 Err(Error::new(ErrorCode::Configuration, text).with("key", "update.fleet_url"))
             }
             What::Install { location, .. } => {

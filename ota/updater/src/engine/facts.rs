@@ -20,18 +20,24 @@ pub(super) fn read(status: &Status, boot_id: String) -> Option<(Facts, String, S
         primary: primary.unwrap_or_else(|| boot_name(booted)),
         booted_good: is_good(booted),
         other_good: is_good(other),
+        runs: written(booted),
         written: written(other),
     };
     Some((facts, booted.name.clone(), other.name.clone()))
 }
 
+/// The release that runs, where RAUC has installed it or the system says so.
+pub(super) fn release(status: &Status) -> Option<String> {
+    let version = status.booted().and_then(|slot| slot.bundle_version.clone()).or(status.system_version.clone());
+    version.filter(|version| !version.is_empty())
+}
+
 /// What the fleet is told of this box.
 pub(super) fn attributes(status: &Status, facts: &Facts) -> BTreeMap<String, String> {
-    let version = status.booted().and_then(|slot| slot.bundle_version.clone()).or(status.system_version.clone());
     [
         ("compatible", status.compatible.clone()),
         ("slot", facts.booted.clone()),
-        ("release", version.unwrap_or_default()),
+        ("release", release(status).unwrap_or_default()),
         ("updater", env!("CARGO_PKG_VERSION").to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))

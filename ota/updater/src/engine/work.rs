@@ -8,13 +8,14 @@ use std::time::Duration;
 use holdfast_rauc::{Access, Digest, Mark, Options, Progress, Status, Target, read_back};
 use holdfast_update_plan::{Bundle, Command, Event, Offer, Origin, Reason};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::facts::identity;
 use super::{Site, path_of};
 use crate::downloads::{Ticket, Wanted};
 use crate::fleet::Artifact;
+use crate::sticks::{News, Original, RETURN};
 use crate::surroundings::Surroundings;
 use crate::{gate, preflight, reboot};
 
@@ -33,15 +34,17 @@ pub(super) fn run(site: Arc<Site>, command: Command) -> impl Future<Output = ()>
 
 async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket) {
     let event = match command {
-        Command::Check => Event::Nothing,
+        Command::Check => return,
         Command::Fetch(offer) => match &offer.origin {
-            Origin::Url(_) | Origin::Fleet(_) => match fetch(&site, &offer.origin, ticket).await {
-                Ok(true) => Event::Fetched,
-                // Stopped by the engine, which knows.
-                Ok(false) => return,
-                Err(reason) => Event::FetchFailed(reason),
-            },
-            _ => match path_of(&site, &offer) {
+            Origin::Url(_) | Origin::Fleet(_) | Origin::Usb(_) | Origin::Channel { .. } => {
+                match fetch(&site, &offer.origin, ticket).await {
+                    Ok(true) => Event::Fetched,
+                    // Stopped by the engine, which knows.
+                    Ok(false) => return,
+                    Err(reason) => Event::FetchFailed(reason),
+                }
+            }
+            Origin::File(_) => match path_of(&site, &offer) {
                 Some(path) if path.exists() => Event::Fetched,
                 path => {
                     let text = format!("{} is no longer there", path.unwrap_or_default().display());
@@ -88,6 +91,8 @@ async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket) {
 async fn fetch(site: &Site, origin: &Origin, mut ticket: Ticket) -> Done<bool> {
     let wanted = match (origin, site.shelf.clone()) {
         (Origin::Url(url), _) => Wanted::Url(url.clone()),
+        (Origin::Channel { url, sha256 }, _) => Wanted::Published(url.clone(), *sha256),
+        (Origin::Usb(key), _) => return copy(site, key, ticket).await,
         // After a restart the fleet has to be asked first where it is.
         (Origin::Fleet(action), Some(mut shelf)) => {
             let is_it = |artifact: &Option<Artifact>| artifact.as_ref().is_some_and(|known| known.action == *action);
@@ -103,6 +108,29 @@ async fn fetch(site: &Site, origin: &Origin, mut ticket: Ticket) -> Done<bool> {
         _ => return Err(Reason::new("fleet", "no fleet is configured any more: [update] fleet_url")),
     };
     site.downloads.fetch(&wanted, &site.config, &site.progress, ticket).await
+}
+
+/// Copies a bundle from its stick, and lets that go.
+async fn copy(site: &Site, key: &str, mut ticket: Ticket) -> Done<bool> {
+    if !site.downloads.has_copied(key) {
+        // After a restart the stick has to be offered again first.
+        let mut shelf = site.stick.clone();
+        let is_it = |original: &Option<Original>| original.as_ref().is_some_and(|known| known.key == key);
+        let found = tokio::select! {
+            () = ticket.stopped() => return Ok(false),
+            found = timeout(RETURN, shelf.wait_for(is_it)) => found,
+        };
+        let original = found.ok().and_then(Result::ok).and_then(|known| known.clone());
+        let Some(original) = original else {
+            let text = "the stick was pulled out before its bundle was copied; plug it in again";
+            return Err(Reason::new("stick-gone", text));
+        };
+        if !site.downloads.copy(&original, &site.config, &site.progress, ticket).await? {
+            return Ok(false);
+        }
+    }
+    let _ = site.sticks.send(News::Copied(key.to_owned())).await;
+    Ok(true)
 }
 
 /// Looks at the bundle, and at the box with it.
@@ -122,6 +150,14 @@ async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
         return Err(Reason::new("input-silent", text));
     }
     let version = bundle.version.unwrap_or_else(|| offer.version.clone());
+    // Else the channel would offer what runs as something new, again and again.
+    if matches!(offer.origin, Origin::Channel { .. }) && version != offer.version {
+        let text = format!(
+            "the channel says that the bundle is release {}, and it says of itself that it is {version}; correct the channel's file",
+            offer.version
+        );
+        return Err(Reason::new("channel-release", text));
+    }
     let manifest = identity(bundle.manifest_hash, &version);
     Ok(Bundle { version, manifest })
 }
@@ -156,7 +192,7 @@ async fn look<T>(site: &Site, status: &Status, judge: impl FnOnce(&preflight::Bo
 }
 
 /// When this program was made: images have the date of their sources on every file.
-fn built_unix_s() -> i64 {
+pub(super) fn built_unix_s() -> i64 {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self/exe").map_or(0, |metadata| metadata.mtime())
 }

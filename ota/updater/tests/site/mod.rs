@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod stick;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,7 +23,7 @@ pub const DEADLINE: Duration = Duration::from_secs(90);
 const CRC_OF_59_ZEROS: u32 = 0xc6c5_6da0;
 
 /// Ended when dropped.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -167,6 +169,12 @@ impl Site {
         let arguments = [["--config", &config, "--boot-id", &boot_id].as_slice(), &roots].concat();
         self.updater = Some(self.spawn(program, &arguments));
         self.until("the updater", || async { self.updater().await.state().await.is_ok() }).await;
+    }
+
+    /// Started again with this configuration.
+    pub async fn set(&mut self, more: &str) {
+        more.clone_into(&mut self.more);
+        self.restart_updater().await;
     }
 
     /// SIGKILL, and started again in the same boot.
