@@ -124,7 +124,7 @@ pub enum Command {
         /// Which.
         target: String,
     },
-    /// Have it boot the slot that runs now.
+    /// Have it boot the slot that runs now, and never the other by itself: that one has proven nothing.
     Deactivate,
     /// Mark the running slot bad and have the box boot the other.
     Forsake,

@@ -82,6 +82,8 @@ pub struct World {
     /// What was found on a stick is plugged in.
     stick_is_in: bool,
     pub told: Vec<(u64, Result)>,
+    /// Power cuts have used up the attempts of a slot that had proven itself, and the boot loader has left it.
+    pub has_fallen_back: bool,
 }
 
 fn boot_name(slot: usize) -> String {
@@ -119,6 +121,7 @@ impl World {
             is_wanted: false,
             stick_is_in: false,
             told: Vec::new(),
+            has_fallen_back: false,
         };
         world.boot();
         world
@@ -401,6 +404,7 @@ impl World {
             }
             Command::Deactivate => {
                 self.primary = self.booted;
+                (self.slots[other].good, self.slots[other].left) = (false, 0);
                 // Whether the box goes down all the same is not for the plan to say.
                 self.rebooting &= self.luck.strikes(128);
                 self.events.push_back(Event::Deactivated(Ok(())));
@@ -462,6 +466,7 @@ impl World {
     fn boot(&mut self) {
         self.boots += 1;
         if self.slots[self.primary].left == 0 {
+            self.has_fallen_back |= self.slots[self.primary].good;
             self.primary = 1 - self.primary;
         }
         if self.slots[self.primary].left == 0 {

@@ -56,7 +56,7 @@ async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket) {
         Command::Install { offer, bundle, .. } => Event::InstallEnded(install(&site, &offer, &bundle).await),
         Command::ReadBack { .. } => Event::ReadBack(compare(&site).await),
         Command::Activate { .. } => Event::Activated(activate(&site).await),
-        Command::Deactivate => Event::Deactivated(mark(&site, Mark::Active, &site.booted_slot).await),
+        Command::Deactivate => Event::Deactivated(deactivate(&site).await),
         Command::Forsake => Event::Activated(forsake(&site).await),
         Command::Reboot { why } => {
             info!("rebooting: {why}");
@@ -224,6 +224,13 @@ fn powered(site: &Site) -> Done<()> {
 async fn activate(site: &Site) -> Done<()> {
     powered(site)?;
     mark(site, Mark::Active, &site.other_slot).await
+}
+
+/// Back to the slot that runs. The other one has proven nothing, and making it the first has given it attempts: a boot loader that uses
+/// up those of the running slot in a row of power cuts must not come to it.
+async fn deactivate(site: &Site) -> Done<()> {
+    mark(site, Mark::Active, &site.booted_slot).await?;
+    mark(site, Mark::Bad, &site.other_slot).await
 }
 
 /// Reads the other slot from its medium.
