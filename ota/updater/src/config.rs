@@ -34,6 +34,7 @@ const UPDATE: &[Key] = &[
     Key::with_default("bus", BUS, "\"system\"").or_environment("HOLDFAST_BUS"),
     Key::with_default("state_dir", PATH, "\"/var/lib/holdfast-updater\""),
     Key::with_default("automatic", Takes::Choice(&["tell", "download", "install", "reboot"]), "\"tell\""),
+    Key::with_default("install_beside_recording", Takes::Flag, "false"),
     Key::with_default("attempts", Takes::Number { min: 1, max: 20, what: "attempts" }, "3"),
     Key::with_default("retry_seconds", Takes::Number { min: 1, max: 86_400, what: "seconds" }, "300"),
     Key::with_default("trial_seconds", Takes::Number { min: 5, max: 7200, what: "seconds" }, "600"),
@@ -66,6 +67,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// How far it goes by itself, how often it tries, how long a trial takes.
     pub policy: Policy,
+    /// A slot may be written while something is recorded, as slowly as the recording needs it.
+    pub install_beside: bool,
     /// How long the recording is that a new system has to make.
     pub probe: Duration,
     /// Bytes per second that a download takes at most; `None`: as many as come.
@@ -142,6 +145,7 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
     let bus = reader.text(scope, "bus");
     let state_dir = reader.text(scope, "state_dir");
     let automatic = reader.text(scope, "automatic");
+    let install_beside = reader.flag(scope, "install_beside_recording");
     let attempts = reader.number(scope, "attempts");
     let retry_s = reader.number::<u64>(scope, "retry_seconds");
     let trial_s = reader.number::<u64>(scope, "trial_seconds");
@@ -167,6 +171,7 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
             trial_ns: trial_s?.value * S,
             ..Policy::default()
         },
+        install_beside: install_beside?.value,
         probe: Duration::from_secs(probe_s?.value),
         download_cap: Some(cap_kib?.value * 1024).filter(|cap| *cap > 0),
         keep_free_bytes: keep_free_mib?.value * 1024 * 1024,
