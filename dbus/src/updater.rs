@@ -76,6 +76,8 @@ pub trait Updater {
     #[zbus(property)]
     fn frozen(&self) -> zbus::Result<bool>;
     #[zbus(property)]
+    fn throttled(&self) -> zbus::Result<String>;
+    #[zbus(property)]
     fn booted_slot(&self) -> zbus::Result<String>;
 
     /// Not by its own name: the property `State` has a method of that name already.

@@ -14,6 +14,7 @@ use tracing::{error, warn};
 use zbus::Connection;
 
 use crate::freeze::Process;
+use crate::throttle::Pace;
 use crate::valve::{Ticket, Valve};
 
 /// How often it is looked how much RAUC has moved in its turn: at 1 GB/s it moves half a megabyte meanwhile.
@@ -37,6 +38,7 @@ impl Brake {
     pub async fn put_on(connection: &Connection, valve: &Arc<Valve>, ticket: Ticket) -> anyhow::Result<Self> {
         let rauc = Process::find(connection).await?;
         let drives = Arc::clone(valve);
+        valve.brake(true);
         let thread = std::thread::Builder::new().name("brake".to_owned()).spawn(move || drive(&drives, ticket, &rauc));
         Ok(Self { valve: Arc::clone(valve), ticket, thread: Some(thread.context("no thread for the brake")?) })
     }
@@ -64,47 +66,43 @@ impl Drop for Brake {
     }
 }
 
-/// Freezes RAUC; lets it go for good at the end, however that comes.
-struct Frozen<'a>(&'a Process);
-
-impl<'a> Frozen<'a> {
-    fn new(rauc: &'a Process) -> anyhow::Result<Self> {
-        rauc.set(true)?;
-        Ok(Self(rauc))
+/// Freezes RAUC turn by turn; lets it go for good at the end, however that comes.
+fn drive(valve: &Valve, ticket: Ticket, rauc: &Process) {
+    let mut is_well = rauc.set(true).is_ok();
+    let mut outputs = Outputs::default();
+    while let Some(bytes) = valve.go(ticket) {
+        let moved = turn(valve, ticket, rauc, bytes);
+        // In any case: who holds it waits for this.
+        let still = rauc.set(true);
+        let synced = outputs.sync(rauc);
+        valve.back(*moved.as_ref().unwrap_or(&bytes));
+        match moved.and(still).and(synced) {
+            Ok(()) => is_well = true,
+            // It has ended: whoever waits for its end is told so.
+            Err(_) if !rauc.is_there() => break,
+            Err(failure) => {
+                if std::mem::replace(&mut is_well, false) {
+                    error!("RAUC can't be throttled, and stands still beside a recording: {failure:#}");
+                }
+                std::thread::sleep(TURN);
+            }
+        }
     }
-}
-
-impl Drop for Frozen<'_> {
-    fn drop(&mut self) {
-        if let Err(failure) = self.0.set(false) {
-            // It has died meanwhile: whoever waits for its end is told so.
+    if !valve.is_to_stay() && rauc.is_there() {
+        if let Err(failure) = rauc.set(false) {
             warn!("RAUC was not let go on: {failure:#}");
         }
     }
-}
-
-fn drive(valve: &Valve, ticket: Ticket, rauc: &Process) {
-    let driven = (|| {
-        let frozen = Frozen::new(rauc)?;
-        let mut outputs = Outputs::default();
-        while let Some(bytes) = valve.go(ticket) {
-            let moved = turn(valve, ticket, frozen.0, bytes);
-            // In any case: who holds it waits for this.
-            let still = frozen.0.set(true);
-            let synced = outputs.sync(frozen.0);
-            valve.back(*moved.as_ref().unwrap_or(&bytes));
-            moved.and(still).and(synced)?;
-        }
-        anyhow::Ok(())
-    })();
-    if let Err(failure) = driven {
-        error!("the installation is no longer throttled: {failure:#}");
-    }
+    valve.brake(false);
 }
 
 /// Lets it go until it has moved so much, and says how much it was.
 fn turn(valve: &Valve, ticket: Ticket, rauc: &Process, bytes: u64) -> anyhow::Result<u64> {
-    let before = moved(rauc)?;
+    let Some(before) = known(valve, moved(rauc))? else {
+        rauc.set(false)?;
+        std::thread::sleep(TURN);
+        return Ok(bytes);
+    };
     let began = Instant::now();
     rauc.set(false)?;
     loop {
@@ -113,6 +111,14 @@ fn turn(valve: &Valve, ticket: Ticket, rauc: &Process, bytes: u64) -> anyhow::Re
         if moved >= bytes || began.elapsed() >= TURN || !valve.may_go_on(ticket) {
             return Ok(moved);
         }
+    }
+}
+
+/// Where nothing is recorded it matters little how much it was.
+fn known(valve: &Valve, moved: anyhow::Result<u64>) -> anyhow::Result<Option<u64>> {
+    match moved {
+        Err(_) if valve.pace() == Pace::Free => Ok(None),
+        moved => moved.map(Some),
     }
 }
 

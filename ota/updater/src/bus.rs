@@ -27,6 +27,8 @@ pub struct Shown {
     pub message: String,
     /// As `Frozen`.
     pub frozen: bool,
+    /// As `Throttled`.
+    pub throttled: String,
     /// As `BootedSlot`.
     pub booted: String,
     /// All that are kept, newest first.
@@ -180,6 +182,11 @@ impl Updater {
     }
 
     #[zbus(property)]
+    fn throttled(&self) -> String {
+        self.shown.borrow().throttled.clone()
+    }
+
+    #[zbus(property)]
     fn booted_slot(&self) -> String {
         self.shown.borrow().booted.clone()
     }
@@ -253,6 +260,9 @@ pub async fn tell(connection: Connection, mut shown: watch::Receiver<Shown>) -> 
         }
         if now.frozen != before.frozen {
             updater.frozen_changed(emitter).await?;
+        }
+        if now.throttled != before.throttled {
+            updater.throttled_changed(emitter).await?;
         }
         for outcome in now.outcomes.iter().filter(|outcome| !before.outcomes.contains(outcome)).rev() {
             Updater::ended(emitter, outcome.clone()).await?;

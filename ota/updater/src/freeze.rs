@@ -33,6 +33,11 @@ impl Process {
         self.pid
     }
 
+    /// It has not ended.
+    pub fn is_there(&self) -> bool {
+        PathBuf::from(format!("/proc/{}/io", self.pid)).exists()
+    }
+
     /// Freezes it, or lets it go on.
     ///
     /// # Errors

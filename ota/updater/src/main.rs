@@ -1,5 +1,7 @@
 //! `holdfast-updater`: keeps the box up to date, and never touches a take.
 
+mod beside;
+mod brake;
 mod bus;
 mod config;
 mod downloads;
@@ -16,9 +18,12 @@ mod settle;
 mod store;
 mod surroundings;
 mod target;
+mod throttle;
+mod valve;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -32,6 +37,7 @@ use crate::config::Config;
 use crate::engine::{Engine, Parts};
 use crate::store::Store;
 use crate::surroundings::Roots;
+use crate::valve::Valve;
 
 /// Updates the box through RAUC (org.holdfast.Updater1). Recording comes first.
 #[derive(Debug, Parser)]
@@ -102,20 +108,26 @@ async fn run(config: Config, boot_id: &Path, roots: Roots) -> anyhow::Result<()>
     shown_sender.send_modify(|shown| record.phase.name().clone_into(&mut shown.state));
     bus::serve(&connection, Updater { shown: shown.clone(), asks: ask_sender, looks }).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let valve = Arc::new(Valve::default());
     let work = async {
-        let (rauc, status) = settle::settle(&connection, &mut asks, &shown_sender).await?;
-        let parts = Parts { connection: connection.clone(), config, roots, store, asks, shown: shown_sender, rauc };
+        let install_beside = config.install_beside;
+        let (rauc, status) = settle::settle(&connection, install_beside, &valve, &mut asks, &shown_sender).await?;
+        let valve = Arc::clone(&valve);
+        let parts =
+            Parts { connection: connection.clone(), config, roots, store, asks, shown: shown_sender, rauc, valve };
         let engine = Engine::start(parts, record, &status, boot_id).await?;
         looks_sender.send_replace(Some(engine.look()));
         engine.run(watchdog()).await
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = work => result,
         result = bus::tell(connection.clone(), shown) => Ok(result?),
         () = connection.closed() => anyhow::bail!("the bus is gone"),
         _ = term.recv() => Ok(()),
         _ = int.recv() => Ok(()),
-    }
+    };
+    valve.close(engine::FREEZE_PATIENCE);
+    result
 }
 
 /// Tells systemd that the updater is ready, and feeds its watchdog as long as the engine turns.

@@ -16,8 +16,7 @@ pub const START: u64 = 2 * MIB;
 pub const LEAST: u64 = MIB / 4;
 /// Never faster than this beside a recording, bytes per second: a slot of 2 GiB takes a good minute then.
 pub const MOST: u64 = 32 * MIB;
-/// What is added after each [`STEP_NS`] in which nothing was disturbed, bytes per second; beyond a pace that has disturbed before,
-/// an eighth of it.
+/// What is added after each [`STEP_NS`] in which nothing was disturbed, at most, bytes per second.
 const STEP: u64 = MIB;
 const STEP_NS: u64 = S;
 /// How long it is looked at a recording before anything is written beside it, at least.
@@ -170,12 +169,18 @@ impl Throttle {
                 }
             }
             (false, Harm::None) if waited_ns >= STEP_NS => {
-                let step = if self.ceiling != 0 && self.rate + STEP >= self.ceiling { STEP / 8 } else { STEP };
-                (self.rate, self.since_ns) = ((self.rate + step).min(MOST), Some(now_ns));
+                (self.rate, self.since_ns) = ((self.rate + self.step()).min(MOST), Some(now_ns));
             }
             (false, Harm::None) => {}
         }
         if self.rate == 0 { Pace::Still(DISTURBED) } else { Pace::At(self.rate) }
+    }
+
+    /// What is added next: a quarter, and near a pace that has disturbed before a sixteenth of that.
+    fn step(&self) -> u64 {
+        let step = (self.rate / 4).min(STEP);
+        let is_near = self.ceiling != 0 && self.rate + step > self.ceiling / 8 * 7 && self.rate < self.ceiling / 4 * 5;
+        if is_near { step / 16 } else { step }
     }
 
     fn stop(&mut self, now_ns: u64) {

@@ -34,6 +34,10 @@ struct State {
     held: bool,
     /// Somebody is let go, and has not come back yet.
     gone: bool,
+    /// RAUC is under a brake, which freezes it and lets it go.
+    braked: bool,
+    /// The updater ends.
+    closing: bool,
     /// When the last turn began, and what it has moved.
     last: Option<(Instant, u64)>,
 }
@@ -41,7 +45,7 @@ struct State {
 impl Default for Valve {
     /// Open.
     fn default() -> Self {
-        let state = State { ticket: 0, held: false, gone: false, last: None };
+        let state = State { ticket: 0, held: false, gone: false, braked: false, closing: false, last: None };
         Self { state: Mutex::new(state), changed: Condvar::new(), pace: watch::Sender::new(Pace::Free) }
     }
 }
@@ -74,6 +78,11 @@ impl Valve {
         self.changed.notify_all();
     }
 
+    /// The pace now.
+    pub fn pace(&self) -> Pace {
+        *self.pace.borrow()
+    }
+
     /// The pace and each change of it.
     pub fn paces(&self) -> watch::Receiver<Pace> {
         self.pace.subscribe()
@@ -97,7 +106,7 @@ impl Valve {
             if Ticket(state.ticket) != ticket {
                 return None;
             }
-            let pace = *self.pace.borrow();
+            let pace = self.pace();
             let wait = match pace {
                 Pace::Still(_) => None,
                 Pace::Free => Some(Duration::ZERO),
@@ -121,10 +130,31 @@ impl Valve {
         }
     }
 
+    /// RAUC is put under a brake, or is let go.
+    pub fn brake(&self, on: bool) {
+        self.state().braked = on;
+    }
+
+    /// RAUC is under a brake.
+    pub fn is_braked(&self) -> bool {
+        self.state().braked
+    }
+
+    /// The updater ends: beside a recording RAUC stays as it is, held still, until there is another.
+    pub fn close(&self, patience: Duration) {
+        self.state().closing = true;
+        self.hold(true, patience);
+    }
+
+    /// What is under a brake stays held still.
+    pub fn is_to_stay(&self) -> bool {
+        self.state().closing && self.pace() != Pace::Free
+    }
+
     /// It may go on with its turn.
     pub fn may_go_on(&self, ticket: Ticket) -> bool {
         let state = self.state();
-        !state.held && Ticket(state.ticket) == ticket && !matches!(*self.pace.borrow(), Pace::Still(_))
+        !state.held && Ticket(state.ticket) == ticket && !matches!(self.pace(), Pace::Still(_))
     }
 
     /// It has come to rest, and has moved so many bytes.

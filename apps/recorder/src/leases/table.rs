@@ -104,14 +104,7 @@ pub const KINDS: [Rule; 6] = [
         beside_recording: false,
         // Restarting may be what relieves it.
         bears: Strain::Most,
-        excludes: &[
-            Kind::HeavyCpu,
-            Kind::HeavyIo,
-            Kind::Download,
-            Kind::Install,
-            Kind::InstallBeside,
-            Kind::Reboot,
-        ],
+        excludes: &[Kind::HeavyCpu, Kind::HeavyIo, Kind::Download, Kind::Install, Kind::InstallBeside, Kind::Reboot],
         default_ns: 5 * MINUTE_NS,
         longest_ns: 15 * MINUTE_NS,
         wind_down_ns: 2 * SECOND_NS,
