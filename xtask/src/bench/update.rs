@@ -129,6 +129,7 @@ async fn measure(length: &Length, programs: &Programs, interrupt: &Interrupt) ->
     let lines: Vec<String> = lines.collect();
     let settings = Settings {
         inputs: INPUTS.map(|name| (name.to_owned(), lines.clone())).to_vec(),
+        calm: true,
         recording: vec!["sync_interval_ms = 250".to_owned()],
         ..Settings::default()
     };
@@ -140,7 +141,8 @@ async fn measure(length: &Length, programs: &Programs, interrupt: &Interrupt) ->
     terminal::step(&format!("update: a bundle of {} MiB", length.image_bytes >> 20));
     let image = rauc.image("system", length.image_bytes, 7);
     let bundle = rauc.bundle("system", &image, Wrap { version: "2.0", ..Wrap::default() });
-    drop(disk.written()?);
+    // What was made is on the disk before that is slowed down.
+    disk.written()?;
     let slowed = disk.slow(DISK_RATE);
     let syncs = Syncs::watch(&rig, &INPUTS).await?;
 
