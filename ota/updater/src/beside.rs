@@ -52,7 +52,7 @@ pub fn words(pace: Pace) -> String {
     match pace {
         Pace::Free => String::new(),
         Pace::At(rate) => {
-            format!("writing at {}.{} MiB/s beside a recording", rate >> 20, (rate & 0xf_ffff) * 10 >> 20)
+            format!("writing at {}.{} MiB/s beside a recording", rate >> 20, ((rate & 0xf_ffff) * 10) >> 20)
         }
         Pace::Still(why) => format!("standing still beside a recording: {why}"),
     }
@@ -93,7 +93,7 @@ async fn look(connection: &Connection) -> zbus::Result<Look> {
 /// `None`: it takes no part.
 async fn input(connection: &Connection, path: OwnedObjectPath) -> zbus::Result<Option<Seen>> {
     let properties = PropertiesProxy::builder(connection).destination(BUS_NAME)?.path(path)?;
-    let values = properties.cache_properties(CacheProperties::No).build().await?.get_all(INPUT.into()).await?;
+    let values = properties.cache_properties(CacheProperties::No).build().await?.get_all(INPUT).await?;
     if !["recording", "stopping"].contains(&text(&values, "State")) {
         return Ok(None);
     }
@@ -101,7 +101,9 @@ async fn input(connection: &Connection, path: OwnedObjectPath) -> zbus::Result<O
     Ok(Some(Seen {
         name: text(&values, "Name").to_owned(),
         safe_frames: number(&values, "SafeFrames")?,
-        sync_us: u32::try_from(&values["SyncUsec"])?,
+        sync_us: u32::try_from(
+            values.get("SyncUsec").ok_or_else(|| zbus::Error::Failure("an input has no SyncUsec".to_owned()))?,
+        )?,
         queue_bytes: number(&values, "QueueBytes")?,
         queue_capacity_bytes: number(&values, "QueueCapacityBytes")?,
         lost_frames: lost.map_or(0, |lost| lost.values().sum()),

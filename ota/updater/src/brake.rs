@@ -88,10 +88,11 @@ fn drive(valve: &Valve, ticket: Ticket, rauc: &Process) {
             }
         }
     }
-    if !valve.is_to_stay() && rauc.is_there() {
-        if let Err(failure) = rauc.set(false) {
-            warn!("RAUC was not let go on: {failure:#}");
-        }
+    if !valve.is_to_stay()
+        && rauc.is_there()
+        && let Err(failure) = rauc.set(false)
+    {
+        warn!("RAUC was not let go on: {failure:#}");
     }
     valve.brake(false);
 }
