@@ -32,7 +32,7 @@ pub struct LeaseInfo {
     pub id: u64,
     /// Its object.
     pub object: OwnedObjectPath,
-    /// heavy-cpu, heavy-io, download, install or reboot.
+    /// heavy-cpu, heavy-io, download, install, install-beside or reboot.
     pub kind: String,
     /// For people.
     pub reason: String,

@@ -88,6 +88,8 @@ pub trait Updater {
     #[zbus(property)]
     fn frozen(&self) -> zbus::Result<bool>;
     #[zbus(property)]
+    fn throttled(&self) -> zbus::Result<String>;
+    #[zbus(property)]
     fn booted_slot(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn source(&self) -> zbus::Result<String>;

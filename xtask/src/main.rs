@@ -38,7 +38,7 @@ enum Command {
     Setup(setup::SetupArgs),
     /// Record by the panel's button, kill a capture in the middle, and account for every frame.
     Demo(demo::DemoArgs),
-    /// Measure: copy, wear, scale, start, rotate, bus, powercut.
+    /// Measure: copy, wear, scale, start, rotate, bus, update, powercut.
     Bench(bench::BenchArgs),
     /// Make, sign and look into update bundles.
     Bundle(bundle::BundleArgs),

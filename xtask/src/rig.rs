@@ -145,6 +145,8 @@ pub struct Settings {
     pub inputs: Vec<(String, Vec<String>)>,
     /// Of the recorder and its captures.
     pub environment: Vec<(&'static str, PathBuf)>,
+    /// The recorder sees a box that is not pressed, however busy this machine is: leases are given by what is recorded alone.
+    pub calm: bool,
 }
 
 /// Directories and configuration of a run.
@@ -163,6 +165,8 @@ pub struct Place {
     /// Address of the private bus.
     pub address: String,
     environment: Vec<(&'static str, PathBuf)>,
+    /// Stands for the kernel's files of pressure, and is empty.
+    calm: Option<PathBuf>,
     _runtime_directory: tempfile::TempDir,
 }
 
@@ -181,7 +185,21 @@ impl Place {
         std::fs::write(&config, toml(settings, &root, &runtime, &state, &address, programs)?)
             .with_context(|| format!("{} can't be written", config.display()))?;
         let environment = settings.environment.clone();
-        Ok(Self { config, root, state, runtime, logs, address, environment, _runtime_directory: runtime_directory })
+        let calm = settings.calm.then(|| runtime.join("calm"));
+        if let Some(calm) = &calm {
+            std::fs::create_dir(calm).with_context(|| format!("{} can't be made", calm.display()))?;
+        }
+        Ok(Self {
+            config,
+            root,
+            state,
+            runtime,
+            logs,
+            address,
+            environment,
+            calm,
+            _runtime_directory: runtime_directory,
+        })
     }
 }
 
@@ -312,6 +330,9 @@ fn start_recorder(program: &Path, place: &Place) -> anyhow::Result<Guarded> {
     let log = log.with_context(|| format!("no log in {}", place.logs.display()))?;
     let mut recorder = Command::new(program);
     recorder.envs(place.environment.iter().cloned());
+    if let Some(calm) = &place.calm {
+        recorder.arg("--proc").arg(calm);
+    }
     recorder.arg("--config").arg(&place.config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Guarded::spawn(&mut recorder)
 }

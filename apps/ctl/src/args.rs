@@ -306,7 +306,7 @@ pub enum UpdateCommand {
 /// The command ends with its own exit code; with 5 when the lease was refused or revoked.
 #[derive(Debug, Args)]
 pub struct Lease {
-    /// heavy-cpu, heavy-io, download, install or reboot.
+    /// heavy-cpu, heavy-io, download, install, install-beside or reboot.
     #[arg(value_name = "KIND")]
     pub kind: String,
     /// The command. It runs in a process group of its own and can't read from the terminal.

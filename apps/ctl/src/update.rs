@@ -89,6 +89,7 @@ struct Shown {
     percent: u32,
     message: String,
     frozen: bool,
+    throttled: String,
     booted: String,
     source: String,
     turn: i64,
@@ -105,6 +106,7 @@ async fn look(link: &Link, updater: &UpdaterProxy<'_>) -> Result<Shown, Failure>
             percent: updater.percent().await?,
             message: updater.message().await?,
             frozen: updater.frozen().await?,
+            throttled: updater.throttled().await?,
             booted: updater.booted_slot().await?,
             source: updater.source().await?,
             turn: updater.turn().await?,
@@ -127,7 +129,7 @@ async fn status(link: &Link, out: &Output, updater: &UpdaterProxy<'_>) -> Outcom
     let (shown, last) = (look(link, updater).await?, last(link, updater).await?);
     let document = json!({
         "state": shown.state, "waits_for": shown.waits_for, "offered": shown.offered, "percent": shown.percent,
-        "message": shown.message, "frozen": shown.frozen, "booted_slot": shown.booted,
+        "message": shown.message, "frozen": shown.frozen, "throttled": shown.throttled, "booted_slot": shown.booted,
         "source": shown.source, "turn": shown.turn, "window": shown.window, "notice": shown.notice, "last": last.as_ref().map(document),
     });
     out.result(&document, || {
@@ -140,6 +142,9 @@ async fn status(link: &Link, out: &Output, updater: &UpdaterProxy<'_>) -> Outcom
         }
         if shown.frozen {
             text.push_str("\nheld still because of a recording");
+        }
+        if !shown.throttled.is_empty() {
+            text.push_str(&format!("\n{}", shown.throttled));
         }
         if !shown.waits_for.is_empty() {
             text.push_str(&format!("\nwaits for {}", shown.waits_for));

@@ -32,12 +32,24 @@ pub struct Plan<'a> {
     pub slot_bytes: u64,
     /// Whether slots are block devices (loop devices) that end where they end. Otherwise files, which grow.
     pub block_devices: bool,
+    /// Where its files lie, such as on the disk that is also recorded to. `None`: among temporary files.
+    pub directory: Option<&'a Path>,
+    /// The address of a bus that others are on, too. `None`: it gets one of its own.
+    pub bus: Option<&'a str>,
 }
 
 impl Default for Plan<'_> {
     /// As Holdfast's boxes are, but for the formats.
     fn default() -> Self {
-        Self { formats: None, activate: false, strict: Strict::No, slot_bytes: 4 << 20, block_devices: false }
+        Self {
+            formats: None,
+            activate: false,
+            strict: Strict::No,
+            slot_bytes: 4 << 20,
+            block_devices: false,
+            directory: None,
+            bus: None,
+        }
     }
 }
 
@@ -56,7 +68,8 @@ pub enum Strict {
 pub struct Rig {
     tools: Tools,
     keys: Keys,
-    bus: Child,
+    /// `None`: somebody else's.
+    bus: Option<Child>,
     address: String,
     service: Option<Child>,
     /// Boot name of the slot the box runs from.
@@ -78,7 +91,8 @@ impl Rig {
             return None;
         }
         let alone = alone();
-        let dir = tempfile::Builder::new().prefix("rauc-rig-").tempdir().unwrap();
+        let parent = plan.directory.map_or_else(std::env::temp_dir, Path::to_owned);
+        let dir = tempfile::Builder::new().prefix("rauc-rig-").tempdir_in(parent).unwrap();
         let keys = Keys::make(&tools, dir.path(), plan.strict == Strict::Yes);
         let mut devices = ["A", "B"].map(|name| dir.path().join(format!("slot.{name}")));
         let mut loops = vec![];
@@ -100,7 +114,13 @@ impl Rig {
                 devices: [&devices[0], &devices[1]],
             },
         );
-        let (bus, address) = bus();
+        let (bus, address) = match plan.bus {
+            Some(address) => (None, address.to_owned()),
+            None => {
+                let (bus, address) = bus();
+                (Some(bus), address)
+            }
+        };
         let mut rig = Self {
             tools,
             keys,
@@ -138,6 +158,12 @@ impl Rig {
     #[must_use]
     pub fn tools(&self) -> &Tools {
         &self.tools
+    }
+
+    /// The service's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.service.as_ref().unwrap().id()
     }
 
     /// The certificate the box trusts.
@@ -229,8 +255,9 @@ impl Rig {
 
     /// Kills the bus as it stands.
     pub fn kill_bus(&mut self) {
-        self.bus.kill().unwrap();
-        self.bus.wait().unwrap();
+        let bus = self.bus.as_mut().unwrap();
+        bus.kill().unwrap();
+        bus.wait().unwrap();
     }
 
     /// Which RAUC it is: 1.8 is (1, 8).
@@ -304,8 +331,10 @@ impl Drop for Rig {
             drop(child.kill());
             drop(child.wait());
         }
-        drop(self.bus.kill());
-        drop(self.bus.wait());
+        if let Some(bus) = &mut self.bus {
+            drop(bus.kill());
+            drop(bus.wait());
+        }
         self.unmount();
         for device in &self.loops {
             drop(Command::new("losetup").arg("-d").arg(device).status());

@@ -13,18 +13,6 @@ pub enum Permit {
     Reboot,
 }
 
-impl Permit {
-    /// The recorder's kind of lease.
-    #[must_use]
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::Download => "download",
-            Self::Install => "install",
-            Self::Reboot => "reboot",
-        }
-    }
-}
-
 /// What becomes of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseNews {

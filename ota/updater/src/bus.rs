@@ -41,6 +41,8 @@ pub struct Shown {
     pub message: String,
     /// As `Frozen`.
     pub frozen: bool,
+    /// As `Throttled`.
+    pub throttled: String,
     /// As `BootedSlot`.
     pub booted: String,
     /// As `Source`.
@@ -232,6 +234,11 @@ impl Updater {
     }
 
     #[zbus(property)]
+    fn throttled(&self) -> String {
+        self.shown.borrow().throttled.clone()
+    }
+
+    #[zbus(property)]
     fn booted_slot(&self) -> String {
         self.shown.borrow().booted.clone()
     }
@@ -334,6 +341,9 @@ pub async fn tell(connection: Connection, mut shown: watch::Receiver<Shown>) -> 
         }
         if now.notice != before.notice {
             updater.notice_changed(emitter).await?;
+        }
+        if now.throttled != before.throttled {
+            updater.throttled_changed(emitter).await?;
         }
         for outcome in now.outcomes.iter().filter(|outcome| !before.outcomes.contains(outcome)).rev() {
             Updater::ended(emitter, outcome.clone()).await?;

@@ -49,6 +49,7 @@ const UPDATE: &[Key] = &[
     Key::new("channel_url", HTTPS, Absent::Nothing, "\"https://updates.example.org/stable.toml\""),
     Key::with_default("channel", WORD, "\"stable\""),
     Key::with_default("channel_poll_seconds", Takes::Number { min: 60, max: 604_800, what: "seconds" }, "21600"),
+    Key::with_default("install_beside_recording", Takes::Flag, "false"),
     Key::with_default("attempts", Takes::Number { min: 1, max: 20, what: "attempts" }, "3"),
     Key::with_default("retry_seconds", Takes::Number { min: 1, max: 86_400, what: "seconds" }, "300"),
     Key::with_default("trial_seconds", Takes::Number { min: 5, max: 7200, what: "seconds" }, "600"),
@@ -81,6 +82,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// How far it goes by itself, how often it tries, how long a trial takes.
     pub policy: Policy,
+    /// A slot may be written while something is recorded, as slowly as the recording needs it.
+    pub install_beside: bool,
     /// How long the recording is that a new system has to make.
     pub probe: Duration,
     /// Bytes per second that a download takes at most; `None`: as many as come.
@@ -191,6 +194,7 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
     let channel = reader.text(scope, "channel");
     let channel_poll_s = reader.number::<u64>(scope, "channel_poll_seconds");
     let fleet_id = reader.text(scope, "fleet_id").map(|id| id.value);
+    let install_beside = reader.flag(scope, "install_beside_recording");
     let attempts = reader.number(scope, "attempts");
     let retry_s = reader.number::<u64>(scope, "retry_seconds");
     let trial_s = reader.number::<u64>(scope, "trial_seconds");
@@ -212,6 +216,7 @@ fn read(reader: &mut Reader<'_>, scope: &Scope<'_>) -> Option<Config> {
             trial_ns: trial_s?.value * S,
             ..Policy::default()
         },
+        install_beside: install_beside?.value,
         probe: Duration::from_secs(probe_s?.value),
         download_cap: Some(cap_kib?.value * 1024).filter(|cap| *cap > 0),
         keep_free_bytes: keep_free_mib?.value * 1024 * 1024,

@@ -28,10 +28,12 @@ use crate::leave::Leases;
 use crate::sticks::{self, News, Sticks};
 use crate::store::Store;
 use crate::surroundings::Roots;
+use crate::throttle::Pace;
+use crate::valve::Valve;
 use crate::{freeze, gate};
 
 /// How long holding RAUC still may take: a word to the bus and one to the kernel.
-const FREEZE_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const FREEZE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long looking at the box may take: RAUC asks the boot loader's tools.
 const LOOK_PATIENCE: Duration = Duration::from_secs(20);
@@ -56,6 +58,8 @@ pub(crate) struct Site {
     pub sticks: mpsc::Sender<News>,
     /// What the fleet offers to be downloaded, where there is a fleet.
     pub shelf: Option<watch::Receiver<Option<Artifact>>>,
+    /// What an installation and reading it back go through.
+    pub valve: Arc<Valve>,
     /// RAUC's name of the slot that runs.
     pub booted_slot: String,
     /// And of the other.
@@ -73,6 +77,9 @@ pub struct Engine {
     asks: mpsc::Receiver<Ask>,
     shown: watch::Sender<Shown>,
     progress: watch::Receiver<Progress>,
+    paces: watch::Receiver<Pace>,
+    /// A slot is read back, by us: RAUC has nothing to do with it.
+    reads: bool,
     booted: String,
     other_good: bool,
     fleet: Option<fleet::Handle>,
@@ -113,6 +120,8 @@ pub struct Parts {
     pub sticks: (mpsc::Sender<News>, mpsc::Receiver<News>),
     /// Where the box's own name is.
     pub machine_id: PathBuf,
+    /// What an installation goes through.
+    pub valve: Arc<Valve>,
 }
 
 fn now_ns() -> u64 {
@@ -158,7 +167,7 @@ impl Engine {
         // Full: see `Site::events`.
         let (sender, events) = mpsc::channel(64);
         let (progress, progress_receiver) = watch::channel(Progress::default());
-        let leases = Leases::new(parts.connection.clone(), sender.clone());
+        let leases = Leases::new(parts.connection.clone(), parts.config.install_beside, sender.clone());
         let (booted, other_good) = (facts.booted.clone(), facts.other_good);
         let (plan, commands) = Plan::boot(parts.config.policy, record, facts.clone(), moment(built_unix_s));
         let downloads = Downloads::open(&parts.config)?;
@@ -192,6 +201,7 @@ impl Engine {
             let connection = parts.connection.clone();
             tokio::spawn(async move { gate::tidy(&connection).await });
         }
+        let paces = parts.valve.paces();
         let site = Site {
             downloads,
             stick: sticks.shelf.clone(),
@@ -203,6 +213,7 @@ impl Engine {
             roots: parts.roots,
             progress,
             events: sender,
+            valve: parts.valve,
             booted_slot,
             other_slot,
         };
@@ -215,6 +226,8 @@ impl Engine {
             asks: parts.asks,
             shown: parts.shown,
             progress: progress_receiver,
+            paces,
+            reads: false,
             booted,
             other_good,
             fleet,
@@ -257,6 +270,10 @@ impl Engine {
                     continue;
                 }
                 Ok(()) = self.sticks.notice.changed() => {
+                    self.show();
+                    continue;
+                }
+                Ok(()) = self.paces.changed() => {
                     self.show();
                     continue;
                 }
@@ -318,6 +335,11 @@ impl Engine {
                 }
                 // Before the lease is given back: what follows may rely on it.
                 Command::Freeze(frozen) => {
+                    hold(&self.site.valve, frozen).await;
+                    // What it stands for is our own reading; or the brake lets it go when its turn comes.
+                    if self.reads || !frozen && self.site.valve.is_braked() {
+                        continue;
+                    }
                     match timeout(FREEZE_PATIENCE, freeze::set(&self.site.connection, frozen)).await {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => error!(frozen, "RAUC was not held still, or not let go on: {error:#}"),
@@ -325,17 +347,31 @@ impl Engine {
                     }
                 }
                 Command::StopFetching => self.site.downloads.stop(),
-                Command::Discard => self.site.downloads.discard(),
+                Command::Discard => {
+                    // Whoever still reads a slot back does so for nobody.
+                    self.site.valve.begin();
+                    self.site.downloads.discard();
+                }
                 command => {
                     if matches!(command, Command::Install { .. }) {
                         self.other_good = false;
                     }
-                    tokio::spawn(work::run(Arc::clone(&self.site), command));
+                    if matches!(command, Command::Install { .. } | Command::ReadBack { .. }) {
+                        self.reads = matches!(command, Command::ReadBack { .. });
+                        self.site.valve.begin();
+                    }
+                    tokio::spawn(work::run(Arc::clone(&self.site), self.site.valve.ticket(), command));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Nobody goes through the valve once this returns, or all go on.
+pub(crate) async fn hold(valve: &Arc<Valve>, held: bool) {
+    let valve = Arc::clone(valve);
+    drop(tokio::task::spawn_blocking(move || valve.hold(held, FREEZE_PATIENCE)).await);
 }
 
 /// Where an offer's bundle is on this box, once it is there.

@@ -19,26 +19,46 @@ const RETRY: Duration = Duration::from_secs(2);
 /// An answer that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// The recorder's kind of lease. `beside`: an installation may go on beside a recording, throttled.
+fn kind(permit: Permit, beside: bool) -> &'static str {
+    match permit {
+        Permit::Download => "download",
+        Permit::Install if beside => "install-beside",
+        Permit::Install => "install",
+        Permit::Reboot => "reboot",
+    }
+}
+
+/// What it is waited for, in words that are true of the kind that is asked for.
+pub fn words(waits_for: &str, beside: bool) -> &str {
+    match waits_for {
+        "leave to install: nothing may be recorded" if beside => "leave to install: the box may not be pressed",
+        other => other,
+    }
+}
+
 /// At most one at a time, as the plan wants it.
 #[derive(Debug)]
 pub struct Leases {
     connection: Connection,
+    beside: bool,
     /// Full (64): the engine is busy; the task waits.
     events: mpsc::Sender<Event>,
     held: Option<(Permit, oneshot::Sender<()>)>,
 }
 
 impl Leases {
-    /// Asks over this connection; what comes of it goes there.
-    pub fn new(connection: Connection, events: mpsc::Sender<Event>) -> Self {
-        Self { connection, events, held: None }
+    /// Asks over this connection; what comes of it goes there. `beside`: an installation may go on beside a recording.
+    pub fn new(connection: Connection, beside: bool, events: mpsc::Sender<Event>) -> Self {
+        Self { connection, beside, events, held: None }
     }
 
     /// Asks for one.
     pub fn ask(&mut self, permit: Permit, reason: String) {
         let (release, released) = oneshot::channel();
         self.held = Some((permit, release));
-        tokio::spawn(hold(self.connection.clone(), permit, reason, self.events.clone(), released));
+        let wanted = Wanted { permit, kind: kind(permit, self.beside), reason };
+        tokio::spawn(hold(self.connection.clone(), wanted, self.events.clone(), released));
     }
 
     /// It is no longer needed. One that is not held any more is no matter.
@@ -48,11 +68,17 @@ impl Leases {
     }
 }
 
+/// What is asked for.
+struct Wanted {
+    permit: Permit,
+    kind: &'static str,
+    reason: String,
+}
+
 /// Holds one lease until it is released or gone.
 async fn hold(
     connection: Connection,
-    permit: Permit,
-    reason: String,
+    wanted: Wanted,
     events: mpsc::Sender<Event>,
     mut released: oneshot::Receiver<()>,
 ) {
@@ -60,14 +86,14 @@ async fn hold(
     loop {
         let error = tokio::select! {
             _ = &mut released => return,
-            asked = timeout(PATIENCE, ask(&connection, permit, &reason)) => match asked {
-                Ok(Ok(lease)) => return follow(&connection, permit, lease, &events, released).await,
+            asked = timeout(PATIENCE, ask(&connection, &wanted)) => match asked {
+                Ok(Ok(lease)) => return follow(&connection, &wanted, lease, &events, released).await,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer".to_owned(),
             },
         };
         if !std::mem::replace(&mut told, true) {
-            warn!("the recorder gives no leave to {}, asked again until it answers: {error}", permit.kind());
+            warn!("the recorder gives no leave to {}, asked again until it answers: {error}", wanted.kind);
         }
         tokio::select! {
             _ = &mut released => return,
@@ -86,7 +112,7 @@ struct Lease {
     owners: zbus::fdo::NameOwnerChangedStream,
 }
 
-async fn ask(connection: &Connection, permit: Permit, reason: &str) -> zbus::Result<Lease> {
+async fn ask(connection: &Connection, wanted: &Wanted) -> zbus::Result<Lease> {
     let leases = LeasesProxy::builder(connection).cache_properties(CacheProperties::No).build().await?;
     let (grants, revocations, ends) = (
         leases.receive_lease_granted().await?,
@@ -94,20 +120,20 @@ async fn ask(connection: &Connection, permit: Permit, reason: &str) -> zbus::Res
         leases.receive_lease_ended().await?,
     );
     let owners = DBusProxy::new(connection).await?.receive_name_owner_changed_with_args(&[(0, BUS_NAME)]).await?;
-    let (path, granted) = leases.request_lease(permit.kind(), reason, LeaseOptions::default()).await?;
+    let (path, granted) = leases.request_lease(wanted.kind, &wanted.reason, LeaseOptions::default()).await?;
     Ok(Lease { path, granted, grants, revocations, ends, owners })
 }
 
 async fn follow(
     connection: &Connection,
-    permit: Permit,
+    wanted: &Wanted,
     mut lease: Lease,
     events: &mpsc::Sender<Event>,
     mut released: oneshot::Receiver<()>,
 ) {
     let tell = async |news| {
-        info!(lease = permit.kind(), ?news, "the recorder");
-        let _ = events.send(Event::Lease(permit, news)).await;
+        info!(lease = wanted.kind, ?news, "the recorder");
+        let _ = events.send(Event::Lease(wanted.permit, news)).await;
     };
     // The answer and the signal say the same: it is told once.
     let mut is_granted = lease.granted;

@@ -1,5 +1,7 @@
 //! `holdfast-updater`: keeps the box up to date, and never touches a take.
 
+mod beside;
+mod brake;
 mod bus;
 mod channel;
 mod config;
@@ -19,9 +21,12 @@ mod sticks;
 mod store;
 mod surroundings;
 mod target;
+mod throttle;
+mod valve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -36,6 +41,7 @@ use crate::engine::{Engine, Parts};
 use crate::stick::StickArgs;
 use crate::store::Store;
 use crate::surroundings::Roots;
+use crate::valve::Valve;
 
 /// Updates the box through RAUC (org.holdfast.Updater1). Recording comes first.
 #[derive(Debug, Parser)]
@@ -130,8 +136,10 @@ async fn run(config: Config, arguments: &Arguments) -> anyhow::Result<()> {
     let updater = Updater { shown: shown.clone(), asks: ask_sender, looks, sticks: stick_sender.clone(), window };
     bus::serve(&connection, updater).await?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let valve = Arc::new(Valve::default());
     let work = async {
-        let (rauc, status) = settle::settle(&connection, &mut asks, &shown_sender).await?;
+        let install_beside = config.install_beside;
+        let (rauc, status) = settle::settle(&connection, install_beside, &valve, &mut asks, &shown_sender).await?;
         let (sticks, machine_id) = ((stick_sender, sticks), arguments.machine_id.clone());
         let parts = Parts {
             connection: connection.clone(),
@@ -143,18 +151,21 @@ async fn run(config: Config, arguments: &Arguments) -> anyhow::Result<()> {
             rauc,
             sticks,
             machine_id,
+            valve: Arc::clone(&valve),
         };
         let engine = Engine::start(parts, record, &status, &arguments.boot_id).await?;
         looks_sender.send_replace(Some(engine.look()));
         engine.run(watchdog()).await
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = work => result,
         result = bus::tell(connection.clone(), shown) => Ok(result?),
         () = connection.closed() => anyhow::bail!("the bus is gone"),
         _ = term.recv() => Ok(()),
         _ = int.recv() => Ok(()),
-    }
+    };
+    valve.close(engine::FREEZE_PATIENCE);
+    result
 }
 
 /// Tells systemd that the updater is ready, and feeds its watchdog as long as the engine turns.

@@ -15,6 +15,21 @@ pub struct Device {
     _directory: tempfile::TempDir,
 }
 
+/// A device that writes only so fast. It is as fast as it was when this is dropped.
+#[derive(Debug)]
+pub struct Slowed {
+    limit: &'static str,
+    number: String,
+}
+
+impl Drop for Slowed {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::write(self.limit, format!("{} 0", self.number)) {
+            crate::terminal::fail(&format!("{} stays slow: {error}", self.number));
+        }
+    }
+}
+
 /// What has reached the device.
 #[derive(Debug, Clone, Copy)]
 pub struct Written {
@@ -58,6 +73,15 @@ impl Device {
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.mount
+    }
+
+    /// Makes it write so many bytes per second and no more, whoever writes. `None`: this machine's kernel limits no whole device
+    /// (it takes the block controller of cgroup v1, which has its limits at the root, too).
+    pub fn slow(&self, bytes_per_second: u64) -> Option<Slowed> {
+        let limit = "/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device";
+        let number = std::fs::read_to_string(format!("/sys/block/{}/dev", self.name)).ok()?.trim().to_owned();
+        std::fs::write(limit, format!("{number} {bytes_per_second}")).ok()?;
+        Some(Slowed { limit, number })
     }
 
     /// Writes out what is in memory, then counts.

@@ -11,6 +11,7 @@ mod rotate;
 mod scale;
 mod slices;
 mod start;
+mod update;
 mod usage;
 mod wear;
 
@@ -62,6 +63,8 @@ enum What {
     Panel,
     /// Bytes that reach the disk per byte of footage.
     Wear,
+    /// An update installed beside a recording: what the recording notices of it, with the throttle and without.
+    Update,
     /// Seconds of footage lost at a power cut, next to other writers; draws the picture of the README.
     Powercut,
 }
@@ -93,8 +96,17 @@ pub fn sanity(interrupt: &Interrupt) -> anyhow::Result<()> {
 
 fn all(common: &Common, built: &Built, interrupt: &Interrupt) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
-    for what in [What::Copy, What::Wear, What::Scale, What::Start, What::Rotate, What::Bus, What::Panel, What::Powercut]
-    {
+    for what in [
+        What::Copy,
+        What::Wear,
+        What::Scale,
+        What::Start,
+        What::Rotate,
+        What::Bus,
+        What::Panel,
+        What::Update,
+        What::Powercut,
+    ] {
         figures.extend(one(what, common, built, interrupt)?);
     }
     Ok(figures)
@@ -111,6 +123,7 @@ fn one(what: What, common: &Common, built: &Built, interrupt: &Interrupt) -> any
         What::Rotate => rotate::run(common, built, interrupt),
         What::Bus => bus::run(common, built, interrupt),
         What::Panel => panel::run(common, built, interrupt),
+        What::Update => update::run(common, built, interrupt),
         What::Powercut => powercut::run(common, built, interrupt),
     }
 }

@@ -4,7 +4,7 @@ use crate::tokens::{self, Named};
 use crate::tree::TextFile;
 
 /// Pure cores by file or directory name.
-const CORES: [&str; 13] = [
+const CORES: [&str; 14] = [
     "session",
     "resume",
     "retention",
@@ -18,6 +18,7 @@ const CORES: [&str; 13] = [
     "leases",
     "outbox",
     "pace",
+    "throttle",
 ];
 
 /// What a pure core must not name: all that makes its answer depend on more than state and event.

@@ -15,8 +15,10 @@ pub enum Kind {
     HeavyIo,
     /// Fetching something over the network, at a modest rate.
     Download,
-    /// Writing an update.
+    /// Writing an update while nothing is recorded.
     Install,
+    /// Writing an update beside a recording, by somebody who heeds the recording's own figures.
+    InstallBeside,
     /// Restarting or shutting down the box.
     Reboot,
 }
@@ -43,13 +45,13 @@ pub struct Rule {
 }
 
 /// All kinds. What two kinds exclude, they exclude both ways; a test holds that.
-pub const KINDS: [Rule; 5] = [
+pub const KINDS: [Rule; 6] = [
     Rule {
         kind: Kind::HeavyCpu,
         name: "heavy-cpu",
         beside_recording: false,
         bears: Strain::None,
-        excludes: &[Kind::HeavyCpu, Kind::Install, Kind::Reboot],
+        excludes: &[Kind::HeavyCpu, Kind::Install, Kind::InstallBeside, Kind::Reboot],
         default_ns: 10 * MINUTE_NS,
         longest_ns: 12 * HOUR_NS,
         wind_down_ns: 2 * SECOND_NS,
@@ -59,7 +61,7 @@ pub const KINDS: [Rule; 5] = [
         name: "heavy-io",
         beside_recording: false,
         bears: Strain::None,
-        excludes: &[Kind::HeavyIo, Kind::Install, Kind::Reboot],
+        excludes: &[Kind::HeavyIo, Kind::Install, Kind::InstallBeside, Kind::Reboot],
         default_ns: 10 * MINUTE_NS,
         longest_ns: 12 * HOUR_NS,
         wind_down_ns: 2 * SECOND_NS,
@@ -79,10 +81,21 @@ pub const KINDS: [Rule; 5] = [
         name: "install",
         beside_recording: false,
         bears: Strain::Some,
-        excludes: &[Kind::HeavyCpu, Kind::HeavyIo, Kind::Install, Kind::Reboot],
+        excludes: &[Kind::HeavyCpu, Kind::HeavyIo, Kind::Install, Kind::InstallBeside, Kind::Reboot],
         default_ns: 30 * MINUTE_NS,
         longest_ns: 4 * HOUR_NS,
         // An installer can't always be stopped at once; until then its writes must be throttled.
+        wind_down_ns: 10 * SECOND_NS,
+    },
+    Rule {
+        kind: Kind::InstallBeside,
+        name: "install-beside",
+        beside_recording: true,
+        bears: Strain::Some,
+        excludes: &[Kind::HeavyCpu, Kind::HeavyIo, Kind::Install, Kind::InstallBeside, Kind::Reboot],
+        // Throttled it takes longer.
+        default_ns: 2 * HOUR_NS,
+        longest_ns: 12 * HOUR_NS,
         wind_down_ns: 10 * SECOND_NS,
     },
     Rule {
@@ -91,7 +104,7 @@ pub const KINDS: [Rule; 5] = [
         beside_recording: false,
         // Restarting may be what relieves it.
         bears: Strain::Most,
-        excludes: &[Kind::HeavyCpu, Kind::HeavyIo, Kind::Download, Kind::Install, Kind::Reboot],
+        excludes: &[Kind::HeavyCpu, Kind::HeavyIo, Kind::Download, Kind::Install, Kind::InstallBeside, Kind::Reboot],
         default_ns: 5 * MINUTE_NS,
         longest_ns: 15 * MINUTE_NS,
         wind_down_ns: 2 * SECOND_NS,
@@ -107,7 +120,8 @@ impl Kind {
             Self::HeavyIo => &KINDS[1],
             Self::Download => &KINDS[2],
             Self::Install => &KINDS[3],
-            Self::Reboot => &KINDS[4],
+            Self::InstallBeside => &KINDS[4],
+            Self::Reboot => &KINDS[5],
         }
     }
 

@@ -186,6 +186,22 @@ fn an_override_beats_recording_and_pressure_but_no_other_lease() {
 }
 
 #[test]
+fn an_installation_beside_a_recording_stays_and_goes_with_pressure_and_excludes_the_other_kind() {
+    let (mut leases, now) = quiet();
+    leases.handle(now, Event::Recording(true));
+    assert_eq!(ask(&mut leases, now, Kind::InstallBeside), [Command::Taken(1), Command::Granted(1)]);
+    // Neither the end of a recording nor the beginning of one is a reason to take it back.
+    assert_eq!(leases.handle(now, Event::Recording(false)), []);
+    for (id, kind) in [(2, Kind::Install), (3, Kind::InstallBeside), (4, Kind::Reboot)] {
+        ask(&mut leases, now + GRACE, kind);
+        assert_eq!(leases.why_not(id, now + GRACE), Some(WhyNot::Lease(1, Kind::InstallBeside)), "{kind:?}");
+    }
+    assert_eq!(leases.handle(now + GRACE, Event::Recording(true)), []);
+    assert_eq!(leases.handle(now + GRACE, Event::Strain(Strain::Some)), []);
+    assert_eq!(leases.handle(now + GRACE, Event::Strain(Strain::Much)), [Command::Revoked(1, Why::Pressure)]);
+}
+
+#[test]
 fn pressure_takes_back_what_costs_most_first() {
     let (mut leases, now) = quiet();
     ask(&mut leases, now, Kind::HeavyIo);
@@ -209,7 +225,7 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        6 => (0..5_usize, 0..4_u8, any::<bool>(), 0..10_u8, prop_oneof![Just(None), (1..900_u64).prop_map(Some)]).prop_map(
+        6 => (0..KINDS.len(), 0..4_u8, any::<bool>(), 0..10_u8, prop_oneof![Just(None), (1..900_u64).prop_map(Some)]).prop_map(
             |(kind, owner, queue, overrides, seconds)| Act::Request { kind, owner, queue, overrides: overrides == 0, seconds }
         ),
         4 => (1..30_u64, 0..4_u8).prop_map(|(id, owner)| Act::Release { id, owner }),

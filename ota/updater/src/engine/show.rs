@@ -5,7 +5,7 @@ use holdfast_update_plan::{Origin, Phase};
 use super::Engine;
 use crate::bus::{self, Shown};
 use crate::channel::Turn;
-use crate::{fleet, sticks};
+use crate::{beside, fleet, leave, sticks};
 
 impl Engine {
     pub(super) fn show(&mut self) {
@@ -26,7 +26,7 @@ impl Engine {
             });
         }
         let origin = record.offer.as_ref().map(|offer| offer.origin.clone());
-        let (turn, waits_for) = self.turn(plan.waits_for);
+        let (turn, waits_for) = self.turn(leave::words(plan.waits_for, self.site.config.install_beside));
         let shown = Shown {
             state: plan.phase.to_owned(),
             waits_for,
@@ -40,6 +40,11 @@ impl Engine {
             percent: if is_under_way { progress.percent.into() } else { 0 },
             message: if is_under_way { progress.message } else { String::new() },
             frozen: plan.frozen,
+            throttled: if matches!(record.phase, Phase::Installing { .. }) && !plan.frozen {
+                beside::words(*self.paces.borrow_and_update())
+            } else {
+                String::new()
+            },
             booted: self.booted.clone(),
             outcomes: record.outcomes.iter().rev().map(bus::info).collect(),
         };

@@ -1,22 +1,25 @@
 //! What takes time: each command in a task of its own, its end as an event.
 
+use std::ops::ControlFlow;
 use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_rauc::{Access, Digest, Mark, Options, Progress, Status, Target, read_back};
+use holdfast_rauc::{Access, Digest, Mark, Options, Progress, ReadBackError, Status, Target, verify_slot};
 use holdfast_update_plan::{Bundle, Command, Event, Offer, Origin, Reason};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::facts::identity;
 use super::{Site, path_of};
+use crate::beside::Watch;
+use crate::brake::Brake;
 use crate::downloads::{Ticket, Wanted};
 use crate::fleet::Artifact;
 use crate::sticks::{News, Original, RETURN};
 use crate::surroundings::Surroundings;
+use crate::valve::Ticket as Turn;
 use crate::{gate, preflight, reboot};
 
 /// How long a boot that is no trial may take to work, before it is looked again.
@@ -27,12 +30,12 @@ const RETRY: Duration = Duration::from_secs(10);
 type Done<T> = Result<T, Reason>;
 
 /// Does what one command says. What stops a download that is wanted now stops it, also before this has begun.
-pub(super) fn run(site: Arc<Site>, command: Command) -> impl Future<Output = ()> + Send {
+pub(super) fn run(site: Arc<Site>, turn: Turn, command: Command) -> impl Future<Output = ()> + Send {
     let ticket = site.downloads.ticket();
-    carry_out(site, command, ticket)
+    carry_out(site, command, ticket, turn)
 }
 
-async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket) {
+async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket, turn: Turn) {
     let event = match command {
         Command::Check => return,
         Command::Fetch(offer) => match &offer.origin {
@@ -53,8 +56,12 @@ async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket) {
             },
         },
         Command::Inspect(offer) => Event::Inspected(inspect(&site, &offer).await),
-        Command::Install { offer, bundle, .. } => Event::InstallEnded(install(&site, &offer, &bundle).await),
-        Command::ReadBack { .. } => Event::ReadBack(compare(&site).await),
+        Command::Install { offer, bundle, .. } => Event::InstallEnded(install(&site, turn, &offer, &bundle).await),
+        Command::ReadBack { .. } => match compare(&site, turn).await {
+            Some(compared) => Event::ReadBack(compared),
+            // Nobody waits for it any more.
+            None => return,
+        },
         Command::Activate { .. } => Event::Activated(activate(&site).await),
         Command::Deactivate => Event::Deactivated(deactivate(&site).await),
         Command::Forsake => Event::Activated(forsake(&site).await),
@@ -197,21 +204,41 @@ pub(super) fn built_unix_s() -> i64 {
     std::fs::metadata("/proc/self/exe").map_or(0, |metadata| metadata.mtime())
 }
 
-async fn install(site: &Site, offer: &Offer, bundle: &Bundle) -> Result<(), (Reason, bool)> {
+async fn install(site: &Site, turn: Turn, offer: &Offer, bundle: &Bundle) -> Result<(), (Reason, bool)> {
     let told = |error: holdfast_rauc::Error| (reason(&error), error.kind().may_pass());
     // It may have waited for days.
     powered(site).map_err(|reason| (reason, true))?;
     let path = path_of(site, offer).unwrap_or_default();
     let is_hash = bundle.manifest.len() == 64 && bundle.manifest.bytes().all(|byte| byte.is_ascii_hexdigit());
     let options = Options { manifest_hash: is_hash.then(|| bundle.manifest.clone()), ..Options::default() };
+    let watch = site.config.install_beside.then(|| Watch::start(&site.connection, &site.valve));
+    if watch.is_some() {
+        // Not before it is known what a recording bears.
+        let valve = Arc::clone(&site.valve);
+        let gone = tokio::task::spawn_blocking(move || valve.go(turn).map(|_| valve.back(0))).await;
+        gone.ok().flatten().ok_or_else(|| (Reason::new("over", "the installation is no longer wanted"), false))?;
+    }
     let mut installing = site.rauc.install(&path.to_string_lossy(), &options).await.map_err(told)?;
     for degraded in installing.degraded() {
         warn!("{degraded}");
     }
+    let brake = match &watch {
+        Some(_) => Brake::put_on(&site.connection, &site.valve, turn).await.map(Some),
+        None => Ok(None),
+    };
+    // It has begun already: without a brake it has come to its end, or will be told of as gone.
+    let brake = brake.unwrap_or_else(|error| {
+        warn!("RAUC is not under the brake: {error:#}");
+        None
+    });
     while let Some(progress) = installing.progress().await {
         site.progress.send_replace(progress);
     }
-    installing.finished().await.map_err(told)
+    let ended = installing.finished().await;
+    if let Some(brake) = brake {
+        brake.take_off().await;
+    }
+    ended.map_err(told)
 }
 
 /// Enough power, as far as anybody can tell.
@@ -233,8 +260,40 @@ async fn deactivate(site: &Site) -> Done<()> {
     mark(site, Mark::Bad, &site.other_slot).await
 }
 
-/// Reads the other slot from its medium.
-async fn compare(site: &Site) -> Done<()> {
+/// Reads the other slot from its medium. `None`: it is no longer wanted.
+async fn compare(site: &Site, turn: Turn) -> Option<Done<()>> {
+    let (device, size, wanted) = match written(site).await {
+        Ok(written) => written,
+        Err(reason) => return Some(Err(reason)),
+    };
+    let _watch = site.config.install_beside.then(|| Watch::start(&site.connection, &site.valve));
+    let (valve, progress) = (Arc::clone(&site.valve), site.progress.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        // Its turn has come, and it is back from it after each piece that it has read.
+        valve.go(turn)?;
+        let mut before = 0;
+        let read = verify_slot(&device, size, wanted, |at| {
+            valve.back(at - before);
+            before = at;
+            let percent = u8::try_from(at * 100 / size.max(1)).unwrap_or(100);
+            progress.send_replace(Progress { percent, message: "Reading back".to_owned(), depth: 0 });
+            if at >= size || valve.go(turn).is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        valve.back(0);
+        match read {
+            Err(ReadBackError::Stopped { .. }) => None,
+            read => Some(read.map(drop)),
+        }
+    });
+    let read = reading.await.map_err(|error| Reason::new("read-back", error.to_string()));
+    match read {
+        Ok(read) => read.map(|read| read.map_err(|error| Reason::new("read-back", error.to_string()))),
+        Err(reason) => Some(Err(reason)),
+    }
+}
+
+/// What RAUC has written: where, how much, and its digest.
+async fn written(site: &Site) -> Done<(PathBuf, u64, Digest)> {
     let status = site.rauc.status().await.map_err(|error| reason(&error))?;
     let slot =
         status.slot(&site.other_slot).ok_or_else(|| Reason::new("slot", "RAUC no longer knows the other slot"))?;
@@ -242,16 +301,7 @@ async fn compare(site: &Site) -> Done<()> {
         return Err(Reason::new("slot", format!("RAUC does not say what it wrote to {}", slot.name)));
     };
     let wanted: Digest = sha256.parse().map_err(|_| Reason::new("slot", format!("{sha256} is no digest")))?;
-    let (sender, mut read) = watch::channel(0_u64);
-    let reading = read_back(PathBuf::from(&slot.device), size, wanted, sender);
-    let shows = async {
-        while read.changed().await.is_ok() {
-            let percent = u8::try_from(*read.borrow() * 100 / size.max(1)).unwrap_or(100);
-            site.progress.send_replace(Progress { percent, message: "Reading back".to_owned(), depth: 0 });
-        }
-    };
-    let (result, ()) = tokio::join!(reading, shows);
-    result.map(drop).map_err(|error| Reason::new("read-back", error.to_string()))
+    Ok((PathBuf::from(&slot.device), size, wanted))
 }
 
 async fn mark(site: &Site, mark: Mark, slot: &str) -> Done<()> {

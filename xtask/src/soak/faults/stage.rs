@@ -116,6 +116,7 @@ impl<'a> Stage<'a> {
             tables.push((BYSTANDER.to_owned(), test("auto")));
         }
         let settings = Settings {
+            calm: false,
             root: disk.as_ref().map(|disk| disk.path().to_owned()),
             storage: scene.storage.iter().map(|line| (*line).to_owned()).collect(),
             recording: vec!["sync_interval_ms = 200".to_owned()],
