@@ -2,7 +2,7 @@
 
 use crate::boot::Facts;
 use crate::policy::Policy;
-use crate::record::{Phase, Reason, Record, Result, Wish};
+use crate::record::{Bundle, Phase, Reason, Record, Result, Wish};
 use crate::window::Moment;
 use crate::words::{Command, Event, LeaseNews, Permit};
 
@@ -74,6 +74,16 @@ impl Plan {
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The system that had proven itself lies in the other slot: the boot loader has gone back from it, as it does when power cuts have used
+    /// up its attempts.
+    #[must_use]
+    pub fn has_fallen_back_from(&self) -> Option<&Bundle> {
+        let last = self.record.outcomes.last().filter(|last| last.result == Result::Good)?;
+        let bundle = last.bundle.as_ref()?;
+        let is_quiet = matches!(self.record.phase, Phase::Idle | Phase::Available);
+        (is_quiet && self.facts.written.as_ref() == Some(&bundle.manifest)).then_some(bundle)
     }
 
     /// What people are shown.

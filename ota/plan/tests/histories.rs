@@ -39,6 +39,9 @@ proptest! {
         // The fleet was told the truth, and once.
         prop_assert_eq!(world.told.len(), 1);
         // What power cuts make of it afterwards is the boot loader's doing: its attempts are few.
+        if world.plan().has_fallen_back_from().is_some() {
+            prop_assert!(world.has_fallen_back, "a fall that was none");
+        }
         if world.told[0].1 == Result::Good && !world.has_fallen_back {
             let slot = &world.slots[world.booted];
             prop_assert!(slot.good && slot.content.as_deref() == Some("good"), "{:?}", slot);
