@@ -58,8 +58,15 @@ impl Built {
 }
 
 /// What benches and soaks take their programs from.
-const MEASURED: [&str; 6] =
-    ["holdfast-recorder", "holdfast-capture", "holdfast-ctl", "holdfast-panel", "holdfast-simcam", "holdfast-powercut"];
+const MEASURED: [&str; 7] = [
+    "holdfast-recorder",
+    "holdfast-capture",
+    "holdfast-ctl",
+    "holdfast-panel",
+    "holdfast-simcam",
+    "holdfast-powercut",
+    "holdfast-updater",
+];
 /// The capture that rotates by the second, and so has to be built beside the real one.
 const SHORT_ROTATION: &str = "short-rotation";
 

@@ -5,16 +5,18 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Keeps what a boot loader keeps, in files: `primary` (a boot name) and `state.A`, `state.B` (`good` or `bad`). A file
-/// `broken` makes it fail, as a damaged environment does.
+/// `broken` makes it fail, as a damaged environment does. Each is wholly the old one or the new one, and durable when it returns, as a
+/// redundant environment is; what takes two of them (`set-primary`) can be cut off in between, as it can be there.
 const BACKEND: &str = r#"#!/bin/sh
 set -eu
 cd "$(dirname "$0")"
+put() { echo "$2" > "$1.new"; sync "$1.new"; mv "$1.new" "$1"; sync .; }
 if [ -e broken ]; then echo "the environment is damaged" >&2; exit 1; fi
 case "$1" in
     get-primary) cat primary ;;
-    set-primary) echo "$2" > primary.new; mv primary.new primary; echo good > "state.$2" ;;
+    set-primary) put primary "$2"; put "state.$2" good ;;
     get-state) cat "state.$2" ;;
-    set-state) echo "$3" > "state.$2" ;;
+    set-state) put "state.$2" "$3" ;;
     get-current) cat current ;;
     *) echo "no such command: $1" >&2; exit 1 ;;
 esac

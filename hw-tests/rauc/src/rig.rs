@@ -32,12 +32,14 @@ pub struct Plan<'a> {
     pub slot_bytes: u64,
     /// Whether slots are block devices (loop devices) that end where they end. Otherwise files, which grow.
     pub block_devices: bool,
+    /// Where its directory is made. `None`: where temporary files are.
+    pub within: Option<&'a Path>,
 }
 
 impl Default for Plan<'_> {
     /// As Holdfast's boxes are, but for the formats.
     fn default() -> Self {
-        Self { formats: None, activate: false, strict: Strict::No, slot_bytes: 4 << 20, block_devices: false }
+        Self { formats: None, activate: false, strict: Strict::No, slot_bytes: 4 << 20, block_devices: false, within: None }
     }
 }
 
@@ -246,8 +248,14 @@ impl Rig {
 
     /// The box boots what is first in the boot order.
     pub async fn reboot(&mut self) {
+        let first = self.boot("primary");
+        self.boot_into(&first).await;
+    }
+
+    /// The boot loader boots this slot, by its boot name.
+    pub async fn boot_into(&mut self, name: &str) {
         self.kill_service();
-        self.booted = self.boot("primary");
+        name.clone_into(&mut self.booted);
         fs::write(self.dir().join("current"), &self.booted).unwrap();
         self.start_service().await;
     }
