@@ -100,6 +100,7 @@ impl Rig {
                 strict: plan.strict != Strict::No,
                 keyring: &keys.keyring,
                 devices: [&devices[0], &devices[1]],
+                at: dir.path(),
             },
         );
         let (bus, address) = bus();
@@ -216,6 +217,11 @@ impl Rig {
         File::create(self.dir().join("refuse")).unwrap();
     }
 
+    /// A byte of slot B gets lost whenever it has been written.
+    pub fn spoil(&self) {
+        File::create(self.dir().join("spoil")).unwrap();
+    }
+
     /// Makes the boot backend fail.
     pub fn break_boot_loader(&self) {
         File::create(self.dir().join("broken")).unwrap();
@@ -329,12 +335,12 @@ fn alone() -> Option<File> {
     Some(lock)
 }
 
-fn has_device_mapper() -> bool {
+pub(crate) fn has_device_mapper() -> bool {
     fs::read_to_string("/proc/misc").is_ok_and(|misc| misc.lines().any(|line| line.ends_with(" device-mapper")))
 }
 
 /// Why there can be no rig here.
-fn missing(tools: &Tools) -> Option<String> {
+pub(crate) fn missing(tools: &Tools) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("RAUC installs as root only: nothing of it is tested here".into());
     }

@@ -53,13 +53,14 @@ pub struct Tally {
     pub problems: Vec<(u64, String)>,
 }
 
-/// Judges the images of a plan.
+/// Judges the images of some plans.
 ///
 /// # Errors
 /// The rig itself does not work.
-pub fn images(logged: &Logged, directory: &Path, plan: &Plan) -> anyhow::Result<Tally> {
+pub fn images(logged: &Logged, directory: &Path, plans: &[Plan]) -> anyhow::Result<Tally> {
     let begun = Instant::now();
-    let cuts = plan.cuts(&logged.log);
+    let mut cuts: Vec<Cut> = plans.iter().flat_map(|plan| plan.cuts(&logged.log)).collect();
+    cuts.sort_by_key(|cut| (cut.durable, cut.at, cut.number));
     let tally = Mutex::new(Tally::default());
     let told = &logged.told;
     let one = |directory: &Path, disk: &Disk, cut: &Cut, lost: usize| {

@@ -41,6 +41,19 @@ pub struct Logged {
     pub site: Site,
 }
 
+impl Logged {
+    /// From when the first installation was told to when it was told to be over: there the other slot is half written.
+    #[must_use]
+    pub fn installing(&self) -> (usize, usize) {
+        let when = |wanted: &str| {
+            let is_it = |word: &Word| matches!(word, Word::State(state) if state == wanted);
+            let found = self.told.heard.iter().find(|(_, word)| is_it(word));
+            found.and_then(|(position, _)| usize::try_from(position.0).ok())
+        };
+        (when("installing").unwrap_or(self.begin), when("installed").unwrap_or(self.end))
+    }
+}
+
 /// What the judge holds images against.
 #[derive(Debug)]
 pub struct Promised {
