@@ -39,7 +39,14 @@ pub struct Plan<'a> {
 impl Default for Plan<'_> {
     /// As Holdfast's boxes are, but for the formats.
     fn default() -> Self {
-        Self { formats: None, activate: false, strict: Strict::No, slot_bytes: 4 << 20, block_devices: false, within: None }
+        Self {
+            formats: None,
+            activate: false,
+            strict: Strict::No,
+            slot_bytes: 4 << 20,
+            block_devices: false,
+            within: None,
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use holdfast_hawkbit::{ActionId, Execution, Feedback, Outbox, Outcome as Closed, Queued};
 use holdfast_update_plan::{
-    Bundle, Command, Event, Facts, LeaseNews, Moment, Offer, Origin, Outcome, Phase, Plan, Policy, Reason, Record, Result, Wish,
+    Bundle, Command, Event, Facts, LeaseNews, Moment, Offer, Origin, Outcome, Phase, Plan, Policy, Reason, Record,
+    Result, Wish,
 };
 
 use super::store::Store;
@@ -208,6 +209,7 @@ fn boot(record: Record, slots: &Slots, booted: usize, boots: u32, now_ns: u64) -
         booted_good: slots.slots[booted].good,
         other_good: slots.slots[other].good,
         written: slots.slots[other].written.clone(),
+        runs: slots.slots[booted].written.clone(),
     };
     let policy = Policy { automatic: Wish::Reboot, attempts: 5, ..Policy::default() };
     Plan::boot(policy, record, facts, moment(now_ns))
