@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::cuts::{Cut, Fate, Pick, Plan};
+use crate::log::Log;
 use crate::namespace::Mounted;
 use crate::replay::Disk;
 use crate::station::{Programs, STORAGE, Station};
@@ -30,11 +31,7 @@ pub fn boots(logged: &Run, programs: &Programs, directory: &Path, plan: &Plan, w
 
 fn boot(logged: &Run, programs: &Programs, directory: &Path, cut: &Cut) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("{} can't be made", directory.display()))?;
-    let mut disk: Disk = logged.base.clone();
-    for entry in 0..cut.durable {
-        disk.apply(&logged.log, &Pick { entry, sectors: None }, None);
-    }
-    cut.picks(&logged.log).iter().for_each(|pick| disk.apply(&logged.log, pick, None));
+    let disk = disk(&logged.base, &logged.log, cut);
     let image = directory.join("image");
     disk.save(&image)?;
     let mounted = Mounted::image(&image, &directory.join("data"))?;
@@ -42,6 +39,17 @@ fn boot(logged: &Run, programs: &Programs, directory: &Path, cut: &Cut) -> anyho
     let looked = look(logged, &station, mounted.path(), cut).with_context(|| station.last_words());
     station.kill();
     looked
+}
+
+/// What a cut leaves.
+#[must_use]
+pub fn disk(base: &Disk, log: &Log, cut: &Cut) -> Disk {
+    let mut disk = base.clone();
+    for entry in 0..cut.durable {
+        disk.apply(log, &Pick { entry, sectors: None }, None);
+    }
+    cut.picks(log).iter().for_each(|pick| disk.apply(log, pick, None));
+    disk
 }
 
 fn look(logged: &Run, station: &Station, data: &Path, cut: &Cut) -> anyhow::Result<()> {

@@ -16,6 +16,7 @@
 //! - [`judge`] says whether everything promised is there but for what retention has [`given`] up, [`pictures`] whether it
 //!   decodes, [`seals`] how much was on its way.
 //! - [`boot`] starts a real recorder on some images.
+//! - [`update`] is another story on such a disk: that of an update, and of the updater's state.
 //! - [`sloppy`] writes as one must not: the rig has to catch it. [`peers`] are other people's writers.
 //!
 //! All of it runs in namespaces of its own ([`namespace`]): whatever becomes of the rig, no mount and no process stays.
@@ -37,4 +38,5 @@ pub mod seals;
 pub mod sloppy;
 pub mod station;
 pub mod story;
+pub mod update;
 pub mod witness;

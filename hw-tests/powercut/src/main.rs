@@ -13,7 +13,7 @@ use holdfast_powercut::run::{self, Options, Tally, images, keep, kept};
 use holdfast_powercut::sloppy::{self, Mistake};
 use holdfast_powercut::station::Programs;
 use holdfast_powercut::story::{self, Run};
-use holdfast_powercut::{boot, namespace, seals};
+use holdfast_powercut::{boot, namespace, seals, update};
 
 /// The power-cut rig: records on a disk whose every write is logged, and judges what cuts leave of it.
 #[derive(Debug, Parser)]
@@ -27,6 +27,20 @@ struct Arguments {
 enum Command {
     /// Record with a real recorder and judge images of it.
     Soak(Soak),
+    /// Update a box and judge images of the updater's state.
+    Update {
+        /// Where the programs are.
+        #[arg(long)]
+        programs: PathBuf,
+        /// As many images more of a disk that lies: they must not all be good.
+        #[arg(long, default_value_t = 0)]
+        liar: u64,
+        /// Start a real updater with a real RAUC on so many of the images.
+        #[arg(long, default_value_t = 0)]
+        boots: usize,
+        #[command(flatten)]
+        plan: PlanArguments,
+    },
     /// Cut the power of other people's writers and of ours.
     Bench {
         /// Where the programs are.
@@ -131,6 +145,7 @@ fn begin() -> anyhow::Result<ExitCode> {
     };
     let found = match &arguments.command {
         Command::Soak(soak) => self::soak(soak, &directory)?,
+        Command::Update { programs, liar, boots, plan } => update(programs, *liar, *boots, plan, &directory)?,
         Command::Bench { programs, seconds, file_seconds, cuts, only, keep } => {
             let (length, file) = (Duration::from_secs(*seconds), Duration::from_secs(*file_seconds));
             let (only, keep) = (only.clone(), keep.clone());
@@ -195,6 +210,48 @@ fn soak(soak: &Soak, directory: &Path) -> anyhow::Result<serde_json::Value> {
             soak.plan.seed
         );
     }
+    Ok(found)
+}
+
+fn update(
+    programs: &Path,
+    liar: u64,
+    boots: usize,
+    plan: &PlanArguments,
+    directory: &Path,
+) -> anyhow::Result<serde_json::Value> {
+    let programs = update::site::programs(programs)?;
+    eprintln!("  starting a fleet's server");
+    let server = match update::site::server() {
+        Ok(server) => server,
+        Err(why) => return Ok(serde_json::json!({ "skipped": why })),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    eprintln!("  updating a box twice on a disk that writes everything down");
+    let Some(mut logged) = runtime.block_on(update::story::play(&programs, &server, directory))? else {
+        return Ok(serde_json::json!({ "skipped": "there can be no RAUC here" }));
+    };
+    let (saved, heard) = (logged.told.saved.len(), logged.told.heard.len());
+    eprintln!("  {} entries logged, {saved} records saved, {heard} words heard", logged.end - logged.begin);
+    let PlanArguments { images, seed, ignored_flushes, .. } = *plan;
+    let plan = Plan { images, seed, from: logged.begin, to: logged.end, ignored_flushes };
+    // A quarter of them in the middle of an installation, which is short.
+    let (from, to) = logged.installing();
+    let plans =
+        [Plan { images: images - images / 4, ..plan }, Plan { images: images / 4, seed: seed + 1, from, to, ..plan }];
+    let tally = update::images::images(&logged, directory, &plans)?;
+    tally.problems.iter().for_each(|(image, problem)| eprintln!("  image {image}: {problem}"));
+    let mut found = serde_json::to_value(&tally)?;
+    found["seed"] = seed.into();
+    found["entries"] = (logged.end - logged.begin).into();
+    found["records_saved"] = saved.into();
+    found["words_heard"] = heard.into();
+    if liar > 0 {
+        eprintln!("  the same update on a disk that lies: {liar} images, which must be found wanting");
+        let plan = Plan { images: liar, ignored_flushes: 1, ..plan };
+        found["liar"] = serde_json::to_value(update::images::images(&logged, directory, &[plan])?)?;
+    }
+    found["boots"] = runtime.block_on(update::boots::boots(&mut logged, directory, &plan, boots))?.into();
     Ok(found)
 }
 

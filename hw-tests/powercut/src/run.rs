@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cuts::{Cut, Fate, Pick, Plan};
 use crate::given::steal;
 use crate::judge::{Verdict, judge};
+use crate::log::Log;
 use crate::namespace::Mounted;
 use crate::pictures::Pictures;
 use crate::process::go_on;
@@ -96,6 +97,37 @@ pub fn images(logged: &Run, directory: &Path, options: &Options) -> anyhow::Resu
         done: AtomicU64::new(0),
         all: cuts.len() as u64,
     };
+    let judge = |directory: &Path, disk: &Disk, cut: &Cut, lost: usize| {
+        shared.judge(directory, disk, cut, lost)?;
+        shared.done.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    };
+    let tell = || shared.tell(begun);
+    each(&logged.base, &logged.log, &cuts, directory, options.progress.then_some(&tell), &judge)?;
+    let (files, pictures) = shared.pictures.count();
+    let mut tally = shared.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (tally.files_decoded, tally.pictures_decoded) = (files as u64, pictures);
+    tally.seconds = begun.elapsed().as_secs_f64();
+    tally.problems.sort();
+    Ok(tally)
+}
+
+/// What is done with an image: where there is room for it, what is on the disk, which cut it is, and how many of the writes that no flush
+/// covers did not arrive or not whole.
+pub type Judge<'a> = &'a (dyn Fn(&Path, &Disk, &Cut, usize) -> anyhow::Result<()> + Sync);
+
+/// Makes the images of some cuts, in the order of their places, by several threads. `tell` is called now and then.
+///
+/// # Errors
+/// What a judge says, or that the rig is to end.
+pub fn each(
+    base: &Disk,
+    log: &Log,
+    cuts: &[Cut],
+    directory: &Path,
+    tell: Option<&dyn Fn()>,
+    judge: Judge<'_>,
+) -> anyhow::Result<()> {
     // Mounting and unmounting is mostly waiting.
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(4) * 3;
     let share = cuts.len().div_ceil(workers).max(1);
@@ -103,26 +135,44 @@ pub fn images(logged: &Run, directory: &Path, options: &Options) -> anyhow::Resu
         let workers: Vec<_> = (0..)
             .zip(cuts.chunks(share))
             .map(|(number, cuts)| {
-                let (shared, directory) = (&shared, directory.join(format!("worker{number}")));
-                scope.spawn(move || shared.work(&directory, cuts))
+                let directory = directory.join(format!("worker{number}"));
+                scope.spawn(move || work(base, log, &directory, cuts, judge))
             })
             .collect();
         let mut told = Instant::now();
-        while options.progress && workers.iter().any(|worker| !worker.is_finished()) {
+        while tell.is_some() && workers.iter().any(|worker| !worker.is_finished()) {
             std::thread::sleep(Duration::from_millis(50));
             if told.elapsed() > TELL_EVERY {
                 told = Instant::now();
-                shared.tell(begun);
+                tell.into_iter().for_each(|tell| tell());
             }
         }
         workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?)
-    })?;
-    let (files, pictures) = shared.pictures.count();
-    let mut tally = shared.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    (tally.files_decoded, tally.pictures_decoded) = (files as u64, pictures);
-    tally.seconds = begun.elapsed().as_secs_f64();
-    tally.problems.sort();
-    Ok(tally)
+    })
+}
+
+/// Cuts come in the order of their places, so that the disk only ever goes forward.
+fn work(base: &Disk, log: &Log, directory: &Path, cuts: &[Cut], judge: Judge<'_>) -> anyhow::Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("{} can't be made", directory.display()))?;
+    let mut disk = base.clone();
+    let mut applied = 0;
+    for cut in cuts {
+        go_on()?;
+        for entry in applied..cut.durable {
+            disk.apply(log, &Pick { entry, sectors: None }, None);
+        }
+        applied = applied.max(cut.durable);
+        let picks = cut.picks(log);
+        let mut undo = Undo::default();
+        for pick in &picks {
+            disk.apply(log, pick, Some(&mut undo));
+        }
+        let whole = picks.iter().filter(|pick| pick.sectors.is_none()).count();
+        let open = log.entries[cut.durable..cut.at].iter().filter(|entry| entry.bytes > 0).count();
+        judge(directory, &disk, cut, open - whole).with_context(|| format!("image {}: {cut:?}", cut.number))?;
+        disk.undo(undo);
+    }
+    Ok(())
 }
 
 struct Shared<'a> {
@@ -136,32 +186,6 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Cuts come in the order of their places, so that the disk only ever goes forward.
-    fn work(&self, directory: &Path, cuts: &[Cut]) -> anyhow::Result<()> {
-        std::fs::create_dir_all(directory).with_context(|| format!("{} can't be made", directory.display()))?;
-        let mut disk = self.logged.base.clone();
-        let mut applied = 0;
-        for cut in cuts {
-            go_on()?;
-            for entry in applied..cut.durable {
-                disk.apply(&self.logged.log, &Pick { entry, sectors: None }, None);
-            }
-            applied = applied.max(cut.durable);
-            let picks = cut.picks(&self.logged.log);
-            let mut undo = Undo::default();
-            for pick in &picks {
-                disk.apply(&self.logged.log, pick, Some(&mut undo));
-            }
-            let whole = picks.iter().filter(|pick| pick.sectors.is_none()).count();
-            let open = self.logged.log.entries[cut.durable..cut.at].iter().filter(|entry| entry.bytes > 0).count();
-            self.judge(directory, &disk, cut, open - whole)
-                .with_context(|| format!("image {}: {cut:?}", cut.number))?;
-            disk.undo(undo);
-            self.done.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
     fn judge(&self, directory: &Path, disk: &Disk, cut: &Cut, writes_lost: usize) -> anyhow::Result<()> {
         let image = directory.join("image");
         disk.save(&image)?;
@@ -247,7 +271,10 @@ impl Shared<'_> {
 }
 
 /// Mounts an image; where ext4 refuses, after a repair as at boot. Whether that was needed.
-fn mount(image: &Path, at: &Path) -> anyhow::Result<(Mounted, bool)> {
+///
+/// # Errors
+/// Not even then.
+pub fn mount(image: &Path, at: &Path) -> anyhow::Result<(Mounted, bool)> {
     let first = match Mounted::image(image, at) {
         Ok(mounted) => return Ok((mounted, false)),
         Err(error) => error,

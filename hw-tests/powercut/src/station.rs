@@ -159,7 +159,7 @@ impl Drop for Station {
 }
 
 /// Living processes that have these bytes on their command line, word for word.
-fn with_argument(argument: &[u8]) -> Vec<u32> {
+pub(crate) fn with_argument(argument: &[u8]) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     // Of one that has ended and that nobody has waited for, the command line is empty.

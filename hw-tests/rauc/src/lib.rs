@@ -7,8 +7,10 @@
 
 mod bundles;
 mod files;
+mod layout;
 mod rig;
 
 pub use bundles::{Signed, Wrap};
 pub use holdfast_bundle::{Format, Inspected, Tools};
+pub use layout::Layout;
 pub use rig::{Plan, Rig, Strict};

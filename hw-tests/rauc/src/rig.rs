@@ -112,6 +112,7 @@ impl Rig {
                 strict: plan.strict != Strict::No,
                 keyring: &keys.keyring,
                 devices: [&devices[0], &devices[1]],
+                at: dir.path(),
             },
         );
         let (bus, address) = match plan.bus {
@@ -240,6 +241,11 @@ impl Rig {
         File::create(self.dir().join("refuse")).unwrap();
     }
 
+    /// A byte of slot B gets lost whenever it has been written.
+    pub fn spoil(&self) {
+        File::create(self.dir().join("spoil")).unwrap();
+    }
+
     /// Makes the boot backend fail.
     pub fn break_boot_loader(&self) {
         File::create(self.dir().join("broken")).unwrap();
@@ -273,8 +279,14 @@ impl Rig {
 
     /// The box boots what is first in the boot order.
     pub async fn reboot(&mut self) {
+        let first = self.boot("primary");
+        self.boot_into(&first).await;
+    }
+
+    /// The boot loader boots this slot, by its boot name.
+    pub async fn boot_into(&mut self, name: &str) {
         self.kill_service();
-        self.booted = self.boot("primary");
+        name.clone_into(&mut self.booted);
         fs::write(self.dir().join("current"), &self.booted).unwrap();
         self.start_service().await;
     }
@@ -350,12 +362,12 @@ fn alone() -> Option<File> {
     Some(lock)
 }
 
-fn has_device_mapper() -> bool {
+pub(crate) fn has_device_mapper() -> bool {
     fs::read_to_string("/proc/misc").is_ok_and(|misc| misc.lines().any(|line| line.ends_with(" device-mapper")))
 }
 
 /// Why there can be no rig here.
-fn missing(tools: &Tools) -> Option<String> {
+pub(crate) fn missing(tools: &Tools) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("RAUC installs as root only: nothing of it is tested here".into());
     }

@@ -179,10 +179,21 @@ impl Rig {
     pub fn shut_down(&mut self, deadline: Duration) -> Result<(), RigError> {
         // SIGRTMIN+4 is poweroff.target; a command could be killed before it is answered.
         let asked = self.run(&["kill", "-s", "RTMIN+4", "1"]);
+        self.until_down(deadline).map_err(|error| match error {
+            RigError::Boot { why, said } => RigError::Boot { why: format!("{why} ({})", asked.err), said },
+            other => other,
+        })
+    }
+
+    /// Waits until systemd has shut down, whoever told it to: a box that reboots has ended here, too.
+    ///
+    /// # Errors
+    /// When it does not end in time; with what it wrote to its console.
+    pub fn until_down(&mut self, deadline: Duration) -> Result<(), RigError> {
         let end = Instant::now() + deadline;
         while !matches!(self.unshare.try_wait(), Ok(Some(_))) {
             if Instant::now() >= end {
-                let why = format!("it did not end within {} s of being told to ({})", deadline.as_secs(), asked.err);
+                let why = format!("it did not end within {} s of being told to", deadline.as_secs());
                 return Err(RigError::Boot { why, said: self.console() });
             }
             std::thread::sleep(POLL);

@@ -4,7 +4,7 @@
 
 mod world;
 
-use holdfast_update_plan::{Offer, Origin, Result, Wish};
+use holdfast_update_plan::{Offer, Origin, Permit, Result, Wish};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::Config;
 use world::{Luck, World};
@@ -46,6 +46,27 @@ proptest! {
             let slot = &world.slots[world.booted];
             prop_assert!(slot.good && slot.content.as_deref() == Some("good"), "{:?}", slot);
         }
+    }
+
+    /// While the recorder refuses the lease `reboot`, nothing has RAUC activate a slot: no restart of the updater, no power cut, no
+    /// attempt after another. What is refused for long is done once it no longer is.
+    #[test]
+    fn nothing_is_activated_while_the_lease_is_refused(
+        luck in prop::collection::vec(any::<u8>(), 0..400),
+        good in any::<bool>(),
+    ) {
+        let mut world = World::new(Luck::new(luck));
+        world.refuse(Some(Permit::Reboot));
+        world.offer(offer(1), good);
+        for _ in 0..600 {
+            world.turn();
+            // Where the power goes again and again the boot loader may take the other slot: that is its own affair.
+            prop_assert_eq!(world.activations, 0, "{:?}", world.plan().record());
+        }
+        world.refuse(None);
+        world.run();
+        let is_good = world.told[0].1 == Result::Good;
+        prop_assert!(!is_good || world.activations > 0);
     }
 }
 

@@ -211,7 +211,12 @@ async fn a_bundle_from_a_server_is_fetched_verified_and_installed() {
     }
     let more = format!("server_ca = {certificate:?}\n");
     let Some(mut site) = Site::start_with(&more).await else { return };
-    let bundle = site.bundle("2.0");
+    // More than 8 MiB, which is all that RAUC fetches by itself if it is not told otherwise (br2rauc#18).
+    fs::File::options().write(true).open(site.rig.slot(1)).unwrap().set_len(16 << 20).unwrap();
+    let image = site.rig.image("2.0", 9 << 20, 7);
+    let wrap = Wrap { version: "2.0", ..Wrap::default() };
+    let bundle = site.rig.bundle("2.0", &image, wrap).display().to_string();
+    assert!(fs::metadata(&bundle).unwrap().len() > 8 << 20);
     let server = site.serve(std::path::Path::new(&bundle).parent().unwrap(), SERVER, [&certificate, &key]);
     let name = std::path::Path::new(&bundle).file_name().unwrap().to_str().unwrap();
     // What is not there is told, and nothing is done.

@@ -5,6 +5,7 @@ mod faults;
 mod growth;
 mod powercut;
 mod run;
+mod updater;
 
 use clap::{Args, Subcommand};
 
@@ -42,6 +43,8 @@ enum What {
     Powercut(powercut::PowercutArgs),
     /// Record for long, with faults at random; nothing may be unaccounted for, nothing may grow.
     Run(run::RunArgs),
+    /// Cut the power of an update thousands of times; no two bad slots, no lost result.
+    Updater(updater::UpdaterArgs),
 }
 
 pub fn run(args: &SoakArgs) -> anyhow::Result<()> {
@@ -51,6 +54,7 @@ pub fn run(args: &SoakArgs) -> anyhow::Result<()> {
         What::Faults(faults) => faults::run(faults, &args.common, &interrupt),
         What::Powercut(powercut) => powercut::run(powercut, &args.common, &interrupt),
         What::Run(run) => run::run(run, &args.common, &interrupt),
+        What::Updater(updater) => updater::run(updater, &args.common, &interrupt),
     };
     // Told even where it failed: the figures say how.
     let (figures, verdict) = figures?;

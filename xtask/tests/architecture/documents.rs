@@ -116,9 +116,35 @@ pub(crate) fn tests_named(text: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Of tables whose last column says which tests hold a row: the first cell of each, and the names.
+pub(crate) fn held_by(text: &str) -> Vec<(String, Vec<String>)> {
+    let mut rows = vec![];
+    let (mut first, mut cells, mut names) = (String::new(), 0, vec![]);
+    for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
+        match event {
+            Event::Start(Tag::TableRow) => (first, cells, names) = (String::new(), 0, vec![]),
+            // Only those of the last cell are left at the end.
+            Event::Start(Tag::TableCell) => names.clear(),
+            Event::End(TagEnd::TableCell) => cells += 1,
+            Event::Text(text) if cells == 0 => first.push_str(&text),
+            Event::Code(code) => names.push(code.to_string()),
+            Event::End(TagEnd::TableRow) => rows.push((std::mem::take(&mut first), std::mem::take(&mut names))),
+            _ => {}
+        }
+    }
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_cell_names_the_tests() {
+        let text = "`no` |\n\n| a | held by |\n|---|---|\n| x `no` | `one`, `two` |\n| y | nothing |\n";
+        let held = held_by(text);
+        assert_eq!(held, [("x ".to_owned(), vec!["one".to_owned(), "two".to_owned()]), ("y".to_owned(), vec![])]);
+    }
 
     fn dead(text: &str) -> Vec<String> {
         let files =

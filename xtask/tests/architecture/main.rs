@@ -121,3 +121,22 @@ fn the_map_names_tests_that_are_there() {
     let missing = named.iter().filter(|name| !here.contains(&format!("\nfn {name}(")));
     none(&missing.map(|name| format!("ARCHITECTURE.md names `{name}`, and there is no such test")).collect::<Vec<_>>());
 }
+
+#[test]
+fn the_problems_of_updates_name_tests_that_are_there() {
+    let page = std::fs::read_to_string(tree::root().join("docs/update-problems.md")).unwrap();
+    let rows = documents::held_by(&page);
+    assert!(rows.len() >= 20, "the page has only {} rows", rows.len());
+    let files = tree::files();
+    let is_there =
+        |name: &str| files.iter().any(|file| file.extension() == "rs" && file.text.contains(&format!("fn {name}(")));
+    let mut missing = vec![];
+    for (row, names) in &rows {
+        if names.is_empty() {
+            missing.push(format!("docs/update-problems.md: no test holds {row}"));
+        }
+        let gone = names.iter().filter(|name| !is_there(name));
+        missing.extend(gone.map(|name| format!("docs/update-problems.md names `{name}`, and there is no such test")));
+    }
+    none(&missing);
+}

@@ -40,6 +40,11 @@ pub(crate) enum Disk<'a> {
 impl Appliance {
     /// Boots one; `None`, said aloud, where that can't be.
     pub(crate) fn boot(disk: Disk<'_>) -> Option<Self> {
+        Self::boot_with(disk, &[])
+    }
+
+    /// With more files laid over those.
+    pub(crate) fn boot_with(disk: Disk<'_>, more: &[&Path]) -> Option<Self> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         if !possible() {
             return None;
@@ -71,7 +76,7 @@ impl Appliance {
             Disk::Memory => None,
             Disk::Directory(path) => Some(path),
         };
-        let rig = Rig::boot(&[installed(), ours.path()], directory).unwrap();
+        let rig = Rig::boot(&[&[installed(), ours.path()], more].concat(), directory).unwrap();
         Some(Self { rig, _one_at_a_time: guard })
     }
 

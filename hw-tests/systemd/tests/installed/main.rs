@@ -13,4 +13,5 @@ mod shutdown;
 mod stick;
 mod trouble;
 mod units;
+mod updates;
 mod watchdog;

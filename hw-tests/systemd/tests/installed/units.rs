@@ -6,7 +6,7 @@ use crate::appliance::{Appliance, CAPTURE, DECODE, Disk, PROBE, RECORDER, ROOT};
 use crate::panel::PANEL;
 
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
-const EXPOSURE_LIMITS: [(&str, f32); 6] =
+const EXPOSURE_LIMITS: [(&str, f32); 7] =
     [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (DECODE, 2.3), (PANEL, 1.6), (UPDATER, 2.8), (STICK, 1.7)];
 
 const UPDATER: &str = "holdfast-updater.service";
@@ -15,7 +15,7 @@ const STICK: &str = "holdfast-stick@sdz1.service";
 const SLICES: [&str; 3] = ["holdfast.slice", "holdfast-recording.slice", "holdfast-background.slice"];
 
 /// What systemd has understood, whatever of it the kernel can do here.
-const PRIORITIES: [(&str, &str, &str); 34] = [
+const PRIORITIES: [(&str, &str, &str); 36] = [
     (SLICES[0], "CPUWeight", "1000"),
     (SLICES[0], "IOWeight", "1000"),
     (SLICES[1], "CPUWeight", "1000"),

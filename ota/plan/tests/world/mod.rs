@@ -57,6 +57,10 @@ pub struct World {
     /// What the recorder has given leave for.
     leave: Option<Permit>,
     asked: Option<Permit>,
+    /// What it never gives leave for.
+    refuses: Option<Permit>,
+    /// How often the boot order was changed to a new system, or the box left one.
+    pub activations: u32,
     /// What the next bundle is.
     next_works: bool,
     /// What the fleet offers until it knows the end of it.
@@ -106,6 +110,8 @@ impl World {
             frozen: false,
             leave: None,
             asked: None,
+            refuses: None,
+            activations: 0,
             next_works: true,
             offered: None,
             told_before: 0,
@@ -185,51 +191,64 @@ impl World {
         assert!(is_within && !self.wall_unknown, "automatic at {hour} o'clock, the window is {from_h} to {until_h}");
     }
 
+    /// From now on the recorder never gives leave for this; `None`: it does again.
+    pub fn refuse(&mut self, permit: Option<Permit>) {
+        self.refuses = permit;
+    }
+
     /// Until nothing happens any more.
     pub fn run(&mut self) {
         for _ in 0..TURNS {
-            if self.luck.strikes(12) {
-                self.restart();
-                continue;
-            }
-            if self.luck.strikes(6) {
-                self.power_cut();
-                continue;
-            }
-            self.chance();
-            if let Some(event) = self.events.pop_front() {
-                self.handle(event);
-                continue;
-            }
-            if let Some(offer) = self.offered.clone().filter(|_| self.plan().record().phase == Phase::Idle)
-                && self.told.len() == self.told_before
-                && !self.is_stick()
-                && (!self.is_wanted || self.record.outcomes.is_empty())
-            {
-                let event = self.offering(offer);
-                self.handle(event);
-                continue;
-            }
-            if self.is_stick() && !self.stick_is_in {
-                self.stick_is_in = true;
-                let event = self.offered.clone().map(|offer| self.offering(offer));
-                self.events.extend(event);
-                continue;
-            }
-            self.wall_unknown = false;
-            if self.is_idle()
-                && !self.confirming
-                && self.plan().due_ns().is_none()
-                && self.record.outcomes.iter().all(|outcome| outcome.told)
-            {
+            if self.turn() {
                 return;
             }
-            self.rests();
-            self.now_ns = self.plan().due_ns().unwrap_or(self.now_ns + S).max(self.now_ns + 1);
-            self.grant();
-            self.handle(Event::Tick);
         }
         panic!("it never comes to an end: {:?} {:?}", self.plan().shown(), self.plan().record());
+    }
+
+    /// One thing happens, or time passes. True: nothing happens any more.
+    pub fn turn(&mut self) -> bool {
+        if self.luck.strikes(12) {
+            self.restart();
+            return false;
+        }
+        if self.luck.strikes(6) {
+            self.power_cut();
+            return false;
+        }
+        self.chance();
+        if let Some(event) = self.events.pop_front() {
+            self.handle(event);
+            return false;
+        }
+        if let Some(offer) = self.offered.clone().filter(|_| self.plan().record().phase == Phase::Idle)
+            && self.told.len() == self.told_before
+            && !self.is_stick()
+            && (!self.is_wanted || self.record.outcomes.is_empty())
+        {
+            let event = self.offering(offer);
+            self.handle(event);
+            return false;
+        }
+        if self.is_stick() && !self.stick_is_in {
+            self.stick_is_in = true;
+            let event = self.offered.clone().map(|offer| self.offering(offer));
+            self.events.extend(event);
+            return false;
+        }
+        self.wall_unknown = false;
+        if self.is_idle()
+            && !self.confirming
+            && self.plan().due_ns().is_none()
+            && self.record.outcomes.iter().all(|outcome| outcome.told)
+        {
+            return true;
+        }
+        self.rests();
+        self.now_ns = self.plan().due_ns().unwrap_or(self.now_ns + S).max(self.now_ns + 1);
+        self.grant();
+        self.handle(Event::Tick);
+        false
     }
 
     /// Nothing is on its way. A power cut now must leave the box with the system that it has, unless it is about to leave it.
@@ -301,6 +320,7 @@ impl World {
 
     fn grant(&mut self) {
         if let Some(permit) = self.asked
+            && self.refuses != Some(permit)
             && !self.luck.strikes(128)
         {
             (self.asked, self.leave) = (None, Some(permit));
@@ -400,6 +420,7 @@ impl World {
                 assert!(self.slots[other].content.is_some(), "half of a system");
                 self.is_allowed_now();
                 (self.primary, self.slots[other].left) = (other, 3);
+                self.activations += 1;
                 self.events.push_back(Event::Activated(Ok(())));
             }
             Command::Deactivate => {
@@ -415,6 +436,7 @@ impl World {
                 self.slots[self.booted].good = false;
                 self.slots[self.booted].left = 0;
                 self.primary = other;
+                self.activations += 1;
                 self.events.push_back(Event::Activated(Ok(())));
             }
             Command::Reboot { .. } => {
