@@ -1,0 +1,48 @@
+SUMMARY = "Holdfast: all that is on an appliance"
+LICENSE = "MIT"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+inherit packagegroup
+
+# Elements by name, as apps/capture asks for them: no plugin that nobody uses, and so none that can be attacked. Which encoder is
+# there is the board's matter.
+HOLDFAST_ENCODERS ?= ""
+HOLDFAST_PLUGINS = " \
+    gstreamer1.0-plugins-base-alsa \
+    gstreamer1.0-plugins-base-app \
+    gstreamer1.0-plugins-base-audioconvert \
+    gstreamer1.0-plugins-base-audioresample \
+    gstreamer1.0-plugins-base-audiotestsrc \
+    gstreamer1.0-plugins-base-opus \
+    gstreamer1.0-plugins-base-typefindfunctions \
+    gstreamer1.0-plugins-base-videoconvertscale \
+    gstreamer1.0-plugins-base-videorate \
+    gstreamer1.0-plugins-base-videotestsrc \
+    gstreamer1.0-plugins-good-audioparsers \
+    gstreamer1.0-plugins-good-jpeg \
+    gstreamer1.0-plugins-good-video4linux2 \
+    gstreamer1.0-plugins-bad-codectimestamper \
+    gstreamer1.0-plugins-bad-openh264 \
+    gstreamer1.0-plugins-bad-videoparsersbad \
+    ${@bb.utils.contains('LICENSE_FLAGS_ACCEPTED', 'commercial', 'gstreamer1.0-plugins-ugly-x264 gstreamer1.0-libav', '', d)} \
+"
+
+RDEPENDS:${PN} = " \
+    holdfast \
+    holdfast-system \
+    holdfast-rauc-conf \
+    packagegroup-core-boot \
+    ca-certificates \
+    e2fsprogs-e2fsck \
+    kernel-modules \
+    nftables \
+    openssh-keygen \
+    openssh-sftp-server \
+    openssh-sshd \
+    rauc \
+    rauc-service \
+    systemd-extra-utils \
+    tzdata-core \
+    ${HOLDFAST_PLUGINS} \
+    ${HOLDFAST_ENCODERS} \
+"
