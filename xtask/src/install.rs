@@ -30,7 +30,7 @@ const PROGRAM: u32 = 0o755;
 const DATA: u32 = 0o644;
 
 /// Packages and the programs they build, to `usr/bin`.
-const PROGRAMS: [(&str, &str); 5] = [
+pub const PROGRAMS: [(&str, &str); 5] = [
     ("holdfast-recorder", "holdfast-recorder"),
     ("holdfast-capture", "holdfast-capture"),
     ("holdfast-panel", "holdfast-panel"),
@@ -40,7 +40,7 @@ const PROGRAMS: [(&str, &str); 5] = [
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 30] = [
+pub const FILES: [(&str, &str); 30] = [
     ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
     ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
     ("apps/recorder/systemd/holdfast-recording.slice", "usr/lib/systemd/system/holdfast-recording.slice"),

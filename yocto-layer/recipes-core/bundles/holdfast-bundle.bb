@@ -1,7 +1,9 @@
 SUMMARY = "Holdfast: a signed update for all boards of a kind"
+DESCRIPTION = "The image of a slot, signed; written to the slot that does not run by RAUC, and kept if it proves itself"
 LICENSE = "MIT"
 
-inherit bundle
+inherit bundle features_check
+REQUIRED_DISTRO_FEATURES = "rauc systemd"
 
 # As ota/system.conf/<board>.conf has it, which refuses bundles for others.
 RAUC_BUNDLE_COMPATIBLE = "holdfast-${HOLDFAST_BOARD}"
@@ -18,7 +20,7 @@ RAUC_SLOT_rootfs[imagetype] = "raw"
 # Boxes fetch only the blocks they do not have.
 RAUC_SLOT_rootfs[adaptive] = "block-hash-index"
 
-# Jetson boots from a partition of its own (holdfast-tegra.bbclass).
+# Jetson boots from a partition of its own (holdfast_tegra.bbclass).
 RAUC_BUNDLE_SLOTS:tegra = "rootfs kernel"
 RAUC_SLOT_kernel = "holdfast-image"
 RAUC_SLOT_kernel[fstype] = "tegraboot"

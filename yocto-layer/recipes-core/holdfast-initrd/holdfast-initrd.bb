@@ -1,4 +1,5 @@
 SUMMARY = "Holdfast: initrd that opens the root under dm-verity"
+DESCRIPTION = "The first root, part of the boot artifact; the root's hash is put into it when a slot is made"
 LICENSE = "MIT"
 
 PACKAGE_INSTALL = "holdfast-init base-passwd busybox cryptsetup libdevmapper util-linux-findfs ${HOLDFAST_INITRD_PACKAGES}"

@@ -1,7 +1,13 @@
 SUMMARY = "Holdfast: RAUC's configuration of this board, and whom it trusts"
+DESCRIPTION = "system.conf, fw_env.config and keyring, and what holds RAUC in check, as cargo xtask install --board has it"
 SECTION = "base"
 
-require recipes-holdfast/holdfast/holdfast-source.inc
+require recipes-holdfast/holdfast-programs/holdfast-source.inc
+# Written by `cargo xtask yocto generate`; not committed.
+# nooelint: oelint.file.requireinclude
+include recipes-holdfast/holdfast-programs/holdfast-files.inc
+
+HOLDFAST_BOARD_FILES = "${@d.getVar('HOLDFAST_FILES_' + (d.getVar('HOLDFAST_BOARD') or '').upper()) or ''}"
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 INHIBIT_DEFAULT_DEPS = "1"
@@ -22,12 +28,14 @@ do_install () {
     if [ ! -f "${HOLDFAST_KEYRING_FILE}" ]; then
         bbfatal "HOLDFAST_KEYRING_FILE (\"${HOLDFAST_KEYRING_FILE}\") names no certificate: set it to what boxes shall trust; cargo xtask bundle test-keys makes one to try with"
     fi
-    install -D -m 0644 ${S}/ota/system.conf/${HOLDFAST_BOARD}.conf ${D}${sysconfdir}/rauc/system.conf
     install -D -m 0644 "${HOLDFAST_KEYRING_FILE}" ${D}${sysconfdir}/rauc/keyring.pem
-    if [ "${HOLDFAST_BOARD}" = jetson ]; then
-        install -D -m 0755 ${S}/ota/jetson/boot-backend ${D}${nonarch_libdir}/holdfast/boot-backend
-    fi
+    # Each as from:to:mode; of the table in xtask/src/install.rs.
+    for file in ${HOLDFAST_BOARD_FILES}; do
+        from=${file%%:*}
+        rest=${file#*:}
+        install -D -m "${rest#*:}" "${S}/$from" "${D}/${rest%%:*}"
+    done
 }
 
-FILES:${PN} = "${sysconfdir} ${nonarch_libdir}/holdfast"
+FILES:${PN} = "${sysconfdir} ${nonarch_libdir}"
 RPROVIDES:${PN} += "virtual-rauc-conf"

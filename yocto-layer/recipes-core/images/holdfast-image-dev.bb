@@ -2,13 +2,14 @@ SUMMARY = "Holdfast, to develop and bring up boards with"
 DESCRIPTION = "As holdfast-image, with a root login without password, SSH, and tools. Never for a box that leaves the house."
 LICENSE = "MIT"
 
-inherit core-image
-
 require holdfast-image.inc
 
+inherit core-image
+
+# nooelint: oelint.var.badimagefeature
 IMAGE_FEATURES += "allow-empty-password allow-root-login empty-root-password post-install-logging ssh-server-openssh"
 # The slot does not grow with what is convenient.
-IMAGE_INSTALL += " \
+IMAGE_INSTALL += "\
     e2fsprogs \
     gdbserver \
     gstreamer1.0-bin \

@@ -2,7 +2,6 @@ SUMMARY = "Holdfast: the recording appliance"
 DESCRIPTION = "Root filesystem under dm-verity, with its boot artifact, as one image for either slot"
 LICENSE = "MIT"
 
-inherit core-image
-
 require holdfast-image.inc
-inherit holdfast-hardened
+
+inherit core-image holdfast_hardened

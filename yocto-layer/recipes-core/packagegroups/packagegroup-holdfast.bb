@@ -1,4 +1,5 @@
 SUMMARY = "Holdfast: all that is on an appliance"
+DESCRIPTION = "Programs, the system around them, and just the GStreamer elements that they ask for"
 LICENSE = "MIT"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
@@ -28,21 +29,21 @@ HOLDFAST_PLUGINS = " \
 "
 
 RDEPENDS:${PN} = " \
-    holdfast \
-    holdfast-system \
-    holdfast-rauc-conf \
-    packagegroup-core-boot \
+    ${HOLDFAST_ENCODERS} \
+    ${HOLDFAST_PLUGINS} \
     ca-certificates \
     e2fsprogs-e2fsck \
+    holdfast-programs \
+    holdfast-rauc-conf \
+    holdfast-system \
     kernel-modules \
     nftables \
     openssh-keygen \
     openssh-sftp-server \
     openssh-sshd \
+    packagegroup-core-boot \
     rauc \
     rauc-service \
     systemd-extra-utils \
     tzdata-core \
-    ${HOLDFAST_PLUGINS} \
-    ${HOLDFAST_ENCODERS} \
 "

@@ -22,7 +22,7 @@ fi;
 # Counted before it is tried.
 saveenv;
 setenv bootargs "@BOOTARGS@ rauc.slot=${slot}";
-# The boot artifact is the first part of the slot (holdfast-slot.bbclass). Sectors of 512 bytes, in hexadecimal.
+# The boot artifact is the first part of the slot (holdfast_slot.bbclass). Sectors of 512 bytes, in hexadecimal.
 part start @BOOTDEV@ ${part} first;
 @READ@ @FIT_ADDRESS@ ${first} @BOOT_SECTORS@;
 bootm @FIT_ADDRESS@ @BOOTM_REST@;

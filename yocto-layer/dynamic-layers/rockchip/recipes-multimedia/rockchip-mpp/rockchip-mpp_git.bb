@@ -1,4 +1,5 @@
 SUMMARY = "Rockchip Media Process Platform: the RK3588's encoders from user space"
+DESCRIPTION = "User side of the vendor kernel's driver for encoders and decoders; a mainline kernel has no such driver"
 HOMEPAGE = "https://github.com/rockchip-linux/mpp"
 SECTION = "libs"
 LICENSE = "Apache-2.0 & MIT"
@@ -7,10 +8,10 @@ LIC_FILES_CHKSUM = " \
     file://LICENSES/MIT;md5=e8f57dd048e186199433be2c41bd3d6d \
 "
 
+PV = "1.3.9+git"
 # The vendor's own repository is no longer public in full; this mirror has the branch that gstreamer1.0-rockchip is written for.
 SRC_URI = "git://github.com/JeffyCN/mirrors.git;protocol=https;nobranch=1"
 SRCREV = "b29e4b798d28a5d0709bff87479d17f247645bc8"
-PV = "1.3.9+git"
 
 inherit cmake pkgconfig
 

@@ -22,4 +22,5 @@ IMAGE_CMD:tegraboot () {
 # What is flashed is what is updated.
 IMAGE_TEGRAFLASH_FS_TYPE = "verity"
 IMAGE_TEGRAFLASH_KERNEL = "${IMGDEPLOYDIR}/${IMAGE_LINK_NAME}.tegraboot"
+# nooelint: oelint.vars.overrideappend
 IMAGE_TYPEDEP:tegraflash-tar += "tegraboot"

@@ -1,13 +1,16 @@
 SUMMARY = "Holdfast: recorder, capture, panel, updater and command line"
-DESCRIPTION = "Records cameras and does not lose what it has said is safe"
+DESCRIPTION = "Programs that record cameras, do not lose what they have said is safe, and keep a box up to date beside it"
+# Not "holdfast": that is the distribution, and so an override.
 SECTION = "multimedia"
 
 require holdfast-source.inc
 # Written by `cargo xtask yocto generate` from Cargo.lock and from the table of what goes where (xtask/src/install.rs); not committed.
+# nooelint: oelint.file.requireinclude
 include holdfast-crates.inc
+# nooelint: oelint.file.requireinclude
 include holdfast-files.inc
 
-DEPENDS = "gstreamer1.0 gstreamer1.0-plugins-base"
+DEPENDS += "gstreamer1.0 gstreamer1.0-plugins-base"
 
 inherit cargo pkgconfig systemd useradd
 
@@ -33,10 +36,10 @@ do_install () {
     done
 }
 
-PACKAGES =+ "${PN}-recorder ${PN}-capture ${PN}-panel ${PN}-updater ${PN}-ctl ${PN}-dbus"
+PACKAGES =+ "holdfast-recorder holdfast-capture holdfast-panel holdfast-updater holdfast-ctl holdfast-dbus"
 
 # A file belongs to the program that its name names.
-FILES:${PN}-recorder = " \
+FILES:holdfast-recorder = " \
     ${bindir}/holdfast-recorder \
     ${sysconfdir}/holdfast/holdfast.toml \
     ${systemd_system_unitdir}/holdfast-recorder.service \
@@ -46,12 +49,12 @@ FILES:${PN}-recorder = " \
     ${nonarch_libdir}/tmpfiles.d/holdfast.conf \
     ${datadir}/polkit-1/rules.d/org.holdfast.rules \
 "
-FILES:${PN}-capture = " \
+FILES:holdfast-capture = " \
     ${bindir}/holdfast-capture \
     ${systemd_system_unitdir}/holdfast-capture@.service* \
     ${systemd_system_unitdir}/holdfast-probe@.service* \
 "
-FILES:${PN}-panel = " \
+FILES:holdfast-panel = " \
     ${bindir}/holdfast-panel \
     ${sysconfdir}/holdfast/panel.toml \
     ${systemd_system_unitdir}/holdfast-panel.service \
@@ -59,36 +62,35 @@ FILES:${PN}-panel = " \
     ${nonarch_libdir}/sysusers.d/holdfast-panel.conf \
     ${nonarch_libdir}/udev/rules.d/60-holdfast-*.rules \
 "
-FILES:${PN}-updater = " \
+FILES:holdfast-updater = " \
     ${bindir}/holdfast-updater \
     ${sysconfdir}/holdfast/updater.toml \
     ${systemd_system_unitdir}/holdfast-updater.service \
-    ${systemd_system_unitdir}/rauc.service.d \
     ${nonarch_libdir}/systemd/system-preset/80-holdfast-updater.preset \
 "
-FILES:${PN}-ctl = "${bindir}/holdfast"
-FILES:${PN}-dbus = "${datadir}/dbus-1"
-CONFFILES:${PN}-recorder = "${sysconfdir}/holdfast/holdfast.toml"
-CONFFILES:${PN}-panel = "${sysconfdir}/holdfast/panel.toml"
-CONFFILES:${PN}-updater = "${sysconfdir}/holdfast/updater.toml"
+FILES:holdfast-ctl = "${bindir}/holdfast"
+FILES:holdfast-dbus = "${datadir}/dbus-1"
+CONFFILES:holdfast-recorder = "${sysconfdir}/holdfast/holdfast.toml"
+CONFFILES:holdfast-panel = "${sysconfdir}/holdfast/panel.toml"
+CONFFILES:holdfast-updater = "${sysconfdir}/holdfast/updater.toml"
 
 # Whatever is left is a file that nobody has given to a program: QA says so (installed-vs-shipped).
 FILES:${PN} = ""
 ALLOW_EMPTY:${PN} = "1"
-RDEPENDS:${PN} = "${PN}-recorder ${PN}-capture ${PN}-panel ${PN}-updater ${PN}-ctl"
-RDEPENDS:${PN}-recorder = "${PN}-capture ${PN}-dbus polkit"
-RDEPENDS:${PN}-panel = "${PN}-dbus"
-RDEPENDS:${PN}-updater = "${PN}-dbus rauc rauc-service"
-RDEPENDS:${PN}-ctl = "${PN}-dbus"
+RDEPENDS:${PN} = "holdfast-capture holdfast-ctl holdfast-panel holdfast-recorder holdfast-updater"
+RDEPENDS:holdfast-ctl = "holdfast-dbus"
+RDEPENDS:holdfast-panel = "holdfast-dbus"
+RDEPENDS:holdfast-recorder = "holdfast-capture holdfast-dbus polkit"
+RDEPENDS:holdfast-updater = "holdfast-dbus rauc rauc-service"
 
-SYSTEMD_PACKAGES = "${PN}-recorder ${PN}-panel ${PN}-updater"
-SYSTEMD_SERVICE:${PN}-recorder = "holdfast-recorder.service"
-SYSTEMD_SERVICE:${PN}-panel = "holdfast-panel.service"
-SYSTEMD_SERVICE:${PN}-updater = "holdfast-updater.service"
+SYSTEMD_PACKAGES = "holdfast-recorder holdfast-panel holdfast-updater"
+SYSTEMD_SERVICE:holdfast-recorder = "holdfast-recorder.service"
+SYSTEMD_SERVICE:holdfast-panel = "holdfast-panel.service"
+SYSTEMD_SERVICE:holdfast-updater = "holdfast-updater.service"
 
 # The same as in the programs' sysusers.conf, which nothing can run on a read-only root: a test holds them to each other.
-USERADD_PACKAGES = "${PN}-recorder ${PN}-panel"
-GROUPADD_PARAM:${PN}-recorder = "--system --gid 880 holdfast"
-USERADD_PARAM:${PN}-recorder = "--system --uid 880 --gid holdfast --groups audio,render,video --no-create-home --home-dir /var/lib/holdfast --shell /sbin/nologin holdfast"
-GROUPADD_PARAM:${PN}-panel = "--system --gid 880 holdfast; --system --gid 881 holdfast-panel; --system gpio; --system i2c"
-USERADD_PARAM:${PN}-panel = "--system --uid 881 --gid holdfast-panel --groups holdfast,gpio,input,dialout,i2c --no-create-home --home-dir / --shell /sbin/nologin holdfast-panel"
+USERADD_PACKAGES = "holdfast-recorder holdfast-panel"
+GROUPADD_PARAM:holdfast-recorder = "--system --gid 880 holdfast"
+USERADD_PARAM:holdfast-recorder = "--system --uid 880 --gid holdfast --groups audio,render,video --no-create-home --home-dir /var/lib/holdfast --shell /sbin/nologin holdfast"
+GROUPADD_PARAM:holdfast-panel = "--system --gid 880 holdfast; --system --gid 881 holdfast-panel; --system gpio; --system i2c"
+USERADD_PARAM:holdfast-panel = "--system --uid 881 --gid holdfast-panel --groups holdfast,gpio,input,dialout,i2c --no-create-home --home-dir / --shell /sbin/nologin holdfast-panel"

@@ -6,7 +6,7 @@
 #
 # So kernel and root are always of one build, are switched in one step, and a signed FIT vouches for every block of the root. The FIT
 # lies where a boot loader finds it by the partition alone. Jetson's firmware takes its boot artifact from a partition of its own: see
-# holdfast-tegra.bbclass.
+# holdfast_tegra.bbclass.
 #
 #   IMAGE_FSTYPES += "verity"    filesystem and hash tree; beside it .verity.env
 #   IMAGE_FSTYPES += "slot"      the whole
@@ -16,6 +16,8 @@ inherit kernel-arch
 IMAGE_TYPES += "verity slot"
 
 HOLDFAST_INITRD ?= "holdfast-initrd"
+HOLDFAST_SLOT_MIB ?= "1024"
+HOLDFAST_BOOT_MIB ?= "64"
 # Device trees of the FIT; boards whose firmware hands one over have none.
 HOLDFAST_FIT_DTBS ?= "${@' '.join(os.path.basename(dtb) for dtb in (d.getVar('KERNEL_DEVICETREE') or '').split() if dtb.endswith('.dtb'))}"
 HOLDFAST_FIT_LOADADDRESS ?= "0x0a000000"
