@@ -27,16 +27,16 @@ pub struct CheckArgs {
     /// The directory in which the layers are checked out, under the names that kas gives them: bitbake, openembedded-core,
     /// meta-openembedded, meta-rauc, and of boards meta-arm, meta-rockchip, meta-tegra.
     #[arg(long, env = "HOLDFAST_YOCTO_LAYERS", value_name = "DIR")]
-    layers: Option<PathBuf>,
+    pub layers: Option<PathBuf>,
     /// Only these boards.
     #[arg(long = "machine", value_name = "NAME")]
-    machines: Vec<String>,
+    pub machines: Vec<String>,
     /// Also work out every single task (bitbake -n): minutes more for each board.
     #[arg(long)]
-    tasks: bool,
+    pub tasks: bool,
     /// Also run yocto-check-layer.
     #[arg(long)]
-    layer_check: bool,
+    pub layer_check: bool,
 }
 
 /// How far a board resolves.

@@ -8,7 +8,10 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::layer;
-use crate::install::{FILES, PROGRAMS};
+use clap::ValueEnum as _;
+
+use crate::bundle::Board;
+use crate::install::{FILES, MASKED, PROGRAMS, for_board};
 use crate::terminal;
 use crate::workspace::root;
 
@@ -88,7 +91,15 @@ fn files() -> String {
     for (from, to) in FILES {
         text += &format!("    {from}:{to}:0644 \\\n");
     }
-    text + "\"\n"
+    text += "\"\n";
+    for board in Board::value_variants() {
+        text += &format!("\nHOLDFAST_FILES_{} = \"\\\n", board.name().to_uppercase());
+        for (from, to, mode) in for_board(*board) {
+            text += &format!("    {from}:{to}:0{mode:o} \\\n");
+        }
+        text += "\"\n";
+    }
+    text + &format!("\nHOLDFAST_MASKED = \"{}\"\n", MASKED.join(" "))
 }
 
 #[cfg(test)]
@@ -133,6 +144,20 @@ version = "0.1.0"
         assert!(crates(&lock).unwrap().1 > 100);
     }
 
+    /// What a board has beside is there for each, with its mode.
+    #[test]
+    fn boards_have_their_own_files() {
+        let text = files();
+        assert!(text.contains("\nHOLDFAST_FILES_JETSON = \"\\\n"), "{text}");
+        assert!(text.contains("    ota/jetson/boot-backend:usr/lib/holdfast/boot-backend:0755 \\\n"), "{text}");
+        assert!(text.contains("    ota/system.conf/rk3588.conf:etc/rauc/system.conf:0644 \\\n"), "{text}");
+        let include = fs::read_to_string(super::layer().join("conf/machine/include/holdfast-board.inc")).unwrap();
+        let boards = include.lines().filter_map(|line| line.strip_prefix("HOLDFAST_BOARD:")?.split('"').nth(1));
+        for board in boards {
+            assert!(text.contains(&format!("HOLDFAST_FILES_{} = ", board.to_uppercase())), "no files for {board}");
+        }
+    }
+
     /// Each file of the table goes into a package of the recipe, by a pattern of its own: what is left over would fail the build
     /// hours later.
     #[test]
@@ -143,8 +168,9 @@ version = "0.1.0"
         let patterns = super::super::layers::packed(&recipe);
         assert!(patterns.len() > 15, "{patterns:?}");
         let names = files();
-        let rows: Vec<&str> = names.lines().filter_map(|line| line.trim().strip_suffix(":0644 \\")).collect();
-        assert!(rows.len() > 20);
+        let table = names.split("HOLDFAST_FILES = ").nth(1).unwrap().split("\n\"\n").next().unwrap();
+        let rows: Vec<&str> = table.lines().filter_map(|line| line.trim().strip_suffix(":0644 \\")).collect();
+        assert_eq!(rows.len(), super::FILES.len());
         for row in rows {
             let to = row.split(':').nth(1).unwrap();
             assert!(

@@ -47,7 +47,8 @@ pub fn run(args: &YoctoArgs) -> anyhow::Result<()> {
 /// As CI runs it: the linters, and the real layers where they are at hand.
 pub fn sanity() -> anyhow::Result<String> {
     let lint = lint::run()?;
-    let check = check::run(&CheckArgs::default())?;
+    let layers = std::env::var_os("HOLDFAST_YOCTO_LAYERS").map(PathBuf::from);
+    let check = check::run(&CheckArgs { layers, ..CheckArgs::default() })?;
     Ok(format!("{lint}; {check}"))
 }
 

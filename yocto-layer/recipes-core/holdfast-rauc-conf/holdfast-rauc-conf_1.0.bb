@@ -35,6 +35,10 @@ do_install () {
         rest=${file#*:}
         install -D -m "${rest#*:}" "${S}/$from" "${D}/${rest%%:*}"
     done
+    install -d ${D}${sysconfdir}/systemd/system
+    for unit in ${HOLDFAST_MASKED}; do
+        ln -s /dev/null ${D}${sysconfdir}/systemd/system/$unit
+    done
 }
 
 FILES:${PN} = "${sysconfdir} ${nonarch_libdir}"
