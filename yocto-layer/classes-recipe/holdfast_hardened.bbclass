@@ -79,5 +79,6 @@ holdfast_drop_setuid () {
         [ "$keep" = 1 ] || chmod ug-s "$file"
     done
 }
-# Last: nothing may change the root after it was looked at.
-ROOTFS_POSTPROCESS_COMMAND:append = " holdfast_lock_accounts holdfast_drop_setuid holdfast_check_rootfs"
+ROOTFS_POSTPROCESS_COMMAND:append = " holdfast_lock_accounts holdfast_drop_setuid"
+# Last, behind the presets of systemd: nothing may change the root after it was looked at.
+IMAGE_PREPROCESS_COMMAND:append = " holdfast_check_rootfs"

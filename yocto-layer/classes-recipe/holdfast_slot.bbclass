@@ -110,23 +110,23 @@ holdfast_fit_source () {
     done
     echo '    };'
     echo '    configurations {'
-    default=''
+    first="${HOLDFAST_FIT_DTBS}"
+    first=$(echo ${first:-none} | cut -d ' ' -f 1)
+    echo "        default = \"conf-$first\";"
     for dtb in ${HOLDFAST_FIT_DTBS} none; do
+        fdt="fdt = \"fdt-$dtb\";"
+        signed='"kernel", "ramdisk", "fdt"'
         if [ "$dtb" = none ]; then
-            [ -z "$default" ] || break
+            # Only where the firmware hands over a device tree.
+            [ "$first" = none ] || break
             fdt=''
             signed='"kernel", "ramdisk"'
-        else
-            fdt="fdt = \"fdt-$dtb\";"
-            signed='"kernel", "ramdisk", "fdt"'
         fi
-        [ -n "$default" ] || default="conf-$dtb"
         signature=''
         [ "${UBOOT_SIGN_ENABLE}" != 1 ] ||
             signature="signature { algo = \"sha256,rsa4096\"; key-name-hint = \"$key\"; sign-images = $signed; };"
         echo "        conf-$dtb { description = \"$dtb\"; kernel = \"kernel\"; ramdisk = \"ramdisk\"; $fdt $signature };"
     done
-    echo "        default = \"$default\";"
     echo '    };'
     echo '};'
 }

@@ -4,6 +4,8 @@ mod check;
 mod generate;
 mod layers;
 mod lint;
+#[cfg(test)]
+mod slot;
 
 use std::path::PathBuf;
 

@@ -22,3 +22,15 @@ IMAGE_INSTALL += "\
     usbutils \
     util-linux-lsblk \
 "
+
+# What the release image keeps shut.
+holdfast_open () {
+    echo 'add element inet holdfast services { 22 }' >${IMAGE_ROOTFS}${sysconfdir}/holdfast/firewall.nft
+    install -d ${IMAGE_ROOTFS}${sysconfdir}/systemd/system-preset
+    printf 'enable sshd.socket\nenable sshd.service\ndisable holdfast-ssh.service\ndisable holdfast-modules-lock.service\n' \
+        >${IMAGE_ROOTFS}${sysconfdir}/systemd/system-preset/10-holdfast-dev.preset
+}
+ROOTFS_POSTPROCESS_COMMAND += "holdfast_open"
+
+# oeqa: lib/oeqa/runtime/cases/holdfast.py
+TEST_SUITES = "ping ssh holdfast"
