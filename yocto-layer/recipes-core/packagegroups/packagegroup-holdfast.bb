@@ -28,10 +28,9 @@ HOLDFAST_PLUGINS = " \
     gstreamer1.0-plugins-good-udp \
     gstreamer1.0-plugins-good-video4linux2 \
     gstreamer1.0-plugins-bad-codectimestamper \
-    gstreamer1.0-plugins-bad-openh264 \
     gstreamer1.0-plugins-bad-opusparse \
     gstreamer1.0-plugins-bad-videoparsersbad \
-    ${@bb.utils.contains('LICENSE_FLAGS_ACCEPTED', 'commercial', 'gstreamer1.0-plugins-ugly-x264 gstreamer1.0-libav', '', d)} \
+    ${@'gstreamer1.0-plugins-bad-openh264 gstreamer1.0-plugins-ugly-x264 gstreamer1.0-libav' if d.getVar('HOLDFAST_CODECS') == '1' else ''} \
 "
 
 RDEPENDS:${PN} = " \
