@@ -51,8 +51,9 @@ FILES:holdfast-recorder = " \
 "
 FILES:holdfast-capture = " \
     ${bindir}/holdfast-capture \
-    ${systemd_system_unitdir}/holdfast-capture@.service* \
-    ${systemd_system_unitdir}/holdfast-probe@.service* \
+    ${systemd_system_unitdir}/holdfast-capture@.service \
+    ${systemd_system_unitdir}/holdfast-decode.service \
+    ${systemd_system_unitdir}/holdfast-probe@.service \
 "
 FILES:holdfast-panel = " \
     ${bindir}/holdfast-panel \
@@ -60,13 +61,16 @@ FILES:holdfast-panel = " \
     ${systemd_system_unitdir}/holdfast-panel.service \
     ${nonarch_libdir}/systemd/system-preset/80-holdfast-panel.preset \
     ${nonarch_libdir}/sysusers.d/holdfast-panel.conf \
-    ${nonarch_libdir}/udev/rules.d/60-holdfast-*.rules \
+    ${nonarch_libdir}/udev/rules.d/60-holdfast-display.rules \
+    ${nonarch_libdir}/udev/rules.d/60-holdfast-panel.rules \
 "
 FILES:holdfast-updater = " \
     ${bindir}/holdfast-updater \
     ${sysconfdir}/holdfast/updater.toml \
+    ${systemd_system_unitdir}/holdfast-stick@.service \
     ${systemd_system_unitdir}/holdfast-updater.service \
     ${nonarch_libdir}/systemd/system-preset/80-holdfast-updater.preset \
+    ${nonarch_libdir}/udev/rules.d/60-holdfast-stick.rules \
 "
 FILES:holdfast-ctl = "${bindir}/holdfast"
 FILES:holdfast-dbus = "${datadir}/dbus-1"
