@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::setup::{self, SetupArgs};
 use crate::terminal::{self, Table};
 use crate::workspace::cargo;
-use crate::{bench, demo, fuzz, soak};
+use crate::{bench, demo, fuzz, soak, yocto};
 
 /// The release of cargo-deny that `deny.toml` is written for.
 const DENY_VERSION: &str = "0.20.2";
@@ -59,6 +59,7 @@ fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
         command(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
     })?;
     steps.run("licences and advisories", deny)?;
+    steps.run("the Yocto layer", yocto::sanity)?;
     steps.run("build", || build().map(|()| String::new()))?;
     steps.run("tests", || run_tests(&[]))?;
     // From here on we start programs that have to be ended in order.

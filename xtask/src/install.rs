@@ -30,7 +30,7 @@ const PROGRAM: u32 = 0o755;
 const DATA: u32 = 0o644;
 
 /// Packages and the programs they build, to `usr/bin`.
-const PROGRAMS: [(&str, &str); 5] = [
+pub const PROGRAMS: [(&str, &str); 5] = [
     ("holdfast-recorder", "holdfast-recorder"),
     ("holdfast-capture", "holdfast-capture"),
     ("holdfast-panel", "holdfast-panel"),
@@ -40,7 +40,7 @@ const PROGRAMS: [(&str, &str); 5] = [
 
 /// Files as they lie in the repository, and where they go. Paths under `usr` are the vendor's: an administrator overrides
 /// them below `etc`, and never edits them.
-const FILES: [(&str, &str); 30] = [
+pub const FILES: [(&str, &str); 30] = [
     ("apps/recorder/systemd/holdfast-recorder.service", "usr/lib/systemd/system/holdfast-recorder.service"),
     ("apps/recorder/systemd/holdfast.slice", "usr/lib/systemd/system/holdfast.slice"),
     ("apps/recorder/systemd/holdfast-recording.slice", "usr/lib/systemd/system/holdfast-recording.slice"),
@@ -80,7 +80,7 @@ const BOARD_FILES: [(&str, &str); 2] = [
 ];
 
 /// Units of others that mark a boot as good without looking: only the updater may.
-const MASKED: [&str; 2] = ["rauc-mark-good.service", "nv_update_verifier.service"];
+pub const MASKED: [&str; 2] = ["rauc-mark-good.service", "nv_update_verifier.service"];
 
 /// What one kind of board has beside, with its mode.
 fn of_board(board: Board) -> Vec<(String, &'static str, u32)> {
@@ -144,10 +144,15 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// All that a kind of board has beside, from where to where, with its mode.
+pub fn for_board(board: Board) -> Vec<(String, &'static str, u32)> {
+    let common = BOARD_FILES.map(|(from, to)| (from.to_owned(), to, DATA));
+    common.into_iter().chain(of_board(board)).collect()
+}
+
 /// What makes it a box that updates itself.
 fn install_board(root_of_box: &Path, board: Board) -> anyhow::Result<()> {
-    let common = BOARD_FILES.map(|(from, to)| (from.to_owned(), to, DATA));
-    for (from, to, mode) in common.into_iter().chain(of_board(board)) {
+    for (from, to, mode) in for_board(board) {
         let bytes = fs::read(root().join(&from)).with_context(|| format!("{from} can't be read"))?;
         put(&root_of_box.join(to), &bytes, mode)?;
     }

@@ -19,6 +19,7 @@ mod setup;
 mod soak;
 mod terminal;
 mod workspace;
+mod yocto;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,8 @@ enum Command {
     Install(install::InstallArgs),
     /// Try to harm a recording: one fault after the other, or for long at random.
     Soak(soak::SoakArgs),
+    /// The Yocto layer: its generated files, its linters, and whether it resolves.
+    Yocto(yocto::YoctoArgs),
     /// Run all tests.
     Test(ci::TestArgs),
     /// Run what CI runs: format, lints, licences, build, tests, demo, a short bench.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Yocto(args) => yocto::run(&args),
         Command::Test(args) => ci::test(&args),
         Command::Ci(args) => ci::run(&args),
     };

@@ -1,0 +1,1 @@
+require ${@bb.utils.contains('DISTRO', 'holdfast', 'recipes-kernel/linux/linux-holdfast.inc', '', d)}

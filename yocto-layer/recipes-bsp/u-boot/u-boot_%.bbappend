@@ -1,0 +1,1 @@
+require ${@bb.utils.contains('DISTRO', 'holdfast', 'u-boot-holdfast.inc', '', d)}

@@ -1,0 +1,1 @@
+require ${@bb.utils.contains('DISTRO', 'holdfast', 'linux-holdfast.inc', '', d)}
