@@ -29,3 +29,6 @@ RAUC_SLOT_kernel[imagetype] = "raw"
 # Whoever builds says with what is signed: no key is in this layer. `cargo xtask bundle test-keys DIR` makes throw-away ones.
 RAUC_KEY_FILE ?= ""
 RAUC_CERT_FILE ?= ""
+# The certificate of whoever signs in the root's stead, where somebody does: boxes know the root alone.
+HOLDFAST_INTERMEDIATE_FILE ?= ""
+BUNDLE_ARGS += "${@'--intermediate=' + d.getVar('HOLDFAST_INTERMEDIATE_FILE') if d.getVar('HOLDFAST_INTERMEDIATE_FILE') else ''}"

@@ -15,7 +15,7 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 # The certificate that boxes trust, in PEM. Whoever builds has it: no key and no certificate is in this layer. `cargo xtask bundle
-# test-keys DIR` makes throw-away ones (root.pem).
+# test-keys DIR` makes throw-away ones (keyring.pem).
 HOLDFAST_KEYRING_FILE ?= ""
 do_install[file-checksums] += "${@d.getVar('HOLDFAST_KEYRING_FILE') + ':True' if d.getVar('HOLDFAST_KEYRING_FILE') else ''}"
 
