@@ -31,7 +31,7 @@ pub struct CiArgs {
     /// Do not install packages: only check them.
     #[arg(long)]
     pub no_install: bool,
-    /// Also build the virtual appliance, boot it, update it, and cut its power.
+    /// Also build the virtual appliance, boot it, and cut its power.
     #[arg(long)]
     pub appliance: bool,
 }

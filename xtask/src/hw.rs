@@ -18,7 +18,7 @@ const VIRTUAL: &str = "virtual";
 const REQUIREMENTS: &str = "requirements.txt";
 
 /// Suites of a short run, and how often it cuts the power.
-const SHORT: [&str; 3] = ["boot", "update", "power"];
+const SHORT: [&str; 2] = ["boot", "power"];
 const SHORT_CUTS: u32 = 2;
 
 /// Run the hardware suites.
@@ -33,7 +33,7 @@ pub struct HwArgs {
     /// Where the report goes: report.html, figures.json, serial.log.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Suites: boot, update, power, …; all, if none is named. Behind --, what goes to pytest.
+    /// Suites: boot, power; all, if none is named. Behind --, what goes to pytest.
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
     /// Passed on to pytest.

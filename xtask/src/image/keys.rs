@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use holdfast_bundle::{Authority, Signer, Tools, Validity};
+use holdfast_bundle::{Authority, Signer, Tools, Validity, write_keyring};
 
 /// Where they are.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Keys {
 
 /// Makes them, or finds them.
 pub fn get(place: &Path) -> anyhow::Result<Keys> {
-    let keyring = place.join("root.pem");
+    let keyring = place.join("keyring.pem");
     let signer = Signer { cert: place.join("signer.pem"), key: place.join("signer.key"), intermediates: Vec::new() };
     if !(keyring.exists() && signer.cert.exists() && signer.key.exists()) {
         if place.exists() {
@@ -22,6 +22,8 @@ pub fn get(place: &Path) -> anyhow::Result<Keys> {
         }
         let authority = Authority::make(&Tools::default(), place, "appliance, throw-away")?;
         authority.issue("signer", Validity::Days(3650))?;
+        // Boxes want the list of what was revoked, too.
+        write_keyring(&[&authority.certificate(), &authority.list_revoked()?], &keyring)?;
     }
     Ok(Keys { keyring, signer })
 }

@@ -154,7 +154,7 @@ fn steps(cache: &mut Cache, args: &ImageArgs) -> anyhow::Result<Built> {
 
     let base = base(cache, &apt, &ours)?;
     let programs = programs(cache, &apt)?;
-    let keys = keys::get(&cache.place("keys")?.join("throw-away"))?;
+    let keys = keys::get(&cache.place("keys")?.join("with-revocations"))?;
 
     let (system, init) = (root().join(SYSTEM).join("files"), root().join(SYSTEM).join("initrd/init"));
     let mut layers = vec![system, ours.join("files")];
