@@ -130,7 +130,7 @@ impl Board {
     }
 
     /// As the board's system.conf has it: said there, and nowhere else.
-    fn compatible(self) -> anyhow::Result<String> {
+    pub fn compatible(self) -> anyhow::Result<String> {
         let path = crate::workspace::root().join(self.system_conf());
         let text = std::fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
         let line = text.lines().find_map(|line| line.strip_prefix("compatible="));

@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::setup::{self, SetupArgs};
 use crate::terminal::{self, Table};
 use crate::workspace::cargo;
-use crate::{bench, demo, fuzz, soak, yocto};
+use crate::{bench, demo, fuzz, hw, soak, yocto};
 
 /// The release of cargo-deny that `deny.toml` is written for.
 const DENY_VERSION: &str = "0.20.2";
@@ -31,6 +31,9 @@ pub struct CiArgs {
     /// Do not install packages: only check them.
     #[arg(long)]
     pub no_install: bool,
+    /// Also build the virtual appliance, boot it, and cut its power.
+    #[arg(long)]
+    pub appliance: bool,
 }
 
 /// Sets up and runs the tests.
@@ -68,6 +71,9 @@ fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
     steps.run("demo", || demo::sanity(&interrupt).map(|()| String::new()))?;
     steps.run("faults, the quick ones", || soak::sanity(&interrupt))?;
     steps.run("bench, short form", || bench::sanity(&interrupt).map(|()| String::new()))?;
+    if args.appliance {
+        steps.run("virtual appliance", hw::sanity)?;
+    }
     Ok(())
 }
 

@@ -111,20 +111,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
 pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
     let packages = PROGRAMS.map(|(package, _)| package);
     let programs = Programs::build(args.profile, &packages)?;
-    for (_, name) in PROGRAMS {
-        let source = programs.path(name);
-        let bytes = fs::read(&source).with_context(|| format!("{} can't be read", source.display()))?;
-        put(&args.root.join("usr/bin").join(name), &bytes, PROGRAM)?;
-    }
-    for (from, to) in FILES {
-        let target = args.root.join(to);
-        if CONFIG.contains(&from) && target.exists() {
-            terminal::note(&format!("{} is there already and stays as it is", target.display()));
-            continue;
-        }
-        let bytes = fs::read(root().join(from)).with_context(|| format!("{from} can't be read"))?;
-        put(&target, &bytes, DATA)?;
-    }
+    place(&args.root, programs.directory())?;
     if let Some(board) = args.board {
         install_board(&args.root, board)?;
     }
@@ -144,6 +131,25 @@ pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Puts programs that were built, for whatever processor, and all files below a directory.
+pub fn place(target: &Path, programs: &Path) -> anyhow::Result<()> {
+    for (_, name) in PROGRAMS {
+        let source = programs.join(name);
+        let bytes = fs::read(&source).with_context(|| format!("{} can't be read", source.display()))?;
+        put(&target.join("usr/bin").join(name), &bytes, PROGRAM)?;
+    }
+    for (from, to) in FILES {
+        let target = target.join(to);
+        if CONFIG.contains(&from) && target.exists() {
+            terminal::note(&format!("{} is there already and stays as it is", target.display()));
+            continue;
+        }
+        let bytes = fs::read(root().join(from)).with_context(|| format!("{from} can't be read"))?;
+        put(&target, &bytes, DATA)?;
+    }
+    Ok(())
+}
+
 /// All that a kind of board has beside, from where to where, with its mode.
 pub fn for_board(board: Board) -> Vec<(String, &'static str, u32)> {
     let common = BOARD_FILES.map(|(from, to)| (from.to_owned(), to, DATA));
@@ -151,7 +157,7 @@ pub fn for_board(board: Board) -> Vec<(String, &'static str, u32)> {
 }
 
 /// What makes it a box that updates itself.
-fn install_board(root_of_box: &Path, board: Board) -> anyhow::Result<()> {
+pub fn install_board(root_of_box: &Path, board: Board) -> anyhow::Result<()> {
     for (from, to, mode) in for_board(board) {
         let bytes = fs::read(root().join(&from)).with_context(|| format!("{from} can't be read"))?;
         put(&root_of_box.join(to), &bytes, mode)?;

@@ -9,6 +9,8 @@ mod bundle;
 mod ci;
 mod demo;
 mod fuzz;
+mod hw;
+mod image;
 mod install;
 mod interrupt;
 mod packages;
@@ -18,6 +20,7 @@ mod rig;
 mod setup;
 mod soak;
 mod terminal;
+mod vm;
 mod workspace;
 mod yocto;
 
@@ -45,6 +48,12 @@ enum Command {
     Bundle(bundle::BundleArgs),
     /// Fuzz the parsers and protocols.
     Fuzz(fuzz::FuzzArgs),
+    /// Build the virtual appliance: a disk that boots in QEMU, and an update bundle.
+    Image(image::ImageArgs),
+    /// Run the hardware suites on the virtual appliance, or on a board.
+    Hw(hw::HwArgs),
+    /// Boot the virtual appliance in this terminal.
+    Vm(vm::VmArgs),
     /// Install what was built below a directory, as a package does.
     Install(install::InstallArgs),
     /// Try to harm a recording: one fault after the other, or for long at random.
@@ -64,6 +73,9 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Bundle(args) => bundle::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::Hw(args) => hw::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Yocto(args) => yocto::run(&args),

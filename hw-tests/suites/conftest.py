@@ -1,0 +1,62 @@
+"""One box for all suites, switched on once; what it measured and said goes into the report."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from holdfast_hw.box import Box
+
+FIGURES = pytest.StashKey[dict]()
+
+
+def pytest_configure(config):
+    config.stash[FIGURES] = {}
+
+
+@pytest.fixture(scope="session")
+def figure(request):
+    """Notes a figure for the report: figure("power_on_to_recording_s", 41.2)."""
+
+    def note(name, value):
+        request.config.stash[FIGURES].setdefault(name, []).append(value)
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    figures = config.stash[FIGURES]
+    for name, values in figures.items():
+        numbers = ", ".join(f"{value:.1f}" if isinstance(value, float) else str(value) for value in values)
+        terminalreporter.write_line(f"{name}: {numbers}")
+    if path := os.environ.get("HOLDFAST_FIGURES"):
+        Path(path).write_text(json.dumps(figures, indent=1) + "\n")
+
+
+@pytest.fixture(scope="session")
+def box(target):
+    """The box, running."""
+    power = target.get_driver("PowerProtocol")
+    command = target.get_driver("CommandProtocol")
+    power.on(fresh=True) if hasattr(power, "wait_shell") else power.on()
+    if hasattr(command, "wait_shell"):
+        command.wait_shell()
+    return Box(command, power)
+
+
+@pytest.fixture(scope="session")
+def appliance(box):
+    """The box, where it is the virtual one: what only that can be done to."""
+    if not hasattr(box.power, "wait_serial"):
+        pytest.skip("this takes the virtual appliance: its power is cut at moments that its serial line tells")
+    return box.power
+
+
+def pytest_runtest_makereport(item, call):
+    """A failure shows the end of what the serial line said."""
+    if call.excinfo is None or "box" not in getattr(item, "fixturenames", ()):
+        return
+    box = item.funcargs.get("box")
+    if box is not None and hasattr(box.power, "serial"):
+        item.add_report_section(call.when, "serial line", box.power.serial()[-4000:])

@@ -1,0 +1,73 @@
+"""A box under test: what a person would type there, and what it answers."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from labgrid.driver.exception import ExecutionError
+
+
+@dataclass
+class Box:
+    """A box that is reached by a shell, and switched by a power switch."""
+
+    command: Any
+    power: Any
+
+    def run(self, line, timeout=240):
+        """One line; its output as one text. Fails if the command does."""
+        return "\n".join(self.command.run_check(line, timeout=timeout))
+
+    def holdfast(self, line, timeout=240, statuses=(0,)):
+        """The command line's answer as JSON."""
+        out, _, status = self.command.run(f"holdfast --json {line}", timeout=timeout)
+        text = "\n".join(out)
+        assert status in statuses, f"holdfast {line} ended with {status}: {text}"
+        return json.loads(text)
+
+    def status(self):
+        return self.holdfast("status")
+
+    def until(self, what, condition, timeout=180):
+        """Waits until a condition holds; returns its value."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                if value := condition():
+                    return value
+                last = value
+            except (ExecutionError, AssertionError, json.JSONDecodeError) as error:
+                last = error
+            assert time.monotonic() < end, f"not in {timeout} s: {what}; last: {last}"
+            time.sleep(0.5)
+
+    def uptime_s(self):
+        """Seconds since the kernel started."""
+        return float(self.run("cat /proc/uptime").split()[0])
+
+    def slot(self):
+        """A or B."""
+        words = self.run("cat /proc/cmdline").split()
+        return next(word.removeprefix("rauc.slot=") for word in words if word.startswith("rauc.slot="))
+
+    def boot_id(self):
+        return self.run("cat /proc/sys/kernel/random/boot_id").strip()
+
+    def recording(self):
+        """Waits until something is recorded and safe; the status then."""
+
+        def safe():
+            status = self.status()
+            return status if status["state"] == "recording" and status["safe_frames"] > 0 else None
+
+        return self.until("a recording with safe frames", safe)
+
+    def wait_good(self, timeout=600):
+        """Waits until this boot has proven itself: RAUC calls its slot good, and the boot loader has all its tries."""
+        slot = self.slot()
+        self.until(
+            f"slot {slot} is good",
+            lambda: self.run(f"fw_printenv -n BOOT_{slot}_LEFT").strip() == "3",
+            timeout=timeout,
+        )

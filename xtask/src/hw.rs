@@ -1,0 +1,176 @@
+//! `cargo xtask hw`: the suites of `hw-tests/suites`, on the virtual appliance or on a board.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::image::{self, Built, ImageArgs};
+use crate::terminal;
+use crate::workspace::root;
+
+const SUITES: &str = "hw-tests/suites";
+/// The environment that needs a machine of its own built.
+const VIRTUAL: &str = "virtual";
+/// Only what has changed in here makes a new Python environment.
+const REQUIREMENTS: &str = "requirements.txt";
+
+/// Suites of a short run, and how often it cuts the power.
+const SHORT: [&str; 2] = ["boot", "power"];
+const SHORT_CUTS: u32 = 2;
+
+/// Run the hardware suites.
+#[derive(Debug, Args)]
+pub struct HwArgs {
+    /// On what: the name of a labgrid environment in hw-tests/suites.
+    #[arg(long, default_value = VIRTUAL, value_name = "NAME")]
+    on: String,
+    /// Power cuts of the suite "power".
+    #[arg(long, default_value_t = 3)]
+    cuts: u32,
+    /// Where the report goes: report.html, figures.json, serial.log.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Suites: boot, power; all, if none is named. Behind --, what goes to pytest.
+    #[arg(value_name = "SUITE")]
+    suites: Vec<String>,
+    /// Passed on to pytest.
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+pub fn run(args: &HwArgs) -> anyhow::Result<()> {
+    let said = suites(args)?;
+    terminal::good(&said);
+    Ok(())
+}
+
+/// A short run, for CI.
+pub fn sanity() -> anyhow::Result<String> {
+    suites(&HwArgs {
+        on: VIRTUAL.to_owned(),
+        cuts: SHORT_CUTS,
+        report: None,
+        suites: SHORT.map(str::to_owned).to_vec(),
+        rest: Vec::new(),
+    })
+}
+
+/// Runs them; what is said is pytest's closing line.
+fn suites(args: &HwArgs) -> anyhow::Result<String> {
+    let directory = root().join(SUITES);
+    let environment = directory.join(format!("{}.yaml", args.on));
+    if !environment.exists() {
+        bail!("--on {}: there is no {}", args.on, environment.display());
+    }
+    let cache = image::cache_directory()?;
+    let python = python(&cache, &directory)?;
+    let report = args.report.clone().unwrap_or_else(|| crate::workspace::target().join("hw"));
+    fs::create_dir_all(&report).with_context(|| format!("{} can't be made", report.display()))?;
+
+    let mut pytest = Command::new(python);
+    pytest.current_dir(&directory).args(["-m", "pytest", "-p", "no:cacheprovider", "--tb=short", "-v", "--lg-env"]);
+    pytest.arg(&environment);
+    pytest.arg(format!("--html={}", report.join("report.html").display())).arg("--self-contained-html");
+    for suite in &args.suites {
+        let file = format!("test_{suite}.py");
+        if !directory.join(&file).exists() {
+            bail!("there is no suite \"{suite}\": {SUITES}/{file} is not there");
+        }
+        pytest.arg(file);
+    }
+    pytest.args(&args.rest);
+    pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &directory);
+    pytest.env("HOLDFAST_CUTS", args.cuts.to_string()).env("HOLDFAST_FIGURES", report.join("figures.json"));
+    pytest.env("HOLDFAST_XTASK", std::env::current_exe()?);
+    let place = if args.on == VIRTUAL {
+        let place = appliance(&mut pytest, &image::build(&ImageArgs::default())?)?;
+        Some(place)
+    } else {
+        None
+    };
+    let log = report.join("pytest.log");
+    let status = told(&mut pytest, &log)?;
+    if let Some(place) = place {
+        for file in ["serial.log", "qemu.log"] {
+            fs::copy(place.path().join("vm").join(file), report.join(file)).ok();
+        }
+    }
+    let closing = closing(&fs::read_to_string(&log)?);
+    if !status {
+        bail!("hw suites on {}: {closing}; see {}", args.on, report.display());
+    }
+    Ok(format!("hw suites on {}: {closing}", args.on))
+}
+
+/// A place for the machine, and what its driver must know.
+fn appliance(pytest: &mut Command, built: &Built) -> anyhow::Result<tempfile::TempDir> {
+    let place = tempfile::Builder::new().prefix("holdfast-hw-").tempdir().context("no temporary directory")?;
+    let (vm, share) = (place.path().join("vm"), place.path().join("share"));
+    fs::create_dir(&vm)?;
+    fs::create_dir(&share)?;
+    pytest.env("HOLDFAST_VM_DIR", vm).env("HOLDFAST_SHARE", share).env("HOLDFAST_IMAGE", &built.disk);
+    pytest.env("HOLDFAST_BUILT", built.json().to_string());
+    Ok(place)
+}
+
+/// Runs a program whose words are shown and kept; whether it succeeded.
+fn told(command: &mut Command, log: &Path) -> anyhow::Result<bool> {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let mut file = fs::File::create(log).with_context(|| format!("{} can't be written", log.display()))?;
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().context("pytest does not start")?;
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line.context("the output of pytest can't be read")?;
+            println!("{line}");
+            writeln!(file, "{line}")?;
+        }
+    }
+    Ok(child.wait()?.success())
+}
+
+/// The line between "=" that sums all up.
+fn closing(log: &str) -> String {
+    let line = log.lines().rev().find(|line| line.starts_with("==") && line.contains(" in "));
+    line.map_or_else(|| "pytest did not come to an end".to_owned(), |line| line.trim_matches(['=', ' ']).to_owned())
+}
+
+/// Python with what the suites need.
+fn python(cache: &Path, directory: &Path) -> anyhow::Result<PathBuf> {
+    let wanted = fs::read(directory.join(REQUIREMENTS))?;
+    let hash: String = blake3::hash(&wanted).to_hex().as_str().chars().take(16).collect();
+    let place = cache.join(format!("python-{hash}"));
+    let (python, done) = (place.join("bin/python"), place.join("done"));
+    if !done.exists() {
+        terminal::step("labgrid and pytest, once for this user");
+        command(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place))?;
+        let mut pip = Command::new(&python);
+        command(pip.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(directory.join(REQUIREMENTS)))?;
+        fs::write(&done, "")?;
+    }
+    Ok(python)
+}
+
+fn command(command: &mut Command) -> anyhow::Result<()> {
+    let line = format!("{command:?}").replace('"', "");
+    let status = command.status().with_context(|| format!("{line} does not start"))?;
+    if !status.success() {
+        bail!("{line} failed: {status}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::closing;
+
+    #[test]
+    fn the_closing_line_is_found() {
+        let log =
+            "=== test session starts ===\n x\n= short test summary info =\n==== 1 failed, 7 passed in 12.34s ====\n";
+        assert_eq!(closing(log), "1 failed, 7 passed in 12.34s");
+        assert!(closing("killed").contains("did not"));
+    }
+}

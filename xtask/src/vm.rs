@@ -1,0 +1,145 @@
+//! `cargo xtask vm`: the virtual appliance in QEMU, for a person or for the test suites. What the machine is made of is said
+//! here, once.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::image::{self, ImageArgs, Variant};
+use crate::terminal;
+
+const QEMU: &str = "qemu-system-aarch64";
+/// The disk grows to this on its first boot. Sparse: it takes what is written to it.
+const DISK_BYTES: u64 = 16 << 30;
+/// Where the files of a person's machine are, below the cache.
+const PLACE: &str = "vm";
+const FILES: [&str; 3] = ["disk.img", "env.img", "flash.img"];
+const MIN_MEMORY_MIB: u32 = 512;
+
+/// Boot the virtual appliance.
+#[derive(Debug, Args)]
+pub struct VmArgs {
+    /// Begin with a box as it leaves the factory, instead of where the last run ended.
+    #[arg(long)]
+    fresh: bool,
+    /// As on a box: nobody can log in, and the console only shows the boot.
+    #[arg(long)]
+    release: bool,
+    /// Where the machine's disk lies between runs.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// A directory of this machine for the box to read: `mount -t 9p -o ro,trans=virtio share /mnt`.
+    #[arg(long, value_name = "DIR")]
+    share: Option<PathBuf>,
+    /// Memory in MiB.
+    #[arg(long, default_value_t = 1024)]
+    memory: u32,
+    /// For the test suites: no terminal; the serial line is written to DIR/serial.log, and DIR/control, DIR/qmp are sockets.
+    #[arg(long, requires = "dir")]
+    headless: bool,
+    /// With --headless: take this disk for a fresh start, instead of building one.
+    #[arg(long, value_name = "DIR", requires = "headless")]
+    image: Option<PathBuf>,
+}
+
+pub fn run(args: &VmArgs) -> anyhow::Result<()> {
+    if args.memory < MIN_MEMORY_MIB {
+        bail!("--memory {}: the box records with {MIN_MEMORY_MIB} MiB or more", args.memory);
+    }
+    let place = match &args.dir {
+        Some(place) => place.clone(),
+        None => image::cache_directory()?.join(PLACE).join(if args.release { "release" } else { "dev" }),
+    };
+    fs::create_dir_all(&place).with_context(|| format!("{} can't be made", place.display()))?;
+    let place = place.canonicalize()?;
+    let used = FILES.iter().all(|file| place.join(file).exists());
+    if args.fresh || !used {
+        let image = match &args.image {
+            Some(image) => image.clone(),
+            None => {
+                let variant = if args.release { Variant::Release } else { Variant::Dev };
+                image::build(&ImageArgs { variant, ..ImageArgs::default() })?.disk
+            }
+        };
+        unpack(&image, &place)?;
+    }
+    let mut qemu = machine(&place, args.memory);
+    if let Some(share) = &args.share {
+        let share = share.canonicalize().with_context(|| format!("--share {}", share.display()))?;
+        qemu.arg("-virtfs");
+        qemu.arg(format!("local,path={},mount_tag=share,security_model=none,readonly=on", share.display()));
+    }
+    if args.headless {
+        for socket in ["serial", "qmp"] {
+            fs::remove_file(place.join(socket)).ok();
+        }
+        let (serial, log) = (place.join("serial"), place.join("serial.log"));
+        qemu.arg("-chardev").arg(format!(
+            "socket,id=serial,path={},server=on,wait=off,logfile={},logappend=on",
+            serial.display(),
+            log.display()
+        ));
+        qemu.args(["-serial", "chardev:serial", "-monitor", "none", "-qmp"]);
+        qemu.arg(format!("unix:{},server=on,wait=off", place.join("qmp").display()));
+    } else {
+        qemu.args(["-serial", "mon:stdio"]);
+        terminal::note(
+            "the box starts; Ctrl-A X ends it as a power cut does. Its disk is kept; --fresh takes a new one",
+        );
+        if !args.release {
+            terminal::note(&format!(
+                "a root shell comes on this console: try `holdfast status`, `holdfast start`, `journalctl -f`; another one is on {}",
+                place.join("control").display()
+            ));
+        }
+    }
+    // In our place: whoever ends us ends the machine.
+    Err(qemu.exec()).with_context(|| format!("{QEMU} does not start: `cargo xtask setup` installs it"))
+}
+
+/// A box from the factory.
+fn unpack(image: &Path, place: &Path) -> anyhow::Result<()> {
+    for file in FILES {
+        let target = place.join(file);
+        let mut copy = Command::new("cp");
+        let status = copy.args(["--sparse=always", "--reflink=auto"]).arg(image.join(file)).arg(&target).status()?;
+        if !status.success() {
+            bail!("{} can't be copied to {}", image.join(file).display(), target.display());
+        }
+    }
+    fs::remove_file(place.join("serial.log")).ok();
+    // A medium is larger than the image that is written to it.
+    fs::File::options()
+        .write(true)
+        .open(place.join(FILES[0]))?
+        .set_len(DISK_BYTES)
+        .context("the disk can't be made larger")
+}
+
+/// The machine without its console.
+fn machine(place: &Path, memory_mib: u32) -> Command {
+    let file = |name: &str| place.join(name).display().to_string();
+    fs::remove_file(place.join("control")).ok();
+    let mut qemu = Command::new(QEMU);
+    qemu.args(["-machine", "virt,secure=off", "-cpu", "cortex-a57", "-accel", "tcg,thread=multi", "-smp", "2"]);
+    qemu.args(["-m", &memory_mib.to_string(), "-display", "none", "-nodefaults"]);
+    qemu.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={}", file("flash.img")));
+    // What the guest has flushed is in this machine's page cache, and survives the end of QEMU: a power cut to the guest.
+    qemu.arg("-drive")
+        .arg(format!("if=none,id=disk,format=raw,file={},cache=writeback,discard=unmap", file("disk.img")));
+    qemu.args(["-device", "virtio-blk-pci,drive=disk"]);
+    qemu.args(["-device", "sdhci-pci"])
+        .arg("-drive")
+        .arg(format!("if=none,id=env,format=raw,file={}", file("env.img")));
+    qemu.args(["-device", "sd-card,drive=env"]);
+    qemu.args(["-device", "i6300esb", "-action", "watchdog=reset", "-device", "virtio-rng-pci"]);
+    qemu.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
+    qemu.args(["-device", "virtio-serial-pci", "-chardev"]);
+    qemu.arg(format!("socket,id=control,path={},server=on,wait=off", file("control")));
+    qemu.args(["-device", "virtserialport,chardev=control,name=holdfast.control"]);
+    qemu
+}
