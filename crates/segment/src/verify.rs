@@ -3,10 +3,12 @@
 //! Verification only reads, and reports what it finds as data; it never fails itself. Whether the pictures decode is
 //! for a decoder to say.
 
+mod cadence;
 mod continuity;
 mod file;
 mod report;
 
+pub use cadence::Cadence;
 pub use file::verify_file;
 pub use report::{FileReport, Finding, InputReport, SessionReport, Severity};
 

@@ -257,6 +257,7 @@ impl<D: AsRef<[u8]>> Job<D> {
         let gap = self.gaps.ended_by(start_ns).map(|gap| self.jumps.reach_back(gap));
         match shared.at_disk(|| self.files.open(video, audio, start_ns, gap.clone())) {
             Ok(()) => {
+                self.jumps.next_file();
                 if let Some(gap) = gap {
                     self.jumps.explained(start_ns);
                     self.opening = self.gaps.close().map(|hole| (gap, hole));

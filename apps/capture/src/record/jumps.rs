@@ -1,6 +1,6 @@
 //! Jumps in time that nobody announced: a source that stood still for a while without breaking off. Pure.
 
-use holdfast_segment::verify::TOLERANCE_NS;
+use holdfast_segment::verify::{Cadence, TOLERANCE_NS};
 use holdfast_segment::{Gap, GapCause};
 
 /// Watches how the times of each track follow each other, as `holdfast_segment::verify` will: what it would call a hole
@@ -9,6 +9,8 @@ use holdfast_segment::{Gap, GapCause};
 pub struct Jumps {
     /// Of the last frame of each track (pictures, sound): when it began and how long it lasts.
     last: [Option<(u64, u64)>; 2],
+    /// Of each track in the file that is written now; `None` until its first frame has come.
+    cadence: [Option<Cadence>; 2],
     /// End of the newest gap that is on record.
     explained_until_ns: u64,
     /// What sound jumped over while a hole was known that only a picture ends.
@@ -16,6 +18,11 @@ pub struct Jumps {
 }
 
 impl Jumps {
+    /// A new file begins: `verify` will judge it by itself.
+    pub fn next_file(&mut self) {
+        self.cadence = [None, None];
+    }
+
     /// A gap up to `end_ns` is on record, whoever noticed it.
     pub fn explained(&mut self, end_ns: u64) {
         self.explained_until_ns = self.explained_until_ns.max(end_ns);
@@ -43,9 +50,22 @@ impl Jumps {
     /// The hole before this frame, if there is one that is not on record yet. `in_hole`: one is known and waits for the picture
     /// that ends it. After a break sound may be there first; it has the same hole, not one of its own.
     pub fn before(&mut self, is_video: bool, dts_ns: u64, duration_ns: u64, in_hole: bool) -> Option<Gap> {
-        let (last_ns, lasts_ns) = self.last[usize::from(!is_video)].replace((dts_ns, duration_ns))?;
-        let limit_ns = TOLERANCE_NS.max(lasts_ns.saturating_mul(4));
-        let jumped = dts_ns.saturating_sub(last_ns) > limit_ns;
+        let track = usize::from(!is_video);
+        let last = self.last[track].replace((dts_ns, duration_ns));
+        let cadence = &mut self.cadence[track];
+        let Some((last_ns, lasts_ns)) = last else {
+            *cadence = Some(Cadence::default());
+            return None;
+        };
+        let step_ns = dts_ns.saturating_sub(last_ns);
+        let jumped = match cadence {
+            Some(cadence) => cadence.jumps(step_ns, lasts_ns),
+            None => {
+                *cadence = Some(Cadence::default());
+                // From one file to the next it is from the end of the frame.
+                step_ns > lasts_ns.saturating_add(TOLERANCE_NS)
+            }
+        };
         // Sound and pictures stop together but seldom at the same moment.
         let known = dts_ns <= self.explained_until_ns.saturating_add(TOLERANCE_NS);
         if !jumped || known {
@@ -90,20 +110,38 @@ mod tests {
     }
 
     #[test]
+    fn what_verify_would_call_a_hole_is_one() {
+        let mut jumps = Jumps::default();
+        jumps.next_file();
+        // It says of its pictures that each lasts a tenth of a second, and they come thirty times a second.
+        assert!((0..20).all(|number| jumps.before(true, number * 33 * MS, 100 * MS, false).is_none()));
+        assert!(jumps.before(true, (19 * 33 + 390) * MS, 100 * MS, false).is_some());
+        // Ten a second, three of them missing: jitter within a file, and a hole between two.
+        let mut jumps = Jumps::default();
+        jumps.next_file();
+        assert!((0..20).all(|number| jumps.before(true, number * 100 * MS, 100 * MS, false).is_none()));
+        assert_eq!(jumps.before(true, 2_300 * MS, 100 * MS, false), None);
+        jumps.next_file();
+        assert!(jumps.before(true, 2_700 * MS, 100 * MS, false).is_some());
+    }
+
+    #[test]
     fn sound_that_comes_back_before_the_picture_has_the_same_hole() {
         let mut jumps = Jumps::default();
-        jumps.before(true, 0, 33 * MS, false);
-        jumps.before(false, 0, 21 * MS, false);
-        assert_eq!(jumps.before(false, 1_000 * MS, 21 * MS, true), None);
+        for ago in (0..10).rev() {
+            jumps.before(true, (1_000 - ago * 33) * MS, 33 * MS, false);
+            jumps.before(false, (1_000 - ago * 21) * MS, 21 * MS, false);
+        }
+        assert_eq!(jumps.before(false, 2_000 * MS, 21 * MS, true), None);
         // The picture comes and ends the hole that was known.
-        jumps.explained(1_100 * MS);
-        assert_eq!(jumps.before(true, 1_100 * MS, 33 * MS, false), None);
+        jumps.explained(2_100 * MS);
+        assert_eq!(jumps.before(true, 2_100 * MS, 33 * MS, false), None);
         assert_eq!(jumps.unexplained(), None, "told once");
         // No picture comes any more.
-        assert_eq!(jumps.before(false, 3_000 * MS, 21 * MS, true), None);
-        assert_eq!(jumps.before(false, 5_000 * MS, 21 * MS, true), None);
+        assert_eq!(jumps.before(false, 4_000 * MS, 21 * MS, true), None);
+        assert_eq!(jumps.before(false, 6_000 * MS, 21 * MS, true), None);
         let gap = jumps.unexplained().unwrap();
-        assert_eq!((gap.start_mono_ns, gap.duration_ns), (1_021 * MS, 1_979 * MS), "the first jump");
+        assert_eq!((gap.start_mono_ns, gap.duration_ns), (2_021 * MS, 1_979 * MS), "the first jump");
         assert_eq!(jumps.unexplained(), None);
     }
 

@@ -1,7 +1,7 @@
 //! One file.
 
-use super::TOLERANCE_NS;
 use super::report::{FileReport, Finding, Severity};
+use super::{Cadence, TOLERANCE_NS};
 use crate::PART_SUFFIX;
 use crate::error::{Error, Result};
 use crate::identity::{Gap, GapCause};
@@ -16,8 +16,6 @@ use std::path::Path;
 
 /// A file can be bad in more places than anybody wants to read about.
 const MAX_FINDINGS: usize = 200;
-/// So many steps tell how far apart a track's frames usually are.
-const TYPICAL_STEPS: usize = 64;
 
 /// Verifies one segment: every byte of footage is read.
 #[must_use]
@@ -90,15 +88,7 @@ struct Walk<'a> {
 struct Clock {
     next_dts: Option<u64>,
     last_dts: Option<u64>,
-    /// The first steps from frame to frame, sorted.
-    steps: Vec<u64>,
-}
-
-impl Clock {
-    /// How far apart frames usually are, in ticks.
-    fn typical(&self) -> Option<u64> {
-        self.steps.get(self.steps.len() / 2).copied()
-    }
+    cadence: Cadence,
 }
 
 /// A step in time that is larger than usual.
@@ -230,27 +220,22 @@ impl<'a> Walk<'a> {
     }
 
     fn step(&mut self, chunk: &Chunk, sample: &Sample, last: u64, next: u64) {
-        let clock = &mut self.clocks[sample.track];
-        let step = sample.dts - last;
-        let typical = clock.typical();
-        if clock.steps.len() < TYPICAL_STEPS {
-            let place = clock.steps.partition_point(|other| *other < step);
-            clock.steps.insert(place, step);
-        }
         let timescale = self.head.tracks[sample.track].timescale;
         let ns = |ticks: u64| u64::try_from(ticks_to_ns(i128::from(ticks), timescale)).unwrap_or(u64::MAX);
-        let limit = TOLERANCE_NS.max(typical.map_or(0, |typical| ns(typical).saturating_mul(4)));
-        if ns(step) <= limit || self.jumps.len() >= MAX_FINDINGS {
+        let cadence = &mut self.clocks[sample.track].cadence;
+        let typical_ns = cadence.typical_ns();
+        let step_ns = ns(sample.dts - last);
+        if !cadence.jumps(step_ns, ns(next.saturating_sub(last))) || self.jumps.len() >= MAX_FINDINGS {
             return;
         }
         let base_ns = self.head.identity.start_mono_ns;
         // Inside a chunk the frame before a gap lasts through it: assume that it lasted as usual.
-        let lasted = typical.unwrap_or(0).min(step);
-        let start = if next < sample.dts { next } else { last.saturating_add(lasted) };
+        let lasted_ns = typical_ns.unwrap_or(0).min(step_ns);
+        let start_ns = if next < sample.dts { ns(next) } else { ns(last).saturating_add(lasted_ns) };
         self.jumps.push(Jump {
             track: sample.track,
             offset: chunk.moof_offset,
-            start_ns: base_ns.saturating_add(ns(start)),
+            start_ns: base_ns.saturating_add(start_ns),
             end_ns: base_ns.saturating_add(ns(sample.dts)),
         });
     }
