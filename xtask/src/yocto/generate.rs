@@ -179,4 +179,23 @@ version = "0.1.0"
             );
         }
     }
+
+    /// What is built anew after a change of: all that cargo wants to see, and all that is installed.
+    #[test]
+    fn the_recipe_knows_what_it_is_built_of() {
+        let recipe = fs::read_to_string(super::directory().join("holdfast-source.inc")).unwrap();
+        let list = recipe.split("HOLDFAST_TREE_SOURCES = \"").nth(1).unwrap().split('"').next().unwrap();
+        let sources: Vec<&str> = list.split_whitespace().collect();
+        assert!(sources.iter().all(|name| root().join(name).exists()), "{sources:?}");
+        let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = toml::from_str(&manifest).unwrap();
+        let members = manifest["workspace"]["members"].as_array().unwrap();
+        let members = members.iter().map(|member| member.as_str().unwrap().to_owned());
+        let names = files();
+        let installed = names.lines().filter_map(|line| line.trim().split_once(':')).map(|(from, _)| from.to_owned());
+        for path in members.chain(installed) {
+            let top = path.split('/').next().unwrap();
+            assert!(sources.contains(&top), "HOLDFAST_TREE_SOURCES has no {top}, where {path} is");
+        }
+    }
 }

@@ -10,7 +10,8 @@ SRC_URI = " \
 "
 S = "${UNPACKDIR}"
 
-inherit systemd useradd
+inherit features_check systemd useradd
+REQUIRED_DISTRO_FEATURES = "pam systemd"
 
 INHIBIT_DEFAULT_DEPS = "1"
 do_configure[noexec] = "1"

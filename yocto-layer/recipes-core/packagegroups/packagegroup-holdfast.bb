@@ -3,7 +3,8 @@ DESCRIPTION = "Programs, the system around them, and just the GStreamer elements
 LICENSE = "MIT"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
-inherit packagegroup
+inherit features_check packagegroup
+REQUIRED_DISTRO_FEATURES = "pam polkit rauc seccomp systemd"
 
 # Elements by name, as apps/capture asks for them: no plugin that nobody uses, and so none that can be attacked. Which encoder is
 # there is the board's matter.

@@ -12,7 +12,8 @@ include holdfast-files.inc
 
 DEPENDS += "gstreamer1.0 gstreamer1.0-plugins-base"
 
-inherit cargo pkgconfig systemd useradd
+inherit cargo features_check pkgconfig systemd useradd
+REQUIRED_DISTRO_FEATURES = "polkit rauc systemd"
 
 python () {
     if not d.getVar('HOLDFAST_FILES'):
