@@ -131,8 +131,7 @@ impl Build {
         let local = format!(
             "MACHINE ?= \"{}\"\nDISTRO ?= \"holdfast\"\n\
              BB_NO_NETWORK = \"1\"\nCONNECTIVITY_CHECK_URIS = \"\"\n\
-             BB_HASHSERVE = \"\"\nBB_SIGNATURE_HANDLER = \"OEBasicHash\"\n\
-             # What is resolved needs no key.\nHOLDFAST_KEYRING_FILE = \"${{TOPDIR}}/none.pem\"\n",
+             BB_HASHSERVE = \"\"\nBB_SIGNATURE_HANDLER = \"OEBasicHash\"\n",
             board.machine
         );
         Self::with(board.machine, &layers, &local)
