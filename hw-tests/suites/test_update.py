@@ -105,6 +105,7 @@ def test_a_good_one_waits_for_the_recording_and_proves_itself(box, share, bundle
 
 
 def test_a_bundle_that_nobody_of_ours_signed_is_refused(box, share, bundles, tmp_path):
+    box.wait_good()
     slot, keys = box.slot(), tmp_path / "keys"
     # As well made as ours: an authority, its deputy, and a key that the deputy has issued.
     made = subprocess.run([os.environ["HOLDFAST_XTASK"], "bundle", "--json", "test-keys", str(keys)], check=True, stdout=subprocess.PIPE, text=True)
