@@ -12,6 +12,8 @@ use super::tools::{output, run};
 use crate::workspace::{cargo, root, target};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
+/// Of Cargo.toml: as a release, less what only costs time.
+const PROFILE: &str = "appliance";
 const COMPILER: &str = "aarch64-linux-gnu-gcc";
 /// What our programs are built against.
 pub const PACKAGES: [&str; 4] =
@@ -38,7 +40,7 @@ pub fn build(sysroot: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let in_sysroot = format!("--sysroot={}", sysroot.display());
     let mut command = cargo();
     command
-        .args(["build", "--release", "--bins", "--target", TARGET])
+        .args(["build", "--profile", PROFILE, "--bins", "--target", TARGET])
         .args(packages.iter().flat_map(|package| ["--package", package]))
         .env("PKG_CONFIG_ALLOW_CROSS", "1")
         .env("PKG_CONFIG_SYSROOT_DIR", sysroot)
@@ -51,7 +53,7 @@ pub fn build(sysroot: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
     if !status.success() {
         bail!("the programs can't be built for {TARGET} (see above)");
     }
-    Ok(target().join(TARGET).join("release"))
+    Ok(target().join(TARGET).join(PROFILE))
 }
 
 /// Rust's standard library for the target: rustup has it.
