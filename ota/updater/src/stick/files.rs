@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use holdfast_update_plan::{Channel, compare};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 use tracing::info;
 
@@ -57,8 +57,10 @@ pub fn find(root: &OwnedFd) -> Found {
 
 fn look(root: &OwnedFd) -> Result<Found, Errno> {
     let refused = |why: String| Ok(Found::Refused(why));
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let directory = match openat2(root, DIRECTORY, flags, Mode::empty(), inside()) {
+    // Names of one part each, and no link is followed: nothing leads out of the stick. (openat2 would say so itself, but the unit's
+    // RestrictSUIDSGID= takes it away.)
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let directory = match openat(root, DIRECTORY, flags, Mode::empty()) {
         Ok(directory) => directory,
         // A link is as good as nothing: it may lead anywhere.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(Found::Nothing),
@@ -95,11 +97,6 @@ fn look(root: &OwnedFd) -> Result<Found, Errno> {
     Ok(Found::Bundle(Bundle { name, file, channel: channel.map(|(_, text)| text) }))
 }
 
-/// Nothing leads out of the stick: no link, no mount.
-fn inside() -> ResolveFlags {
-    ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV
-}
-
 /// A file, and nothing else that has a name: opening a device may do something, and a pipe may wait for ever.
 fn is_file(directory: impl AsFd, name: &str) -> bool {
     let found = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW);
@@ -112,7 +109,7 @@ fn is_file(directory: impl AsFd, name: &str) -> bool {
 
 fn open(directory: impl AsFd, name: &str) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat2(directory, name, flags, Mode::empty(), inside())?;
+    let file = openat(directory, name, flags, Mode::empty())?;
     // It may have become another one since.
     match FileType::from_raw_mode(fstat(&file)?.st_mode) {
         FileType::RegularFile => Ok(file.into()),
