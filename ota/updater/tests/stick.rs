@@ -13,9 +13,18 @@ use site::Site;
 use site::stick::Stick;
 use zbus::proxy::CacheProperties;
 
+/// A signed bundle, made once.
+fn made(site: &Site, version: &str) -> String {
+    let kept = site.path(&format!("{version}.raucb"));
+    if !Path::new(&kept).exists() {
+        fs::rename(site.bundle(version), &kept).unwrap();
+    }
+    kept
+}
+
 /// Puts a signed bundle into a directory.
 fn put(site: &Site, directory: &Path, version: &str) {
-    fs::copy(site.bundle(version), directory.join(format!("holdfast-{version}.raucb"))).unwrap();
+    fs::copy(made(site, version), directory.join(format!("holdfast-{version}.raucb"))).unwrap();
 }
 
 #[tokio::test]
@@ -59,7 +68,7 @@ async fn a_stick_is_shown_copied_let_go_and_installed() {
     assert!(site.plug(&again).until_let_go().await.success());
     site.until_notice("release 2.0, which runs already").await;
     let Some(unnamed) = Stick::make(|inside| {
-        fs::copy(site.bundle("2.0"), inside.join("update.raucb")).unwrap();
+        fs::copy(made(&site, "2.0"), inside.join("update.raucb")).unwrap();
     }) else {
         return;
     };
@@ -89,7 +98,7 @@ async fn it_goes_on_by_itself_where_it_may() {
 async fn a_stick_that_is_left_in_is_not_installed_again() {
     let Some(mut site) = Site::start_with("usb = \"reboot\"\n").await else { return };
     // Its name does not say which release it is.
-    let bundle = site.bundle("2.0");
+    let bundle = made(&site, "2.0");
     let stick = Stick::directory(|inside| {
         fs::copy(&bundle, inside.join("update.raucb")).unwrap();
     });
@@ -125,6 +134,7 @@ async fn a_stick_that_is_pulled_out_too_early_is_told_and_nothing_breaks() {
     assert_eq!(outcome.code, "stick-gone");
     assert!(outcome.text.contains("plug it in again"), "{outcome:?}");
     site.until_state("idle").await;
+    site.until("the stick to be let go", async || !stick.is_held()).await;
 
     // Once more; now the updater is killed, and whoever holds the stick offers it to the next one.
     let mut holder = site.plug(&stick);
