@@ -87,17 +87,12 @@ impl Stick {
         self.files.path().join("stick/holdfast")
     }
 
-    /// Its file system is still known to the kernel: somebody has it mounted, or a file of it open.
-    pub fn is_held(&self) -> bool {
-        let name = self.device.as_deref().and_then(|device| device.strip_prefix("/dev/")).unwrap();
-        std::path::Path::new("/sys/fs/ext4").join(name).exists()
-    }
-
-    /// It can be pulled out: nobody has it mounted any more. A device that is in use stays when it is detached.
-    pub fn is_free(&self) -> bool {
-        let device = self.device.as_deref().unwrap();
-        run("losetup", &["--detach", device]).unwrap();
-        run("losetup", &[device]).is_err()
+    /// Pulled out, if nobody has it mounted any more: a device that is in use stays when it is detached. Its name may be another stick's
+    /// then.
+    pub fn is_free(&mut self) -> bool {
+        let device = self.device.take().unwrap();
+        run("losetup", &["--detach", &device]).unwrap();
+        run("losetup", &[&device]).is_err()
     }
 }
 
