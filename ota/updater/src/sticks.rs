@@ -272,6 +272,8 @@ impl Sticks {
         let doing = self.doing.borrow().clone();
         let Some(stick) = self.sticks.first_mut() else { return };
         let is_ours = doing.origin.as_ref() == Some(&stick.offer.origin);
+        // Also one that an updater before this one had begun with: of that no change is heard.
+        stick.is_taken |= is_ours;
         if stick.is_offered || !(is_ours || matches!(doing.phase, "idle" | "available" | "")) {
             return;
         }
