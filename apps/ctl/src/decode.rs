@@ -5,8 +5,9 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use holdfast_segment::decoded::{Answer, DecodedFile};
 use holdfast_segment::verify::{Finding, Severity};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::args::Global;
 use crate::config;
@@ -20,36 +21,12 @@ const PROGRAM: &str = "holdfast-capture";
 /// So many files share a process.
 const FILES_AT_A_TIME: usize = 200;
 
-/// What was found in a file; see `apps/capture/src/decode`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct DecodedFile {
-    path: PathBuf,
-    input: String,
-    sequence: u64,
-    extent: String,
-    frames: u64,
-    keyframes: u64,
-    pictures: u64,
-    numbered: u64,
-    packets: u64,
-    decoders: Vec<String>,
-    undecoded: Vec<String>,
-    faults: u64,
-    fault: Option<Fault>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Fault {
-    kind: String,
-    text: String,
-}
-
 /// A line of the program that decodes.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Line {
     Progress { progress: u64 },
-    Answer { files: Vec<DecodedFile> },
+    Answer(Answer),
 }
 
 /// What decoding has found.
@@ -71,8 +48,12 @@ impl Decoded {
         let mut findings = Vec::new();
         for file in &self.files {
             if let Some(fault) = &file.fault {
-                let what =
-                    format!("decoded ({} of {}): {}", fault.kind, output::count(file.faults, "fault"), fault.text);
+                let what = format!(
+                    "decoded ({} of {}): {}",
+                    fault.kind.name(),
+                    output::count(file.faults, "fault"),
+                    fault.text
+                );
                 let remedy = "if its digests are right, this is what was recorded: look at the camera and the encoder of that time";
                 findings.push(finding(Severity::Error, file, what, remedy));
             }
@@ -144,7 +125,7 @@ fn some(program: &Path, paths: &[PathBuf], mut progress: impl FnMut(u64)) -> Res
     for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(|lines| lines.lines()) {
         match line.map(|line| serde_json::from_str(&line)) {
             Ok(Ok(Line::Progress { progress: bytes })) => progress(bytes),
-            Ok(Ok(Line::Answer { files })) => answer = Some(files),
+            Ok(Ok(Line::Answer(found))) => answer = Some(found.files),
             Ok(Err(_)) | Err(_) => {}
         }
     }

@@ -21,6 +21,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod boxes;
+pub mod decoded;
 pub mod durable;
 mod error;
 pub mod export;

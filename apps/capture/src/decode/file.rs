@@ -1,66 +1,26 @@
 //! One file, from its first frame that is wanted to its last, in bounded memory.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use holdfast_segment::decoded::{DecodedFile, Extent, Fault, FaultKind as Kind};
 use holdfast_segment::{Chunk, DropReason, PART_SUFFIX, Reader, ticks_to_ns};
-use serde::Serialize;
 
-use super::judge::{Fault, Judge, Kind, Numbers, at};
+use super::judge::{Judge, Numbers, at};
 use super::lane::{Lane, Stop, lock};
 use super::noise;
 use crate::nal;
 
-/// How far decoding a file went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Extent {
-    /// All of it.
-    Whole,
-    /// As much of its end as was asked for; or, of one that is being written, what is safe.
-    Part,
-    /// The time was over, or the decoder gave up.
-    Unfinished,
-    /// Nothing: there is no decoder.
-    Nothing,
-}
-
-/// What decoding a file has found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What decoding a file has found, and what is for the sums of its input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// The file.
-    pub path: PathBuf,
-    /// What was recorded.
-    pub input: String,
-    /// Its place in the sequence.
-    pub sequence: u64,
-    /// How far it went.
-    pub extent: Extent,
-    /// Video frames that its index names, as far as that.
-    pub frames: u64,
-    /// Those of them that decoding could start at.
-    pub keyframes: u64,
-    /// Pictures that came out of the decoder.
-    pub pictures: u64,
-    /// Those of them with a number in them.
-    pub numbered: u64,
-    /// Packets of sound that were decoded.
-    pub packets: u64,
-    /// What has decoded it: one name for each track.
-    pub decoders: Vec<String>,
-    /// Tracks that could not be decoded here, and why: for people. No fault of the file.
-    pub undecoded: Vec<String>,
-    /// How much is wrong.
-    pub faults: u64,
-    /// The first of the worst of it.
-    pub fault: Option<Fault>,
+    /// For whoever asked.
+    pub file: DecodedFile,
     /// Numbers that are missing between its pictures.
-    #[serde(skip)]
     pub missing_numbers: u64,
     /// Frames that are on record as lost while it was written; nothing if not all of it was looked at, or nobody has counted them.
-    #[serde(skip)]
     pub on_record: Option<u64>,
 }
 
@@ -97,30 +57,11 @@ pub fn decode(path: &Path, task: &Task<'_>, progress: impl FnMut(u64)) -> Option
         Err(holdfast_segment::Error::Empty { .. } | holdfast_segment::Error::Recycled { .. }) => return None,
         Err(error) => {
             let fault = Fault { kind: Kind::Undecodable, text: error.to_string() };
-            return Some((Decoded { fault: Some(fault), faults: 1, ..blank(path) }, 0, false));
+            let file = DecodedFile { path: path.to_owned(), fault: Some(fault), faults: 1, ..DecodedFile::default() };
+            return Some((Decoded { file, ..Decoded::default() }, 0, false));
         }
     };
     Some(Walk::new(&reader, task).run(progress))
-}
-
-pub fn blank(path: &Path) -> Decoded {
-    Decoded {
-        path: path.to_owned(),
-        input: String::new(),
-        sequence: 0,
-        extent: Extent::Unfinished,
-        frames: 0,
-        keyframes: 0,
-        pictures: 0,
-        numbered: 0,
-        packets: 0,
-        decoders: Vec::new(),
-        undecoded: Vec::new(),
-        faults: 0,
-        fault: None,
-        missing_numbers: 0,
-        on_record: None,
-    }
 }
 
 struct Walk<'a> {
@@ -140,20 +81,26 @@ impl<'a> Walk<'a> {
         let identity = reader.identity();
         let numbers = if task.numbered.contains(&identity.input) { Numbers::Must } else { Numbers::Perhaps };
         let judge = Arc::new(Mutex::new(Judge::new(numbers)));
-        let mut found = Decoded { input: identity.input.clone(), sequence: identity.sequence, ..blank(reader.path()) };
+        let mut file = DecodedFile {
+            path: reader.path().to_owned(),
+            input: identity.input.clone(),
+            sequence: identity.sequence,
+            ..DecodedFile::default()
+        };
         noise::begin();
         let mut begin = |track| match Lane::begin(track, &judge) {
             Ok(lane) => {
-                found.decoders.push(lane.decoder.clone());
+                file.decoders.push(lane.decoder.clone());
                 Some(lane)
             }
             Err(why) => {
-                found.undecoded.push(why);
+                file.undecoded.push(why);
                 None
             }
         };
         let lanes = reader.tracks().iter().map(&mut begin).collect();
         let video = reader.tracks().iter().position(|track| track.codec.is_video());
+        let found = Decoded { file, ..Decoded::default() };
         Self { reader, task, judge, lanes, found, video, span: None }
     }
 
@@ -166,7 +113,7 @@ impl<'a> Walk<'a> {
         if count > 0 {
             judge.fault(Kind::Undecodable, format!("the decoder complains {count} times, first: {first}"));
         }
-        self.found.extent = match &ended {
+        self.found.file.extent = match &ended {
             Ok(()) if nothing => Extent::Nothing,
             Ok(()) if self.task.last_ns.is_some() || self.reader.ledger().is_none() => Extent::Part,
             Ok(()) => Extent::Whole,
@@ -179,9 +126,9 @@ impl<'a> Walk<'a> {
         }
         self.found.missing_numbers = judge.missing_numbers;
         if judge.is_blind {
-            self.found.undecoded.push("numbers in pictures as this decoder gives them can't be read".to_owned());
+            self.found.file.undecoded.push("numbers in pictures as this decoder gives them can't be read".to_owned());
         }
-        let Decoded { frames, keyframes, pictures, numbered, faults, fault, .. } = &mut self.found;
+        let DecodedFile { frames, keyframes, pictures, numbered, faults, fault, .. } = &mut self.found.file;
         (*frames, *keyframes, *pictures) = (judge.frames, judge.keyframes, judge.pictures);
         (*numbered, *faults, *fault) = (judge.numbered, judge.faults, judge.verdict());
         drop(judge);
@@ -240,7 +187,7 @@ impl<'a> Walk<'a> {
                     lock(&self.judge).fault(Kind::Undecodable, text);
                 }
             } else {
-                self.found.packets += 1;
+                self.found.file.packets += 1;
             }
             lane.push(sample, data, self.task.until)?;
         }
@@ -254,8 +201,8 @@ impl<'a> Walk<'a> {
                 Err(Stop::Failed) => continue,
                 given => given?,
             };
-            if Some(track) != self.video && given == 0 && self.found.packets > 0 {
-                let text = format!("{} makes no sound of {} packets", lane.decoder, self.found.packets);
+            if Some(track) != self.video && given == 0 && self.found.file.packets > 0 {
+                let text = format!("{} makes no sound of {} packets", lane.decoder, self.found.file.packets);
                 lock(&self.judge).fault(Kind::Undecodable, text);
             }
         }

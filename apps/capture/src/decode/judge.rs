@@ -2,29 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use holdfast_segment::decoded::{Fault, FaultKind as Kind};
 
 /// A decoder that gives nothing back has failed. No codec here holds back more than 16 pictures (H.264, H.265), hardware a few more.
 const MOST_WAITING: usize = 600;
-
-/// What is wrong with footage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// The decoder could not make of it what it should.
-    Undecodable,
-    /// What was decoded is not what was recorded.
-    Differs,
-}
-
-/// The first thing of its kind that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// What.
-    pub kind: Kind,
-    /// The same for people, with the place in the file.
-    pub text: String,
-}
 
 /// Whether pictures carry numbers (`holdfast-framemark`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

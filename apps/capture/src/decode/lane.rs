@@ -9,9 +9,10 @@ use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
+use holdfast_segment::decoded::FaultKind as Kind;
 use holdfast_segment::{Codec, Media, Sample, Track, ticks_to_ns};
 
-use super::judge::{Judge, Kind};
+use super::judge::Judge;
 
 /// Coded bytes that wait for the decoder. A keyframe of 4K has one or two megabytes.
 const WAITING_BYTES: u64 = 8 * 1024 * 1024;

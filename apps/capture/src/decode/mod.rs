@@ -16,45 +16,10 @@ use std::time::{Duration, Instant};
 use holdfast_config::Config;
 use holdfast_link::SOCKET_DIRECTORY;
 use holdfast_segment::PART_SUFFIX;
-use serde::{Deserialize, Serialize};
+use holdfast_segment::decoded::{ANSWER_SUFFIX, Fault, FaultKind, REQUEST_SUFFIX};
+pub use holdfast_segment::decoded::{Answer, DecodedFile, Extent, Request};
 
-pub use file::{Decoded, Extent};
-use file::{Task, decode};
-use judge::{Fault, Kind};
-
-/// Where the recorder leaves what is to be done, and where it looks for what came of it.
-const REQUEST_SUFFIX: &str = "check";
-const ANSWER_SUFFIX: &str = "checked";
-
-/// What is to be decoded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    /// Files, or directories of sessions and inputs: all closed files below.
-    pub paths: Vec<PathBuf>,
-    /// Of each directory of files only so much of its end, in seconds: of one that is being written, up to what is safe.
-    pub last_seconds: Option<u64>,
-    /// When to be done, in milliseconds.
-    pub within_ms: u64,
-    /// Inputs whose pictures must carry numbers. Of others they are read if the first picture of a file has one.
-    pub numbered: Vec<String>,
-}
-
-/// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// All that was asked for was looked at.
-    pub complete: bool,
-    /// What was found in each file.
-    pub files: Vec<Decoded>,
-}
-
-impl Answer {
-    /// Nothing is wrong with what was looked at.
-    #[must_use]
-    pub fn is_well(&self) -> bool {
-        self.complete && self.files.iter().all(|file| file.faults == 0)
-    }
-}
+use file::{Decoded, Task, decode};
 
 /// The files of a request by directory, which is by input: of each only the end may be wanted.
 fn groups(request: &Request) -> io::Result<Vec<Vec<PathBuf>>> {
@@ -78,11 +43,11 @@ fn account(files: &mut [Decoded]) {
     let missing = files.iter().map(|file| file.missing_numbers).fold(0, u64::saturating_add);
     let on_record = files.iter().try_fold(0_u64, |sum, file| Some(sum.saturating_add(file.on_record?)));
     if let Some(on_record) = on_record.filter(|on_record| missing > *on_record)
-        && let Some(file) = files.iter_mut().find(|file| file.missing_numbers > 0)
+        && let Some(Decoded { file, .. }) = files.iter_mut().find(|file| file.missing_numbers > 0)
     {
         let text = format!("{missing} pictures of {} are missing, and {on_record} are on record as lost", file.input);
         file.faults += 1;
-        file.fault.get_or_insert(Fault { kind: Kind::Differs, text });
+        file.fault.get_or_insert(Fault { kind: FaultKind::Differs, text });
     }
 }
 
@@ -121,11 +86,11 @@ pub fn run(request: &Request, mut progress: impl FnMut(u64)) -> Result<Answer, B
         // The end of a group may reach over several files, and its newest may have nothing safe in it yet.
         let (forwards, backwards) = (group.iter(), group.iter().rev());
         let files: Vec<_> = if left_ns.is_some() { backwards.collect() } else { forwards.collect() };
-        let first = answer.files.len();
+        let (mut found, mut is_over) = (Vec::new(), false);
         for path in files {
             if Instant::now() >= until {
-                answer.complete = false;
-                return Ok(answer);
+                is_over = true;
+                break;
             }
             let mut done = 0;
             let task = Task { last_ns: left_ns, numbered: &request.numbered, until };
@@ -135,21 +100,30 @@ pub fn run(request: &Request, mut progress: impl FnMut(u64)) -> Result<Answer, B
             });
             let Some((decoded, ns, is_hung)) = decoded else { continue };
             // Retention deletes the oldest meanwhile. Who names a file misses it.
-            if decoded.extent == Extent::Unfinished && !decoded.path.exists() && !request.paths.contains(path) {
+            let file = &decoded.file;
+            if file.extent == Extent::Unfinished && !file.path.exists() && !request.paths.contains(path) {
                 continue;
             }
-            answer.complete &= decoded.extent != Extent::Unfinished;
-            answer.files.push(decoded);
+            answer.complete &= file.extent != Extent::Unfinished;
+            found.push(decoded);
             if is_hung {
-                answer.complete = false;
-                return Ok(answer);
+                is_over = true;
+                break;
             }
             left_ns = left_ns.map(|left_ns| left_ns.saturating_sub(ns));
             if left_ns == Some(0) {
                 break;
             }
         }
-        account(answer.files.get_mut(first..).unwrap_or_default());
+        // Of what was not looked at to its end nobody knows what is missing.
+        if !is_over {
+            account(&mut found);
+        }
+        answer.files.extend(found.into_iter().map(|decoded| decoded.file));
+        if is_over {
+            answer.complete = false;
+            break;
+        }
     }
     Ok(answer)
 }
@@ -170,20 +144,18 @@ pub fn run_job(config: &Path, job: &str) -> Result<(), Box<dyn std::error::Error
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::{Decoded, account, file::blank};
+    use super::{Decoded, account};
 
     #[test]
     fn what_is_missing_between_pictures_must_be_on_record() {
         let faults = |files: &[(u64, Option<u64>)]| {
             let file = |(missing_numbers, on_record): &(u64, Option<u64>)| {
                 let (missing_numbers, on_record) = (*missing_numbers, *on_record);
-                Decoded { missing_numbers, on_record, ..blank(Path::new("/f.mp4")) }
+                Decoded { missing_numbers, on_record, ..Decoded::default() }
             };
             let mut files: Vec<_> = files.iter().map(file).collect();
             account(&mut files);
-            files.iter().map(|file| file.faults).sum::<u64>()
+            files.iter().map(|decoded| decoded.file.faults).sum::<u64>()
         };
         assert_eq!(faults(&[(0, Some(0)), (5, Some(5))]), 0);
         assert_eq!(faults(&[(5, Some(0)), (0, Some(5))]), 0, "on record in the next file");

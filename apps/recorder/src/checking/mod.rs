@@ -8,11 +8,11 @@ mod run;
 
 pub use run::{Child, Decoder, Unit};
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast_dbus::{CheckInfo, CheckedFile, Error, ErrorCode};
-use serde::{Deserialize, Serialize};
+use holdfast_segment::decoded::{ANSWER_SUFFIX, Answer, DecodedFile, REQUEST_SUFFIX, Request};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -35,64 +35,24 @@ pub struct Wanted {
     pub numbered: bool,
 }
 
-/// As `holdfast-capture decode` reads it; see `apps/capture/src/decode`.
-#[derive(Debug, Serialize)]
-struct Request<'a> {
-    paths: [&'a Path; 1],
-    last_seconds: Option<u32>,
-    within_ms: u128,
-    numbered: &'a [String],
-}
-
-/// As it answers.
-#[derive(Debug, Deserialize)]
-struct Answer {
-    complete: bool,
-    files: Vec<Decoded>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Decoded {
-    path: String,
-    input: String,
-    sequence: u64,
-    extent: String,
-    frames: u64,
-    keyframes: u64,
-    pictures: u64,
-    numbered: u64,
-    packets: u64,
-    decoders: Vec<String>,
-    undecoded: Vec<String>,
-    faults: u64,
-    fault: Option<Fault>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Fault {
-    kind: String,
-    text: String,
-}
-
-impl From<Decoded> for CheckedFile {
-    fn from(file: Decoded) -> Self {
-        let (fault, text) = file.fault.map(|fault| (fault.kind, fault.text)).unwrap_or_default();
-        Self {
-            path: file.path,
-            input: file.input,
-            sequence: file.sequence,
-            extent: file.extent,
-            frames: file.frames,
-            keyframes: file.keyframes,
-            pictures: file.pictures,
-            numbered: file.numbered,
-            packets: file.packets,
-            decoders: file.decoders,
-            undecoded: file.undecoded,
-            faults: file.faults,
-            fault,
-            text,
-        }
+/// As on D-Bus.
+fn checked(file: DecodedFile) -> CheckedFile {
+    let (fault, text) = file.fault.map(|fault| (fault.kind.name().to_owned(), fault.text)).unwrap_or_default();
+    CheckedFile {
+        path: file.path.to_string_lossy().into_owned(),
+        input: file.input,
+        sequence: file.sequence,
+        extent: file.extent.name().to_owned(),
+        frames: file.frames,
+        keyframes: file.keyframes,
+        pictures: file.pictures,
+        numbered: file.numbered,
+        packets: file.packets,
+        decoders: file.decoders,
+        undecoded: file.undecoded,
+        faults: file.faults,
+        fault,
+        text,
     }
 }
 
@@ -120,13 +80,13 @@ impl Checker {
         let busy = |_| Error::new(ErrorCode::Busy, "other footage is being checked; try again when that is done");
         let _only_one = self.one.try_acquire().map_err(busy)?;
         let request = Request {
-            paths: [&wanted.session],
-            last_seconds: wanted.last_seconds,
-            within_ms: wanted.within.as_millis(),
-            numbered: if wanted.numbered { &self.numbered } else { &[] },
+            paths: vec![wanted.session.clone()],
+            last_seconds: wanted.last_seconds.map(u64::from),
+            within_ms: u64::try_from(wanted.within.as_millis()).unwrap_or(u64::MAX),
+            numbered: if wanted.numbered { self.numbered.clone() } else { Vec::new() },
         };
-        let (asked, answered) =
-            (self.directory.join(format!("{JOB}.check")), self.directory.join(format!("{JOB}.checked")));
+        let [asked, answered] =
+            [REQUEST_SUFFIX, ANSWER_SUFFIX].map(|suffix| self.directory.join(format!("{JOB}.{suffix}")));
         // What an earlier one has left is no answer to this one.
         let _ = std::fs::remove_file(&answered);
         let text = serde_json::to_vec(&request).map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
@@ -143,7 +103,7 @@ impl Checker {
         let answer = std::fs::read(&answered).ok().and_then(|answer| serde_json::from_slice::<Answer>(&answer).ok());
         let info = match answer {
             Some(answer) => {
-                let files: Vec<CheckedFile> = answer.files.into_iter().map(Into::into).collect();
+                let files: Vec<CheckedFile> = answer.files.into_iter().map(checked).collect();
                 let sum = |of: fn(&CheckedFile) -> u64| files.iter().map(of).fold(0, u64::saturating_add);
                 let (frames, pictures) = (sum(|file| file.frames), sum(|file| file.pictures));
                 CheckInfo { complete: answer.complete, failure: String::new(), frames, pictures, files }
