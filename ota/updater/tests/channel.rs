@@ -9,22 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use site::Site;
-
-/// Serves the current directory over TLS, on a free port of the loopback, and prints which.
-const SERVER: &str = "
-import http.server, ssl, sys
-server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-";
+use site::tls::Certificate;
 
 /// A box and the server of its channel.
 struct Published {
     site: Site,
     directory: tempfile::TempDir,
+    _certificate: Certificate,
 }
 
 fn now() -> i64 {
@@ -39,30 +30,16 @@ impl Published {
     /// `None`, aloud, where it can't be.
     async fn start(more: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let [certificate, key] = ["server.crt", "server.key"].map(|name| directory.path().join(name));
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"])
-            .args([
-                "-addext",
-                "subjectAltName=DNS:localhost",
-                "-addext",
-                "basicConstraints=critical,CA:FALSE",
-                "-keyout",
-            ])
-            .args([key.as_os_str(), "-out".as_ref(), certificate.as_os_str()])
-            .output();
-        if !made.is_ok_and(|output| output.status.success()) {
-            holdfast_aloud::skip("openssl is not here, and with it no server's certificate");
-            return None;
-        }
+        let certificate = Certificate::make()?;
         let mut site = Site::start().await?;
-        let port = site.serve(directory.path(), SERVER, [&certificate, &key]);
+        let port = site.serve(directory.path(), &certificate);
         let config = format!(
-            "automatic = \"reboot\"\nserver_ca = {certificate:?}\nchannel_url = \"https://localhost:{port}/stable.toml\"\n\
-             fleet_id = \"box-17\"\n{more}"
+            "automatic = \"reboot\"\nserver_ca = {:?}\nchannel_url = \"https://localhost:{port}/stable.toml\"\n\
+             fleet_id = \"box-17\"\n{more}",
+            certificate.path()
         );
         site.set(&config).await;
-        Some(Self { site, directory })
+        Some(Self { site, directory, _certificate: certificate })
     }
 
     /// As a publisher does it.

@@ -10,6 +10,7 @@ use holdfast_dbus::updater::{InstallOptions, UPDATER_BUS_NAME, UPDATER_INTERFACE
 use holdfast_dbus::{Error, ErrorCode, StartOptions, StopOptions};
 use holdfast_rauc_rig::{Signed, Wrap};
 use site::Site;
+use site::tls::Certificate;
 
 fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> ErrorCode {
     Error::from_zbus(&result.expect_err("it should have been refused")).unwrap().code
@@ -186,30 +187,24 @@ async fn an_update_goes_as_far_as_it_may_and_can_be_cancelled() {
     assert_eq!(site.state().await, "idle");
 }
 
-/// Serves the current directory over TLS, on a free port of the loopback, and prints which.
-const SERVER: &str = "
-import http.server, ssl, sys
-server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-";
+#[tokio::test]
+async fn what_is_cancelled_before_the_box_goes_down_can_not_be_booted_by_chance() {
+    let Some(site) = Site::start().await else { return };
+    site.install(&site.bundle("2.0")).await;
+    // It is told to reboot, and does not: the new system is the first one, with all its attempts.
+    let flag = site.path("rebooting");
+    site.until("the order to reboot", || async { fs::exists(&flag).unwrap() }).await;
+    assert_eq!((site.rig.boot("primary"), site.rig.boot("state.B")), ("B".to_owned(), "good".to_owned()));
+    site.updater().await.cancel(HashMap::new()).await.unwrap();
+    site.until_outcome("cancelled").await;
+    // A boot loader that has used up those of A must not come to B, which has proven nothing.
+    assert_eq!((site.rig.boot("primary"), site.rig.boot("state.B")), ("A".to_owned(), "bad".to_owned()));
+}
 
 #[tokio::test]
 async fn a_bundle_from_a_server_is_fetched_verified_and_installed() {
-    let certificates = tempfile::tempdir().unwrap();
-    let [certificate, key] = ["server.crt", "server.key"].map(|name| certificates.path().join(name));
-    let made = std::process::Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-        .args([key.as_os_str(), "-out".as_ref(), certificate.as_os_str()])
-        .output();
-    if !made.is_ok_and(|output| output.status.success()) {
-        return holdfast_aloud::skip("openssl is not here, and with it no server's certificate");
-    }
-    let more = format!("server_ca = {certificate:?}\n");
+    let Some(certificate) = Certificate::make() else { return };
+    let more = format!("server_ca = {:?}\n", certificate.path());
     let Some(mut site) = Site::start_with(&more).await else { return };
     // More than 8 MiB, which is all that RAUC fetches by itself if it is not told otherwise (br2rauc#18).
     fs::File::options().write(true).open(site.rig.slot(1)).unwrap().set_len(16 << 20).unwrap();
@@ -217,7 +212,7 @@ async fn a_bundle_from_a_server_is_fetched_verified_and_installed() {
     let wrap = Wrap { version: "2.0", ..Wrap::default() };
     let bundle = site.rig.bundle("2.0", &image, wrap).display().to_string();
     assert!(fs::metadata(&bundle).unwrap().len() > 8 << 20);
-    let server = site.serve(std::path::Path::new(&bundle).parent().unwrap(), SERVER, [&certificate, &key]);
+    let server = site.serve(std::path::Path::new(&bundle).parent().unwrap(), &certificate);
     let name = std::path::Path::new(&bundle).file_name().unwrap().to_str().unwrap();
     // What is not there is told, and nothing is done.
     site.install(&format!("https://localhost:{server}/no-such.raucb")).await;

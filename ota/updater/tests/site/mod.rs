@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod stick;
+pub mod tls;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -233,17 +234,6 @@ impl Site {
         fs::write(self.path("environment"), disk).unwrap();
         let place = self.path("environment");
         fs::write(self.path("fw_env.config"), format!("{place} 0 40\n{place} 0x40 40\n")).unwrap();
-    }
-
-    /// A server of this directory; its port.
-    pub fn serve(&mut self, directory: &Path, script: &str, arguments: [&Path; 2]) -> u16 {
-        let mut command = Command::new("python3");
-        command.args(["-c", script]).args(arguments).current_dir(directory);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
-        self.server = Some(Process(child));
-        line.trim().parse().unwrap()
     }
 
     /// The command line, as people use it: its exit code, and what it prints.
