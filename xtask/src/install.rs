@@ -16,7 +16,7 @@ use crate::workspace::{Profile, Programs, root};
 #[derive(Debug, Args)]
 pub struct InstallArgs {
     /// Install below this directory as if it were `/` (a package's DESTDIR, an image, or `/` itself).
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, visible_alias = "destdir", value_name = "DIR")]
     root: PathBuf,
     /// Which build to install.
     #[arg(long, value_enum, default_value_t = Profile::Release)]

@@ -60,6 +60,8 @@ enum Command {
     Soak(soak::SoakArgs),
     /// The Yocto layer: its generated files, its linters, and whether it resolves.
     Yocto(yocto::YoctoArgs),
+    /// The same as `yocto generate`: crates and files for the recipes.
+    YoctoCrates,
     /// Run all tests.
     Test(ci::TestArgs),
     /// Run what CI runs: format, lints, licences, build, tests, demo, a short bench.
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Install(args) => install::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Yocto(args) => yocto::run(&args),
+        Command::YoctoCrates => yocto::generate(),
         Command::Test(args) => ci::test(&args),
         Command::Ci(args) => ci::run(&args),
     };

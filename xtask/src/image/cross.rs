@@ -56,8 +56,8 @@ pub fn build(sysroot: &Path, packages: &[&str]) -> anyhow::Result<PathBuf> {
     Ok(target().join(TARGET).join(PROFILE))
 }
 
-/// Rust's standard library for the target: rustup has it.
-fn standard_library() -> anyhow::Result<()> {
+/// Sees to it that Rust's standard library for the target is there: rustup has it.
+pub fn standard_library() -> anyhow::Result<()> {
     let libraries =
         output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).current_dir(root()))?;
     let there = fs::read_dir(libraries.trim()).is_ok_and(|mut entries| entries.next().is_some());

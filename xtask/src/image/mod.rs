@@ -71,6 +71,11 @@ impl Default for ImageArgs {
     }
 }
 
+/// Whether this machine can build programs for the appliance's processor at all, and if not, why.
+pub fn can_cross_build() -> anyhow::Result<()> {
+    cross::standard_library()
+}
+
 /// Where all that is built lies.
 pub fn cache_directory() -> anyhow::Result<PathBuf> {
     cache::directory()

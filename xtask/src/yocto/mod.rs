@@ -46,6 +46,11 @@ pub fn run(args: &YoctoArgs) -> anyhow::Result<()> {
     }
 }
 
+/// Writes what recipes include.
+pub fn generate() -> anyhow::Result<()> {
+    generate::run()
+}
+
 /// As CI runs it: the linters, and the real layers where they are at hand.
 pub fn sanity() -> anyhow::Result<String> {
     let lint = lint::run()?;
