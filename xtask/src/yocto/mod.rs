@@ -6,6 +6,8 @@ mod layers;
 mod lint;
 #[cfg(test)]
 mod slot;
+#[cfg(test)]
+mod tegra;
 
 use std::path::PathBuf;
 

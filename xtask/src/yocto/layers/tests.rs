@@ -168,6 +168,26 @@ fn uboot_and_its_tools_know_the_same_environment() {
     }
 }
 
+/// A data partition is made small and grows; what can't grow with it is the same on boards and on the virtual appliance.
+#[test]
+fn the_filesystem_for_data_is_made_for_large_disks() {
+    let board = in_layer("conf/machine/include/holdfast-board.inc");
+    let options = board.split("HOLDFAST_DATA_MKFS = \"").nth(1).unwrap().split('"').next().unwrap();
+    let appliance = read("xtask/src/image/disk.rs");
+    let options: Vec<&str> = options.split(' ').collect();
+    for option in options.chunks(2) {
+        let words = format!("\"{}\",\n            \"{}\",", option[0], option[1]);
+        assert!(appliance.contains(&words), "xtask/src/image/disk.rs has no {option:?}");
+    }
+    for made in [
+        "files/wic/holdfast-rk3588.wks.in",
+        "files/wic/holdfast-virtual.wks.in",
+        "classes-recipe/holdfast_tegra.bbclass",
+    ] {
+        assert!(in_layer(made).contains("${HOLDFAST_DATA_MKFS}"), "{made}");
+    }
+}
+
 /// RAUC writes tries in hexadecimal, U-Boot reads them as decimal.
 #[test]
 fn tries_are_the_same_in_both_bases() {
