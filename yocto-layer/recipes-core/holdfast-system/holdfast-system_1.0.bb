@@ -49,6 +49,7 @@ SYSTEMD_SERVICE:${PN} = " \
     holdfast-factory-reset.service \
     holdfast-firewall.service \
     holdfast-modules-lock.service \
+    holdfast-plugins.service \
     holdfast-ssh.service \
 "
 
