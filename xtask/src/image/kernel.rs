@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::apt::{Apt, unpack};
+use super::base::overlay;
 use super::cache::{file_name, files_below};
 use super::tools::run;
 
@@ -19,8 +20,9 @@ pub fn package(apt: &Apt) -> anyhow::Result<String> {
     apt.dependency(META, "linux-image-")
 }
 
-/// Makes `vmlinuz.gz`, and `root/usr/lib/modules/VERSION` with the modules named and all that they need.
-pub fn make(apt: &Apt, package: &str, modules: &[String], into: &Path) -> anyhow::Result<()> {
+/// Makes `vmlinuz.gz`, and `root/usr/lib/modules/VERSION` with the modules named and all that they need. `ours` has modules
+/// that Debian does not.
+pub fn make(apt: &Apt, package: &str, ours: &Path, modules: &[String], into: &Path) -> anyhow::Result<()> {
     apt.fetch_alone(&[package], into)?;
     let deb = files_below(into)?.into_iter().find(|file| file_name(file).ends_with(".deb"));
     let deb = deb.context("apt has fetched no package of a kernel")?;
@@ -35,8 +37,9 @@ pub fn make(apt: &Apt, package: &str, modules: &[String], into: &Path) -> anyhow
     run(Command::new("gzip").args(["--no-name", "-9"]).arg(into.join("vmlinuz")))?;
     fs::remove_dir_all(root.join("boot"))?;
     fs::remove_dir_all(root.join("usr/share")).ok();
-    depmod(&root, &release)?;
     let tree = root.join("usr/lib/modules").join(&release);
+    overlay(ours, &tree.join("updates"))?;
+    depmod(&root, &release)?;
     let needed = closure(&fs::read_to_string(tree.join("modules.dep"))?, modules)?;
     for file in files_below(&tree)? {
         let name = file.strip_prefix(&tree)?.to_string_lossy().into_owned();

@@ -10,6 +10,7 @@ mod initrd;
 mod kernel;
 mod keys;
 mod lists;
+mod modules;
 mod slot;
 mod tools;
 mod uboot;
@@ -152,12 +153,16 @@ fn steps(cache: &mut Cache, args: &ImageArgs) -> anyhow::Result<Built> {
     let uboot = cache.step("u-boot", &uboot_key, |into| uboot::make(&apt, &ours.join("u-boot"), into))?;
 
     let (package, modules) = (kernel::package(&apt)?, read(&ours.join("modules.txt"))?);
+    let (sources, parts) = (ours.join("modules"), modules::Packages::of(&apt, &package)?);
+    let modules_key = Key::default().text(include_str!("modules.rs")).text(parts.wanted.join("\n")).tree(&sources)?;
+    let added = cache.step("modules", &modules_key, |into| modules::make(&apt, &parts, &sources, into))?;
     let kernel_key = Key::default()
         .text(include_str!("kernel.rs"))
         .text(&package)
         .text(apt.version(&package)?)
+        .text(path(&added))
         .text(modules.join("\n"));
-    let kernel = cache.step("kernel", &kernel_key, |into| kernel::make(&apt, &package, &modules, into))?;
+    let kernel = cache.step("kernel", &kernel_key, |into| kernel::make(&apt, &package, &added, &modules, into))?;
 
     let base = base(cache, &apt, &ours)?;
     let programs = programs(cache, &apt)?;
