@@ -15,6 +15,8 @@ use crate::terminal;
 const QEMU: &str = "qemu-system-aarch64";
 /// The disk grows to this on its first boot. Sparse: it takes what is written to it.
 const DISK_BYTES: u64 = 16 << 30;
+/// Room for what a disk's log takes. Sparse, too.
+const LOG_BYTES: u64 = 64 << 30;
 /// Where the files of a person's machine are, below the cache.
 const PLACE: &str = "vm";
 const FILES: [&str; 3] = ["disk.img", "env.img", "flash.img"];
@@ -38,12 +40,19 @@ pub struct VmArgs {
     /// Memory in MiB.
     #[arg(long, default_value_t = 1024)]
     memory: u32,
+    /// Processors. One alone takes the least of this machine's time, two boot faster.
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
     /// For the test suites: no terminal; the serial line is written to DIR/serial.log, and DIR/control, DIR/qmp are sockets.
     #[arg(long, requires = "dir")]
     headless: bool,
     /// With --headless: take this disk for a fresh start, instead of building one.
     #[arg(long, value_name = "DIR", requires = "headless")]
     image: Option<PathBuf>,
+    /// With --headless: write every write and flush of the disk down in FILE, as dm-log-writes does. `holdfast-powercut replay` makes
+    /// of it the disk that a power cut at any moment would leave.
+    #[arg(long, value_name = "FILE", requires = "headless")]
+    disk_log: Option<PathBuf>,
 }
 
 pub fn run(args: &VmArgs) -> anyhow::Result<()> {
@@ -67,7 +76,7 @@ pub fn run(args: &VmArgs) -> anyhow::Result<()> {
         };
         unpack(&image, &place)?;
     }
-    let mut qemu = machine(&place, args.memory);
+    let mut qemu = machine(&place, args)?;
     if let Some(share) = &args.share {
         let share = share.canonicalize().with_context(|| format!("--share {}", share.display()))?;
         qemu.arg("-virtfs");
@@ -121,16 +130,22 @@ fn unpack(image: &Path, place: &Path) -> anyhow::Result<()> {
 }
 
 /// The machine without its console.
-fn machine(place: &Path, memory_mib: u32) -> Command {
+fn machine(place: &Path, args: &VmArgs) -> anyhow::Result<Command> {
     let file = |name: &str| place.join(name).display().to_string();
     fs::remove_file(place.join("control")).ok();
     let mut qemu = Command::new(QEMU);
-    qemu.args(["-machine", "virt,secure=off", "-cpu", "cortex-a57", "-accel", "tcg,thread=multi", "-smp", "2"]);
-    qemu.args(["-m", &memory_mib.to_string(), "-display", "none", "-nodefaults"]);
+    qemu.args(["-machine", "virt,secure=off", "-cpu", "cortex-a57", "-accel", "tcg,thread=multi"]);
+    qemu.args(["-smp", &args.cpus.to_string(), "-m", &args.memory.to_string()]);
+    qemu.args(["-display", "none", "-nodefaults"]);
     qemu.arg("-drive").arg(format!("if=pflash,format=raw,unit=0,readonly=on,file={}", file("flash.img")));
-    // What the guest has flushed is in this machine's page cache, and survives the end of QEMU: a power cut to the guest.
-    qemu.arg("-drive")
-        .arg(format!("if=none,id=disk,format=raw,file={},cache=writeback,discard=unmap", file("disk.img")));
+    match &args.disk_log {
+        // What the guest has flushed is in this machine's page cache, and survives the end of QEMU: a power cut to the guest.
+        None => {
+            let disk = format!("if=none,id=disk,format=raw,file={},cache=writeback,discard=unmap", file("disk.img"));
+            qemu.arg("-drive").arg(disk);
+        }
+        Some(log) => logged(&mut qemu, &file("disk.img"), log)?,
+    }
     qemu.args(["-device", "virtio-blk-pci,drive=disk"]);
     qemu.args(["-device", "sdhci-pci"])
         .arg("-drive")
@@ -141,5 +156,22 @@ fn machine(place: &Path, memory_mib: u32) -> Command {
     qemu.args(["-device", "virtio-serial-pci", "-chardev"]);
     qemu.arg(format!("socket,id=control,path={},server=on,wait=off", file("control")));
     qemu.args(["-device", "virtserialport,chardev=control,name=holdfast.control"]);
-    qemu
+    Ok(qemu)
+}
+
+/// A disk that writes down what is asked of it. Its answer goes back after that.
+fn logged(qemu: &mut Command, disk: &str, log: &Path) -> anyhow::Result<()> {
+    fs::File::create(log)
+        .and_then(|file| file.set_len(LOG_BYTES))
+        .with_context(|| format!("--disk-log {}: no file can be made there", log.display()))?;
+    let log = log.canonicalize()?;
+    for node in [
+        format!("driver=file,node-name=image,filename={disk},discard=unmap"),
+        "driver=raw,node-name=raw,file=image,discard=unmap".to_owned(),
+        format!("driver=file,node-name=log,filename={}", log.display()),
+        "driver=blklogwrites,node-name=disk,file=raw,log=log,log-sector-size=512,discard=unmap".to_owned(),
+    ] {
+        qemu.arg("-blockdev").arg(node);
+    }
+    Ok(())
 }

@@ -15,6 +15,7 @@
 //! - [`cuts`] chooses where the power goes and what the drive's cache then loses, [`replay`] makes the image.
 //! - [`judge`] says whether everything promised is there but for what retention has [`given`] up, [`pictures`] whether it
 //!   decodes, [`seals`] how much was on its way.
+//! - [`onto`] makes the image of one cut of a machine's disk.
 //! - [`boot`] starts a real recorder on some images.
 //! - [`update`] is another story on such a disk: that of an update, and of the updater's state.
 //! - [`sloppy`] writes as one must not: the rig has to catch it. [`peers`] are other people's writers.
@@ -29,6 +30,7 @@ pub mod given;
 pub mod judge;
 pub mod log;
 pub mod namespace;
+pub mod onto;
 pub mod peers;
 pub mod pictures;
 pub mod process;

@@ -51,7 +51,7 @@ impl Log {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let mut bytes = Vec::new();
         let file = File::open(path).with_context(|| format!("{} can't be opened", path.display()))?;
-        let end = written_bytes(&file).with_context(|| format!("{} can't be read", path.display()))?;
+        let end = data_end(&file).with_context(|| format!("{} can't be read", path.display()))?;
         file.take(end).read_to_end(&mut bytes).with_context(|| format!("{} can't be read", path.display()))?;
         Self::parse(bytes).with_context(|| path.display().to_string())
     }
@@ -126,6 +126,16 @@ pub fn counted_entries(file: &File) -> anyhow::Result<u64> {
     super_block(&head)
 }
 
+/// Where the last data of a sparse file end. Zeros that were written are holes in a log.
+fn data_end(file: &File) -> anyhow::Result<u64> {
+    let mut end = 0;
+    while let Ok(start) = rustix::fs::seek(file, rustix::fs::SeekFrom::Data(end)) {
+        end = rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(start))?;
+    }
+    rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0))?;
+    Ok(end)
+}
+
 /// How much of a sparse file, written from its beginning without holes, has been written.
 ///
 /// # Errors
@@ -161,6 +171,19 @@ mod tests {
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.resize(SECTOR_BYTES, 0);
         bytes
+    }
+
+    #[test]
+    fn zeros_that_were_written_do_not_end_a_log() {
+        use std::os::unix::fs::FileExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 30).unwrap();
+        file.as_file().write_all_at(&sector(&[super::MAGIC, 1, 2, 512]), 0).unwrap();
+        file.as_file().write_all_at(&sector(&[0, 2048, 0, 0]), 512).unwrap();
+        file.as_file().write_all_at(&sector(&[0, 0, 1, 0]), 1024 + (1 << 20)).unwrap();
+        let log = Log::read(file.path()).unwrap();
+        assert_eq!(log.entries.len(), 2);
+        assert!(log.data(&log.entries[0]).iter().all(|byte| *byte == 0) && log.entries[1].flush);
     }
 
     #[test]

@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use holdfast_powercut::cuts::Plan;
+use holdfast_powercut::log::Log;
 use holdfast_powercut::peers::{self, Course};
 use holdfast_powercut::run::{self, Options, Tally, images, keep, kept};
 use holdfast_powercut::sloppy::{self, Mistake};
 use holdfast_powercut::station::Programs;
 use holdfast_powercut::story::{self, Run};
-use holdfast_powercut::{boot, namespace, seals, update};
+use holdfast_powercut::{boot, namespace, onto, seals, update};
 
 /// The power-cut rig: records on a disk whose every write is logged, and judges what cuts leave of it.
 #[derive(Debug, Parser)]
@@ -72,6 +73,21 @@ enum Command {
         image: Option<u64>,
         #[command(flatten)]
         plan: PlanArguments,
+    },
+    /// Make the disk that a power cut at a random moment leaves, of one that `cargo xtask vm --disk-log` wrote down.
+    Replay {
+        /// The disk's image as the machine found it; it is changed.
+        #[arg(long)]
+        disk: PathBuf,
+        /// What the machine did with it.
+        #[arg(long)]
+        log: PathBuf,
+        /// The power goes behind so many entries of the log, or later.
+        #[arg(long)]
+        from: usize,
+        /// All chances follow from it.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Let a writer with a mistake write, and judge images of that.
     Sloppy {
@@ -135,6 +151,12 @@ fn main() -> ExitCode {
 
 fn begin() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    // Files only: this takes no namespaces.
+    if let Command::Replay { disk, log, from, seed } = &arguments.command {
+        let remains = onto::replay(disk, &Log::read(log)?, *from, *seed)?;
+        println!("{}", serde_json::to_string(&remains)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(why) = namespace::missing() {
         println!("{}", serde_json::json!({ "skipped": why }));
         return Ok(ExitCode::SUCCESS);
@@ -161,6 +183,7 @@ fn begin() -> anyhow::Result<ExitCode> {
             tell(&tally);
             serde_json::to_value(tally)?
         }
+        Command::Replay { .. } => anyhow::bail!("it was done before"),
         Command::Sloppy { mistake, plan } => {
             let logged = sloppy::record(*mistake, &directory)?;
             let mut options = plan.options(&logged);

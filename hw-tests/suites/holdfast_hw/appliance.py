@@ -38,13 +38,16 @@ class ApplianceDriver(CommandMixin, Driver, CommandProtocol, PowerProtocol):
     # --- power
 
     @Driver.check_active
-    def on(self, fresh=False):
-        """Switches the box on; `fresh`: one from the factory."""
+    def on(self, fresh=False, disk_log=None):
+        """Switches the box on; `fresh`: one from the factory; `disk_log`: a file in which its disk writes everything down."""
         if self._process and self._process.poll() is None:
             return
         command = [self.xtask, "vm", "--headless", "--dir", self.dir, "--image", self.image, "--share", self.share]
+        command += ["--cpus", os.environ.get("HOLDFAST_CPUS", "2")]
         if fresh:
             command.append("--fresh")
+        if disk_log:
+            command += ["--disk-log", disk_log]
         log = open(self.dir / "qemu.log", "ab")
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -68,6 +71,11 @@ class ApplianceDriver(CommandMixin, Driver, CommandProtocol, PowerProtocol):
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def cpu_s(self):
+        """What the machine has cost of this one's processors since it was switched on."""
+        words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     # --- what the serial line said
 
