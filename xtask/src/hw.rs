@@ -7,15 +7,20 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::image::{self, Built, ImageArgs};
+use crate::image::{self, Built, ImageArgs, Variant};
 use crate::terminal;
-use crate::workspace::root;
+use crate::workspace::{Profile, Programs, root};
 
 const SUITES: &str = "hw-tests/suites";
 /// The environment that needs a machine of its own built.
 const VIRTUAL: &str = "virtual";
 /// Only what has changed in here makes a new Python environment.
 const REQUIREMENTS: &str = "requirements.txt";
+
+/// The suite that takes a camera on the network.
+const RECORD: &str = "record";
+/// The suite that takes an image of its own: the one that is delivered.
+const RELEASE: &str = "release";
 
 /// Suites of a short run, and how often it cuts the power.
 const SHORT: [&str; 2] = ["boot", "power"];
@@ -33,12 +38,19 @@ pub struct HwArgs {
     /// Where the report goes: report.html, figures.json, serial.log.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Suites: boot, power, update; all, if none is named. Behind --, what goes to pytest.
+    /// Suites: the names behind test_ in hw-tests/suites; all, if none is named. Behind --, what goes to pytest.
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
     /// Passed on to pytest.
     #[arg(last = true)]
     rest: Vec<String>,
+}
+
+impl HwArgs {
+    /// Whether a suite is asked for.
+    fn wants(&self, suite: &str) -> bool {
+        self.suites.is_empty() || self.suites.iter().any(|name| name == suite)
+    }
 }
 
 pub fn run(args: &HwArgs) -> anyhow::Result<()> {
@@ -92,6 +104,7 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
     pytest.env("HOLDFAST_XTASK", std::env::current_exe()?);
     let place = if args.on == VIRTUAL {
         let place = appliance(&mut pytest, &image::build(&ImageArgs::default())?)?;
+        beside(&mut pytest, args)?;
         Some(place)
     } else {
         None
@@ -119,6 +132,19 @@ fn appliance(pytest: &mut Command, built: &Built) -> anyhow::Result<tempfile::Te
     pytest.env("HOLDFAST_VM_DIR", vm).env("HOLDFAST_SHARE", share).env("HOLDFAST_IMAGE", &built.disk);
     pytest.env("HOLDFAST_BUILT", built.json().to_string());
     Ok(place)
+}
+
+/// What single suites need, and take time to make: only where they are asked for.
+fn beside(pytest: &mut Command, args: &HwArgs) -> anyhow::Result<()> {
+    if args.wants(RECORD) {
+        let programs = Programs::build(Profile::Dev, &["holdfast-simcam"])?;
+        pytest.env("HOLDFAST_SIMCAM", programs.path("holdfast-simcam"));
+    }
+    if args.wants(RELEASE) {
+        let release = ImageArgs { variant: Variant::Release, ..ImageArgs::default() };
+        pytest.env("HOLDFAST_RELEASE_BUILT", image::build(&release)?.json().to_string());
+    }
+    Ok(())
 }
 
 /// Runs a program whose words are shown and kept; whether it succeeded.

@@ -55,6 +55,9 @@ pub struct ImageArgs {
     /// No disk: only the slot's image and the bundle.
     #[arg(long)]
     pub no_disk: bool,
+    /// Make the slot's image a second time, past the cache, and compare the two byte for byte.
+    #[arg(long)]
+    pub check_reproducible: bool,
     /// One JSON object with the paths on standard output.
     #[arg(long)]
     pub json: bool,
@@ -67,6 +70,7 @@ impl Default for ImageArgs {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             overlay: Vec::new(),
             no_disk: false,
+            check_reproducible: false,
             json: false,
         }
     }
@@ -188,7 +192,7 @@ fn steps(cache: &mut Cache, args: &ImageArgs) -> anyhow::Result<Built> {
     for (from, ..) in install::for_board(Board::Virtual) {
         key = key.text(&from).file(&root().join(&from))?;
     }
-    let slot = cache.step("slot", &key, |into| {
+    let make_slot = |into: &Path| {
         let tree = into.join("root");
         fs::create_dir(&tree)?;
         overlay(&base, &tree)?;
@@ -202,8 +206,16 @@ fn steps(cache: &mut Cache, args: &ImageArgs) -> anyhow::Result<Built> {
         let parts = slot::Parts { root: &tree, kernel: &kernel, init: &init, time };
         slot::make(&parts, into)?;
         fs::remove_dir_all(&tree).context("the unpacked root can't be removed")
-    })?;
+    };
+    let slot = cache.step("slot", &key, make_slot)?;
     let slot_image = slot.join("slot.img");
+    if args.check_reproducible {
+        terminal::step("image: slot, once more");
+        let again = tempfile::tempdir().context("no temporary directory")?;
+        make_slot(again.path())?;
+        same(&slot_image, &again.path().join("slot.img"))?;
+        terminal::good("the same input gives the same slot, byte for byte");
+    }
 
     let bundle_key = Key::default().text(path(&slot)).text(&args.version).file(&keys.signer.cert)?;
     let bundle = cache.step("bundle", &bundle_key, |into| {
@@ -224,6 +236,12 @@ fn steps(cache: &mut Cache, args: &ImageArgs) -> anyhow::Result<Built> {
         disk = cache.step("disk", &key, |into| disk::make(&slot_image, &uboot.join("u-boot.bin"), into))?;
     }
     Ok(Built { disk, slot: slot_image, bundle: bundle.join("holdfast.raucb"), keys })
+}
+
+/// Fails at the first byte in which two images differ.
+fn same(one: &Path, other: &Path) -> anyhow::Result<()> {
+    tools::run(Command::new("cmp").arg(one).arg(other))
+        .context("two builds of one input differ: the image is not reproducible")
 }
 
 /// Our programs for the appliance, alone in a directory.
