@@ -10,20 +10,17 @@ KEYS = "/etc/holdfast/ssh/authorized_keys"
 @pytest.fixture(scope="module")
 def first(box, appliance):
     """The box, as new as it can be; the identity that another one from the same factory has."""
+    box.wait_up()
     other = identity(box)
     appliance.off()
     appliance.on(fresh=True)
     appliance.wait_shell()
-    wait_up(box)
+    box.wait_up()
     return other
 
 
 def identity(box):
     return box.run("cat /etc/machine-id").strip()
-
-
-def wait_up(box):
-    box.until("the system is up", lambda: box.run("systemctl is-system-running || true").strip() == "running", timeout=600)
 
 
 def reboot(box, appliance):
@@ -37,7 +34,7 @@ def reboot(box, appliance):
         return box.boot_id() != boot
 
     box.until("the box has rebooted", another, timeout=600)
-    wait_up(box)
+    box.wait_up()
 
 
 def test_no_two_boxes_are_one(box, first):

@@ -19,6 +19,7 @@ EXPORTS = "/var/tmp/export"
 @pytest.fixture(scope="module")
 def network_camera(box, appliance, tmp_path_factory):
     """The box with a second input, given to it as an administrator does: a drop-in and a file of credentials on the data partition."""
+    box.wait_up()
     with bench.camera(tmp_path_factory.mktemp("camera"), USER, PASSWORD) as url:
         box.write(CREDENTIALS, f"{USER}:{PASSWORD}\n", mode="640", group="holdfast")
         box.write(

@@ -60,6 +60,10 @@ class Box:
     def boot_id(self):
         return self.run("cat /proc/sys/kernel/random/boot_id").strip()
 
+    def wait_up(self, timeout=600):
+        """Waits until all has started. The shell of the virtual appliance answers before its data partition is mounted."""
+        self.until("the system is up", lambda: self.run("systemctl is-system-running || true").strip() == "running", timeout=timeout)
+
     def recording(self):
         """Waits until something is recorded and safe; the status then."""
 
