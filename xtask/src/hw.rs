@@ -33,7 +33,7 @@ pub struct HwArgs {
     /// Where the report goes: report.html, figures.json, serial.log.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Suites: boot, power, update; all, if none is named. Behind --, what goes to pytest.
+    /// Suites: boot, power, press, update; all, if none is named. Behind --, what goes to pytest.
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
     /// Passed on to pytest.
