@@ -41,7 +41,8 @@ impl Shell {
                 if status.trim() != "0" {
                     bail!("the box says: {}", said.trim());
                 }
-                return Ok(said);
+                // The agent begins a line of its own, whether or not what was said has ended one.
+                return Ok(said.strip_suffix('\n').unwrap_or(&said).to_owned());
             }
             said += &line;
         }
