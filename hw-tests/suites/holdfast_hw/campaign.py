@@ -152,6 +152,7 @@ class Campaign:
         seen["moment"] = round_.phase.moment(self, chance)
         seen["cpu_s"] = self.appliance.cpu_s()
         self.appliance.off()
+        seen["off_at"] = time.time()
         safe = max((safe for safe, _ in self.readings), default=0)
         if round_.logged:
             replayed = self.disk_log.cut(self.readings[0][1], round_.seed)
@@ -167,6 +168,7 @@ class Campaign:
         following = next((other for other in self.rounds if other.number == round_.number + 1), None)
         self.power_on(logged=bool(following and following.logged))
         self.wait_shell()
+        self.shell_after_s = time.monotonic() - self.switched_on
         seen["boots"] = True
         if round_.phase.records:
             self.again(0)
@@ -208,15 +210,16 @@ class Campaign:
 
     def boot_stages(self, recording_s):
         """Seconds since power-on at which each stage of this boot had ended."""
-        stages = {"U-Boot": self.appliance.said_after("Starting kernel")}
         try:
+            stages = {"U-Boot": self.appliance.said_after("Starting kernel")}
             told = self.box.run("dmesg | grep -o '[0-9.]*[]] Run /init'; systemctl show -P UserspaceTimestampMonotonic")
             initrd, userspace = re.findall(r"[\d.]+", told)[:2]
             begin = stages["U-Boot"]
             stages |= {"kernel": begin + float(initrd), "initrd": begin + float(userspace) / 1e6}
-        except (ExecutionError, ValueError, TypeError):
+        except (ExecutionError, KeyError, ValueError):
             # A picture less; nothing is judged by it.
             return {}
+        stages["userspace"] = self.shell_after_s
         if recording_s:
             stages["recording"] = recording_s
         return stages
