@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast_hw import pictures
 from holdfast_hw.box import Box
 
 FIGURES = pytest.StashKey[dict]()
@@ -32,6 +33,14 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(f"{name}: {numbers}")
     if path := os.environ.get("HOLDFAST_FIGURES"):
         Path(path).write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def pytest_html_results_summary(prefix, summary, postfix):
+    """The report begins with pictures of the boots and of the power cuts, where there were some."""
+    journal = Path(os.environ.get("HOLDFAST_FIGURES", "figures.json")).parent / "cuts.jsonl"
+    if journal.exists():
+        cuts = [json.loads(line) for line in journal.read_text().splitlines()]
+        prefix.extend(picture for picture in (pictures.boots(cuts), pictures.cuts(cuts)) if picture)
 
 
 @pytest.fixture(scope="session")

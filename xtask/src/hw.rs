@@ -25,6 +25,9 @@ const RELEASE: &str = "release";
 /// Suites of a short run, and how often it cuts the power.
 const SHORT: [&str; 2] = ["boot", "power"];
 const SHORT_CUTS: u32 = 10;
+/// The suite that cuts the power, and what makes of a disk's log what a cut leaves.
+const POWER: &str = "power";
+const REPLAYER: &str = "holdfast-powercut";
 
 /// Run the hardware suites.
 #[derive(Debug, Args)]
@@ -35,6 +38,15 @@ pub struct HwArgs {
     /// Power cuts of the suite "power".
     #[arg(long, default_value_t = 3)]
     cuts: u32,
+    /// So many of the cuts on a disk that writes everything down, and loses what was not flushed. Default: a third.
+    #[arg(long, value_name = "N")]
+    logged_cuts: Option<u32>,
+    /// All chances of the suite "power" follow from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Processors of the virtual appliance.
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
     /// Where the report goes: report.html, figures.json, serial.log.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -69,6 +81,9 @@ pub fn sanity() -> anyhow::Result<String> {
     suites(&HwArgs {
         on: VIRTUAL.to_owned(),
         cuts: SHORT_CUTS,
+        logged_cuts: None,
+        seed: 1,
+        cpus: 2,
         report: None,
         suites: SHORT.map(str::to_owned).to_vec(),
         rest: Vec::new(),
@@ -102,6 +117,13 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
     pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &directory);
     pytest.env("HOLDFAST_CUTS", args.cuts.to_string()).env("HOLDFAST_FIGURES", report.join("figures.json"));
     pytest.env("HOLDFAST_XTASK", std::env::current_exe()?);
+    pytest.env("HOLDFAST_SEED", args.seed.to_string()).env("HOLDFAST_CPUS", args.cpus.to_string());
+    if let Some(logged) = args.logged_cuts {
+        pytest.env("HOLDFAST_LOGGED_CUTS", logged.to_string());
+    }
+    if args.on == VIRTUAL && args.wants(POWER) {
+        pytest.env("HOLDFAST_POWERCUT", Programs::build(Profile::Dev, &[REPLAYER])?.path(REPLAYER));
+    }
     let place = if args.on == VIRTUAL {
         let place = appliance(&mut pytest, &image::build(&ImageArgs::default())?)?;
         beside(&mut pytest, args)?;

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,27 @@ from labgrid.protocol import CommandProtocol, PowerProtocol
 # Emulated, on a machine that does other things too.
 BOOT_SECONDS = 600
 COMMAND_SECONDS = 240
+
+
+class Stamps(threading.Thread):
+    """Notes when the serial line of a boot says what begins a stage."""
+
+    MARKS = ("U-Boot 20", "Starting kernel")
+
+    def __init__(self, log, fresh):
+        super().__init__(daemon=True)
+        self.log, self.at = log, {}
+        self.since = 0 if fresh or not log.exists() else log.stat().st_size
+        self.began = time.monotonic()
+        self.start()
+
+    def run(self):
+        while len(self.at) < len(self.MARKS) and time.monotonic() < self.began + BOOT_SECONDS:
+            said = self.log.read_bytes()[self.since :].decode(errors="replace") if self.log.exists() else ""
+            for mark in self.MARKS:
+                if mark in said:
+                    self.at.setdefault(mark, time.monotonic() - self.began)
+            time.sleep(0.1)
 
 
 @target_factory.reg_driver
@@ -46,9 +68,11 @@ class ApplianceDriver(CommandMixin, Driver, CommandProtocol, PowerProtocol):
         command += ["--cpus", os.environ.get("HOLDFAST_CPUS", "2")]
         if fresh:
             command.append("--fresh")
+            (self.dir / "serial.log").unlink(missing_ok=True)
         if disk_log:
             command += ["--disk-log", disk_log]
         log = open(self.dir / "qemu.log", "ab")
+        self._stamps = Stamps(self.dir / "serial.log", fresh)
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     @Driver.check_active
@@ -71,6 +95,10 @@ class ApplianceDriver(CommandMixin, Driver, CommandProtocol, PowerProtocol):
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def said_after(self, words):
+        """Seconds from power-on until the serial line said so."""
+        return self._stamps.at[words]
 
     def cpu_s(self):
         """What the machine has cost of this one's processors since it was switched on."""

@@ -3,6 +3,7 @@
 mod books;
 mod faults;
 mod growth;
+mod power;
 mod powercut;
 mod run;
 mod updater;
@@ -39,6 +40,8 @@ pub struct Common {
 enum What {
     /// One fault after the other, each against its stated bounds; writes docs/faults.md.
     Faults(faults::FaultsArgs),
+    /// Cut the power of the virtual appliance, at every phase of its life.
+    Power(power::PowerArgs),
     /// Cut the power of a recording thousands of times; everything that was safe must be there.
     Powercut(powercut::PowercutArgs),
     /// Record for long, with faults at random; nothing may be unaccounted for, nothing may grow.
@@ -52,6 +55,7 @@ pub fn run(args: &SoakArgs) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
     let figures = match &args.what {
         What::Faults(faults) => faults::run(faults, &args.common, &interrupt),
+        What::Power(power) => power::run(power, &interrupt),
         What::Powercut(powercut) => powercut::run(powercut, &args.common, &interrupt),
         What::Run(run) => run::run(run, &args.common, &interrupt),
         What::Updater(updater) => updater::run(updater, &args.common, &interrupt),

@@ -1,0 +1,53 @@
+"""What was recorded, file by file: which frames were found once, and must be found again unless retention gave them up."""
+
+
+class Books:
+    def __init__(self, box):
+        self.box = box
+        # Of each session its files, and how many frames were in them when they were looked at last.
+        self.sessions = {}
+        # Whether retention had something to do: then a session may be gone as a whole.
+        self.gives_up = False
+
+    def open(self, session):
+        self.sessions[session] = {}
+
+    def promised(self, session):
+        return sum(self.sessions[session].values())
+
+    def found(self, session):
+        """Frames of a session that were recorded before this boot: those in its files, and those that retention has given up."""
+        boot = self.box.boot_id().replace("-", "")
+        return self._look(session, lambda file: file["identity"]["boot_id"] != boot)
+
+    def close(self, session):
+        """Of one that was stopped every file is looked at once more."""
+        self._look(session, lambda file: True)
+
+    def verify_all(self):
+        """Verifies all sessions that are still there; returns how many frames were found in them."""
+        there = {session["id"] for session in self.box.holdfast("sessions")}
+        frames = 0
+        for session, files in self.sessions.items():
+            assert session in there or self.gives_up or not files, f"session {session} is gone"
+            if session in there:
+                frames += self._look(session, lambda file: True)
+        return frames
+
+    def _look(self, session, counts):
+        report = self.box.holdfast(f"verify {session}", timeout=900)
+        assert report["ok"], [finding for finding in report["findings"] if finding["severity"] != "warning"]
+        files = {
+            file["identity"]["file_id"]: sum(track["frames"] for track in file["tracks"])
+            for input_ in report["report"]["inputs"]
+            for file in input_["files"]
+            if file["identity"] and counts(file)
+        }
+        known = self.sessions[session]
+        gone = set(known) - set(files)
+        deleted = self.box.holdfast(f"show {session}")["deleted_files"]
+        assert len(gone) <= deleted, f"{len(gone)} files of {session} are gone, and retention tells of {deleted}"
+        shrunk = {file: (known[file], frames) for file, frames in files.items() if frames < known.get(file, 0)}
+        assert not shrunk, f"frames are gone that were there before: {shrunk}"
+        known |= files
+        return sum(known.values())

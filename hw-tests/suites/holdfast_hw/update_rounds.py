@@ -1,0 +1,116 @@
+"""Cuts in one update's phases, one after the other: after each the updater goes on by itself, and the last cut is followed to its end."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+INSTALL_SECONDS = 1800
+SHARE = "/run/holdfast-share"
+BUNDLE = "/data/power.raucb"
+PATIENT = '[update]\\ntrial_seconds = 3600\\nattempts = 20\\nretry_seconds = 1\\n'
+
+
+class Update:
+    """An update that was handed to the box."""
+
+    def __init__(self, campaign, number):
+        box, image = campaign.box, json.loads(os.environ["HOLDFAST_BUILT"])
+        bundle = Path(os.environ["HOLDFAST_SHARE"]) / "power.raucb"
+        bundle.unlink(missing_ok=True)
+        command = [os.environ["HOLDFAST_XTASK"], "bundle", "make", "--board", "virtual", "--version", f"0.9.{number}"]
+        command += ["--rootfs", image["slot"], "--cert", image["cert"], "--key", image["key"], "--out", str(bundle)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        box.wait_good()
+        box.run(f"mkdir -p {SHARE}; mountpoint -q {SHARE} || mount -t 9p -o ro,trans=virtio share {SHARE}")
+        # On the box's own disk: it must be there after a cut, too.
+        box.run(f"cp {SHARE}/power.raucb {BUNDLE}; printf '{PATIENT}' >/etc/holdfast/updater.toml; sync", timeout=600)
+        box.run("systemctl restart holdfast-updater")
+        self.slot, self.tried = box.slot(), False
+        self.before = box.until("the updater answers", lambda: box.holdfast("update") or True) and box.holdfast("update")["last"]
+        box.holdfast(f"update install {BUNDLE} --no-wait")
+
+    def ended(self, box):
+        last = box.holdfast("update")["last"]
+        return last if last != self.before else None
+
+    def settle(self, campaign):
+        """Follows it to its end. One that was not tried yet is called off."""
+        box = campaign.box
+        if not self.tried:
+            box.command.run("holdfast update cancel")
+        told = box.until("the update has ended", lambda: campaign.wait_shell() or self.ended(box), timeout=INSTALL_SECONDS)
+        good = ("good", "rolled-back", "cancelled") if self.tried else ("cancelled", "failed")
+        assert told["result"] in good, told
+        # A slot that was tried three times and cut each time is left: that is what tries are for.
+        assert told["result"] != "rolled-back" or box.slot() == self.slot, told
+        box.run(f"rm -f {BUNDLE}")
+        box.wait_good()
+
+
+def begin(campaign, chance):
+    campaign.stop_session()
+    if campaign.update is None:
+        campaign.updates += 1
+        campaign.update = Update(campaign, campaign.updates)
+
+
+def state_is(campaign, *states):
+    """Waits until the updater is in one of these states, or has ended."""
+
+    def there():
+        state, percent = campaign.property("Updater1", "State"), campaign.property("Updater1", "Percent")
+        return (state, int(percent)) if state in states or campaign.update.ended(campaign.box) else None
+
+    return campaign.box.until(f"the updater is {' or '.join(states)}", there, timeout=INSTALL_SECONDS)
+
+
+def copying(campaign, chance):
+    campaign.pause(chance.uniform(0, 4))
+    return campaign.property("Updater1", "State")
+
+
+def writing(campaign, chance):
+    state_is(campaign, "installing", "installed", "activating", "awaiting-reboot")
+    campaign.pause(chance.uniform(0, 40))
+    return "{} at {} %".format(campaign.property("Updater1", "State"), campaign.property("Updater1", "Percent"))
+
+
+def activating(campaign, chance):
+    state, _ = state_is(campaign, "installed", "activating", "awaiting-reboot", "trial")
+    campaign.pause(chance.uniform(0, 1))
+    campaign.update.tried = True
+    return state
+
+
+def rebooting(campaign, chance):
+    campaign.update.tried = True
+    # After the cut before this one the box may have been in the new system already.
+    if campaign.box.slot() == campaign.update.slot:
+        campaign.appliance.wait_serial("U-Boot 20", campaign.since_shell, timeout=INSTALL_SECONDS)
+    wait = chance.uniform(0, 4)
+    campaign.pause(wait)
+    return f"{wait:.1f} s into the boot loader"
+
+
+def trial(campaign, chance):
+    state, _ = state_is(campaign, "trial")
+    campaign.pause(chance.uniform(0, 15))
+    return state
+
+
+def proving(campaign, chance):
+    state_is(campaign, "trial")
+    campaign.box.until("the probe records", lambda: campaign.property("Recorder1", "State") != "idle" or campaign.update.ended(campaign.box))
+    campaign.pause(chance.uniform(0, 12))
+    return f"recorder {campaign.property('Recorder1', 'State')}"
+
+
+MOMENTS = [
+    ("copying", copying),
+    ("writing", writing),
+    ("activating", activating),
+    ("rebooting", rebooting),
+    ("trial", trial),
+    ("proving", proving),
+]

@@ -1,0 +1,142 @@
+//! What many cuts come to.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use serde::{Deserialize, Serialize};
+
+/// One cut, as the suite writes it down.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Seen {
+    pub phase: String,
+    #[serde(default)]
+    pub moment: Option<String>,
+    pub logged: bool,
+    /// The box answered again.
+    pub boots: bool,
+    /// From power-on until the session went on.
+    #[serde(default)]
+    pub recording_s: Option<f64>,
+    #[serde(default)]
+    pub lost: u64,
+    pub seconds: f64,
+    #[serde(default)]
+    pub problem: Option<String>,
+}
+
+/// For programs.
+#[derive(Debug, Default, Serialize)]
+pub struct Tally {
+    cuts: u64,
+    logged_cuts: u64,
+    failed: u64,
+    boots_failed: u64,
+    safe_frames_lost: u64,
+    power_on_to_recording_s: Spread,
+    by_phase: BTreeMap<String, PhaseTally>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+struct Spread {
+    median: f64,
+    p95: f64,
+    max: f64,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct PhaseTally {
+    cuts: u64,
+    failed: u64,
+    safe_frames_lost: u64,
+    seconds_per_cut: f64,
+}
+
+impl Tally {
+    pub fn of(seen: &[Seen]) -> Self {
+        let mut tally = Self { power_on_to_recording_s: spread(seen), ..Self::default() };
+        let mut seconds: BTreeMap<&str, f64> = BTreeMap::new();
+        for cut in seen {
+            let (failed, boot_failed) = (u64::from(cut.problem.is_some()), u64::from(!cut.boots));
+            tally.cuts += 1;
+            tally.logged_cuts += u64::from(cut.logged);
+            tally.failed += failed;
+            // One that failed before its moment was not cut.
+            tally.boots_failed += if cut.moment.is_some() { boot_failed } else { 0 };
+            tally.safe_frames_lost += cut.lost;
+            let phase = tally.by_phase.entry(cut.phase.clone()).or_default();
+            phase.cuts += 1;
+            phase.failed += failed;
+            phase.safe_frames_lost += cut.lost;
+            let sum = seconds.entry(&cut.phase).or_default();
+            *sum += cut.seconds;
+            #[allow(clippy::cast_precision_loss, reason = "some thousand cuts at most")]
+            let cuts = phase.cuts as f64;
+            phase.seconds_per_cut = *sum / cuts;
+        }
+        tally
+    }
+
+    pub fn print(&self) {
+        super::table(self.by_phase.iter().map(|(name, phase)| {
+            let numbers = [phase.cuts, phase.failed, phase.safe_frames_lost].map(|number| number.to_string());
+            let [cuts, failed, lost] = numbers;
+            [name.clone(), cuts, failed, lost, format!("{:.0}", phase.seconds_per_cut)]
+        }));
+    }
+
+    /// Nothing failed, and nothing was lost.
+    pub fn verdict(&self) -> anyhow::Result<()> {
+        if self.failed + self.boots_failed + self.safe_frames_lost > 0 {
+            bail!("what was promised does not hold (see above)");
+        }
+        Ok(())
+    }
+}
+
+fn spread(seen: &[Seen]) -> Spread {
+    let mut seconds: Vec<f64> = seen.iter().filter_map(|cut| cut.recording_s).collect();
+    seconds.sort_by(f64::total_cmp);
+    let at = |percent: usize| {
+        let place = (seconds.len() * percent).div_ceil(100).saturating_sub(1);
+        seconds.get(place).copied().unwrap_or(0.0)
+    };
+    Spread { median: at(50), p95: at(95), max: at(100) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Seen, Spread, Tally};
+
+    fn seen(line: &str) -> Seen {
+        serde_json::from_str(line).unwrap()
+    }
+
+    #[test]
+    fn cuts_are_counted_and_whatever_failed_fails_all() {
+        let good = r#"{"phase":"recording","moment":"2 s on","logged":true,"boots":true,"recording_s":30.5,"seconds":40,"cut":1}"#;
+        let lost = r#"{"phase":"recording","moment":"2 s on","logged":false,"boots":true,"lost":3,"seconds":50,"problem":"x"}"#;
+        let dead =
+            r#"{"phase":"environment","moment":"2 s on","logged":false,"boots":false,"seconds":600,"problem":"x"}"#;
+        let early = r#"{"phase":"rotation","logged":false,"boots":false,"seconds":6,"problem":"x"}"#;
+        assert!(Tally::of(&[seen(good)]).verdict().is_ok());
+        for bad in [lost, dead, early] {
+            assert!(Tally::of(&[seen(good), seen(bad)]).verdict().is_err(), "{bad}");
+        }
+        let tally = Tally::of(&[good, lost, dead, early].map(seen));
+        let told = serde_json::to_value(&tally).unwrap();
+        assert_eq!((tally.cuts, tally.failed, tally.boots_failed, tally.safe_frames_lost), (4, 3, 1, 3));
+        assert_eq!(told["by_phase"]["recording"]["cuts"], 2);
+        assert_eq!(told["by_phase"]["recording"]["seconds_per_cut"], 45.0);
+        assert_eq!(told["power_on_to_recording_s"]["median"], 30.5);
+    }
+
+    #[test]
+    fn a_spread_is_of_what_came_to_record() {
+        let line = |seconds: u32| {
+            seen(&format!(r#"{{"phase":"r","logged":false,"boots":true,"recording_s":{seconds},"seconds":1}}"#))
+        };
+        let cuts: Vec<Seen> = (1..=100).rev().map(line).collect();
+        assert_eq!(super::spread(&cuts), Spread { median: 50.0, p95: 95.0, max: 100.0 });
+        assert_eq!(super::spread(&[]), Spread::default());
+    }
+}
