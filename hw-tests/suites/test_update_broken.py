@@ -42,7 +42,7 @@ def known_bad(box, updates, name, version):
 
 def test_one_without_its_camera_goes_back_by_itself(box, updates, bundles, tmp_path, figure):
     # It boots, its recorder runs: only there is nothing that it could record.
-    overlay = {"usr/lib/modules-load.d/appliance.conf": MODULES, "etc/holdfast/updater.toml": TRIAL.format(300)}
+    overlay = {"usr/lib/modules-load.d/appliance.conf": MODULES, "etc/holdfast/updater.toml": TRIAL.format(240)}
     name = bundles.system("no-camera", "0.6.0", overlay, tmp_path)
     told = rolled_back(box, updates, name, "0.6.0", figure, "no_camera")
     assert told["code"] == "input-silent", told
