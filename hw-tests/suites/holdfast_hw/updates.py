@@ -106,6 +106,13 @@ class Updates:
         """What the boot loader will do: the order of the slots, and the tries that each has left."""
         return self.box.run("fw_printenv BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT").split()
 
+    def lost(self, session):
+        """Frames that a session has lost, by cause: an emulated camera is late where its machine is, and no update is to blame."""
+        lost = {}
+        for gap in self.box.holdfast(f"show {session}").get("gap_list", []):
+            lost[gap["cause"]] = lost.get(gap["cause"], 0) + gap["frames_lost"]
+        return lost
+
     def other(self):
         return "B" if self.box.slot() == "A" else "A"
 
