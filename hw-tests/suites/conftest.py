@@ -8,6 +8,7 @@ import pytest
 
 from holdfast_hw import pictures
 from holdfast_hw.box import Box
+from holdfast_hw.updates import Bundles, Updates
 
 FIGURES = pytest.StashKey[dict]()
 
@@ -60,6 +61,18 @@ def appliance(box):
     if not hasattr(box.power, "wait_serial"):
         pytest.skip("this takes the virtual appliance: its power is cut at moments that its serial line tells")
     return box.power
+
+
+@pytest.fixture(scope="session")
+def updates(box, appliance):
+    """The box's updates; bundles reach it over a directory of this machine."""
+    return Updates(box)
+
+
+@pytest.fixture(scope="session")
+def bundles(appliance):
+    """Makes bundles on this machine."""
+    return Bundles()
 
 
 def pytest_runtest_makereport(item, call):

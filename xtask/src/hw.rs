@@ -71,6 +71,24 @@ pub fn run(args: &HwArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The files of a suite: `test_NAME.py`, and what has grown out of it, `test_NAME_*.py`.
+fn files(directory: &Path, suite: &str) -> anyhow::Result<Vec<String>> {
+    let (whole, part) = (format!("test_{suite}.py"), format!("test_{suite}_"));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name == whole || name.starts_with(&part) && name.ends_with(".py") {
+            files.push(name);
+        }
+    }
+    if !files.contains(&whole) {
+        bail!("there is no suite \"{suite}\": {SUITES}/{whole} is not there");
+    }
+    // The suite's own file is first: "." comes before "_".
+    files.sort();
+    Ok(files)
+}
+
 /// A short run, for CI.
 pub fn sanity() -> anyhow::Result<String> {
     if let Err(error) = image::can_cross_build() {
@@ -107,11 +125,7 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
     pytest.arg(&environment);
     pytest.arg(format!("--html={}", report.join("report.html").display())).arg("--self-contained-html");
     for suite in &args.suites {
-        let file = format!("test_{suite}.py");
-        if !directory.join(&file).exists() {
-            bail!("there is no suite \"{suite}\": {SUITES}/{file} is not there");
-        }
-        pytest.arg(file);
+        pytest.args(files(&directory, suite)?);
     }
     pytest.args(&args.rest);
     pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &directory);

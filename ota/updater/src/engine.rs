@@ -318,7 +318,8 @@ impl Engine {
                 Command::Save(record) => self.store.save(&record)?,
                 Command::Ask(permit) => {
                     let offer = self.plan.record().offer.as_ref().map_or("the system before", |offer| &offer.version);
-                    self.leases.ask(permit, format!("update to {offer}"));
+                    let leaving = matches!(self.plan.record().phase, Phase::Reverting { .. });
+                    self.leases.ask(permit, format!("update to {offer}"), leaving);
                 }
                 Command::Release(permit) => self.leases.release(permit),
                 Command::Tell(outcome) => match &self.fleet {

@@ -1,5 +1,6 @@
 //! The recorder's leave, from the asking side. What is asked for is asked again for as long as nobody can answer: a box whose recorder
-//! is away is not one on which nothing is recorded.
+//! is away is not one on which nothing is recorded. Only to leave a system whose recorder never comes up systemd's word is enough: that no
+//! capture runs.
 
 use std::time::Duration;
 
@@ -7,15 +8,19 @@ use futures_util::StreamExt as _;
 use holdfast_dbus::{BUS_NAME, LeaseOptions, LeaseProxy, LeasesProxy};
 use holdfast_update_plan::{Event, LeaseNews, Permit};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 use zbus::Connection;
 use zbus::fdo::DBusProxy;
 use zbus::proxy::CacheProperties;
 use zbus::zvariant::OwnedObjectPath;
 
+use crate::services;
+
 /// Before a recorder that does not answer is asked again.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long a recorder that is to be left with its system may stay away before systemd is asked in its stead.
+const ABSENCE: Duration = Duration::from_secs(30);
 /// An answer that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(25);
 
@@ -53,11 +58,11 @@ impl Leases {
         Self { connection, beside, events, held: None }
     }
 
-    /// Asks for one.
-    pub fn ask(&mut self, permit: Permit, reason: String) {
+    /// Asks for one. `leaving`: to leave a system that has not proven itself.
+    pub fn ask(&mut self, permit: Permit, reason: String, leaving: bool) {
         let (release, released) = oneshot::channel();
         self.held = Some((permit, release));
-        let wanted = Wanted { permit, kind: kind(permit, self.beside), reason };
+        let wanted = Wanted { permit, kind: kind(permit, self.beside), reason, leaving };
         tokio::spawn(hold(self.connection.clone(), wanted, self.events.clone(), released));
     }
 
@@ -73,6 +78,7 @@ struct Wanted {
     permit: Permit,
     kind: &'static str,
     reason: String,
+    leaving: bool,
 }
 
 /// Holds one lease until it is released or gone.
@@ -83,6 +89,7 @@ async fn hold(
     mut released: oneshot::Receiver<()>,
 ) {
     let mut told = false;
+    let began = Instant::now();
     loop {
         let error = tokio::select! {
             _ = &mut released => return,
@@ -94,6 +101,13 @@ async fn hold(
         };
         if !std::mem::replace(&mut told, true) {
             warn!("the recorder gives no leave to {}, asked again until it answers: {error}", wanted.kind);
+        }
+        // A system whose recorder does not come up would never be left otherwise.
+        if wanted.leaving && began.elapsed() >= ABSENCE && services::nothing_records(&connection).await {
+            warn!("the recorder does not answer, and no capture runs: the system is left without its leave");
+            let _ = events.send(Event::Lease(wanted.permit, LeaseNews::Granted)).await;
+            let _ = released.await;
+            return;
         }
         tokio::select! {
             _ = &mut released => return,

@@ -11,6 +11,9 @@ use crate::gate::{LOOK, PATIENCE};
 /// Services that a box may have. One that is not enabled (a box without a panel) is no fault.
 const SERVICES: [&str; 2] = ["holdfast-recorder.service", "holdfast-panel.service"];
 
+/// What records; they outlive the recorder that has started them.
+const CAPTURES: &str = "holdfast-capture@*.service";
+
 /// A row of `ListUnitsByPatterns`, org.freedesktop.systemd1(5).
 type Unit = (
     String,
@@ -40,7 +43,7 @@ trait Manager {
 /// One of them does not come up.
 pub async fn up(connection: &Connection, until: Instant) -> Result<(), Reason> {
     loop {
-        let Some(units) = look(connection).await else {
+        let Some(units) = look(connection, &SERVICES).await else {
             info!("there is no systemd on the bus that could say which services run");
             return Ok(());
         };
@@ -57,11 +60,17 @@ pub async fn up(connection: &Connection, until: Instant) -> Result<(), Reason> {
     }
 }
 
+/// Whether systemd knows that no capture runs. False where nobody knows.
+pub async fn nothing_records(connection: &Connection) -> bool {
+    let captures = look(connection, &[CAPTURES]).await;
+    captures.is_some_and(|captures| captures.iter().all(|(_, state)| matches!(state.as_str(), "inactive" | "failed")))
+}
+
 /// Names and states; `None`: nobody knows.
-async fn look(connection: &Connection) -> Option<Vec<(String, String)>> {
+async fn look(connection: &Connection, patterns: &[&str]) -> Option<Vec<(String, String)>> {
     let asked = async {
         let manager = ManagerProxy::new(connection).await?;
-        manager.list_units_by_patterns(&[], &SERVICES).await
+        manager.list_units_by_patterns(&[], patterns).await
     };
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(units)) => Some(units.into_iter().map(|unit| (unit.0, unit.3)).collect()),

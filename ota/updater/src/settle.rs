@@ -45,7 +45,7 @@ pub async fn settle(
     // Full: the lease's task waits; one lease has few news.
     let (sender, mut events) = mpsc::channel(16);
     let mut leases = Leases::new(connection.clone(), beside, sender);
-    leases.ask(Permit::Install, "the installation that goes on".to_owned());
+    leases.ask(Permit::Install, "the installation that goes on".to_owned(), false);
     let mut is_frozen = true;
     let mut brake: Option<(Watch, Brake)> = None;
     let mut paces = valve.paces();
@@ -77,7 +77,7 @@ pub async fn settle(
                 }
                 if is_frozen {
                     leases.release(Permit::Install);
-                    leases.ask(Permit::Install, "the installation that goes on".to_owned());
+                    leases.ask(Permit::Install, "the installation that goes on".to_owned(), false);
                 }
             }
             Some(ask) = asks.recv() => {

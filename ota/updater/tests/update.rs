@@ -11,6 +11,7 @@ use holdfast_dbus::{Error, ErrorCode, StartOptions, StopOptions};
 use holdfast_rauc_rig::{Signed, Wrap};
 use site::Site;
 use site::tls::Certificate;
+use zbus::zvariant::OwnedObjectPath;
 
 fn code<T: std::fmt::Debug>(result: zbus::Result<T>) -> ErrorCode {
     Error::from_zbus(&result.expect_err("it should have been refused")).unwrap().code
@@ -52,6 +53,55 @@ async fn a_system_that_does_not_record_is_left_and_never_tried_again() {
     site.install(&bundle).await;
     site.until("the second outcome", || async { site.outcomes().await.len() == 2 }).await;
     assert_eq!(site.outcomes().await[0].code, "known-bad");
+}
+
+/// A systemd that knows these units, by name and state.
+struct Systemd(Vec<(&'static str, &'static str)>);
+
+type Unit = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+
+#[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+impl Systemd {
+    fn list_units_by_patterns(&self, _states: Vec<String>, patterns: Vec<String>) -> Vec<Unit> {
+        let matches = |name: &str| patterns.iter().any(|pattern| name.starts_with(pattern.split('*').next().unwrap()));
+        let (text, path) = (String::new, || OwnedObjectPath::try_from("/").unwrap());
+        let unit = |(name, state): &(&str, &str)| {
+            let (name, state) = ((*name).to_owned(), (*state).to_owned());
+            (name, text(), text(), state, text(), text(), path(), 0, text(), path())
+        };
+        self.0.iter().filter(|(name, _)| matches(name)).map(unit).collect()
+    }
+}
+
+/// On a new system whose recorder never comes up, with what systemd says of captures.
+async fn without_recorder(capture: &'static str) -> Option<(Site, zbus::Connection)> {
+    let mut site = Site::start().await?;
+    let systemd = Systemd(vec![("holdfast-capture@cam0.service", capture)]);
+    let bus = zbus::connection::Builder::address(site.rig.address()).unwrap().name("org.freedesktop.systemd1").unwrap();
+    let bus = bus.serve_at("/org/freedesktop/systemd1", systemd).unwrap().build().await.unwrap();
+    let bundle = site.bundle("2.0");
+    site.install(&bundle).await;
+    site.until("a reboot", || async { std::path::Path::new(&site.path("rebooting")).exists() }).await;
+    site.break_recorder();
+    site.reboot().await;
+    site.until_state("reverting").await;
+    Some((site, bus))
+}
+
+#[tokio::test]
+async fn a_system_whose_recorder_never_comes_up_is_left_when_systemd_knows_of_no_capture() {
+    let Some((mut site, _bus)) = without_recorder("failed").await else { return };
+    site.until_reboot().await;
+    let outcome = site.until_outcome("rolled-back").await;
+    assert!(["recorder-absent", "trial-timeout"].contains(&outcome.code.as_str()), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn and_is_not_left_while_a_capture_runs() {
+    let Some((site, _bus)) = without_recorder("active").await else { return };
+    // Longer than the recorder may stay away.
+    tokio::time::sleep(std::time::Duration::from_secs(40)).await;
+    assert!(!std::path::Path::new(&site.path("rebooting")).exists(), "{}", site.log());
 }
 
 /// A new system that records with an encoder that fails as its name says, from the third second on.

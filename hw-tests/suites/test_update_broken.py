@@ -1,0 +1,89 @@
+"""Updates that are installed as they should be, and must not stay: each is left, told why, and never tried again."""
+
+import subprocess
+import time
+
+from holdfast_hw.updates import INSTALL_SECONDS, ROOT_OFFSET
+
+# How long such a system has to prove itself: the appliance's own time is for a machine that does other things, too.
+TRIAL = "[update]\ntrial_seconds = {}\n"
+MODULES = "sdhci-pci\nmmc_block\ni6300esb\nvirtio_rng\nvirtio_net\n"
+CRASHES = "#!/bin/sh\necho 'this recorder only crashes' >&2\nkill -ABRT $$\n"
+
+
+def rolled_back(box, updates, name, version, figure, what):
+    """Installs a system that can't prove itself; the outcome, when the box runs the system before again."""
+    box.wait_good()
+    slot = box.slot()
+    began = time.monotonic()
+    boot, before = updates.install(name)
+    updates.wait_reboot(boot)
+    trial = box.boot_id()
+    assert box.slot() != slot, updates.last()
+    updates.wait_reboot(trial)
+    told = updates.outcome(before)
+    figure(f"update_rolled_back_{what}_s", time.monotonic() - began)
+    assert box.slot() == slot
+    assert (told["version"], told["result"]) == (version, "rolled-back"), told
+    assert box.holdfast("update history")[0] == told
+    return told
+
+
+def known_bad(box, updates, name, version):
+    """The same once more: it is not even written."""
+    box.wait_good()
+    written = updates.sectors_written()
+    _, before = updates.install(name)
+    told = updates.outcome(before)
+    assert (told["result"], told["code"]) == ("failed", "known-bad"), told
+    assert told["text"] == f"release {version} was tried on this box and did not prove itself", told
+    assert updates.sectors_written() == written
+
+
+def test_one_without_its_camera_goes_back_by_itself(box, updates, bundles, tmp_path, figure):
+    # It boots, its recorder runs: only there is nothing that it could record.
+    overlay = {"usr/lib/modules-load.d/appliance.conf": MODULES, "etc/holdfast/updater.toml": TRIAL.format(240)}
+    name = bundles.system("no-camera", "0.6.0", overlay, tmp_path)
+    told = rolled_back(box, updates, name, "0.6.0", figure, "no_camera")
+    assert told["code"] == "input-silent", told
+    assert told["text"].startswith("the input cam0 delivers nothing"), told
+    known_bad(box, updates, name, "0.6.0")
+    # The box itself is none the worse.
+    box.holdfast("start --label after-the-rollback", timeout=300)
+    box.recording()
+    box.holdfast("stop", timeout=300)
+
+
+def test_one_whose_recorder_crashes_goes_back_by_itself(box, updates, bundles, tmp_path, figure):
+    overlay = {"usr/bin/holdfast-recorder": CRASHES, "etc/holdfast/updater.toml": TRIAL.format(120)}
+    name = bundles.system("crashes", "0.7.0", overlay, tmp_path)
+    told = rolled_back(box, updates, name, "0.7.0", figure, "recorder_crashes")
+    assert told["code"] == "recorder-absent", told
+    assert told["text"].startswith("org.holdfast.Recorder1 does not come to the bus"), told
+    known_bad(box, updates, name, "0.7.0")
+
+
+def test_one_that_does_not_boot_is_left_and_never_tried_again(box, appliance, updates, bundles, tmp_path, figure):
+    box.wait_good()
+    slot = box.slot()
+    # A root that is not what the initrd was made for: its first block, which every mount reads, is damaged.
+    broken = tmp_path / "broken.img"
+    subprocess.run(["cp", "--sparse=always", bundles.image["slot"], broken], check=True)
+    with open(broken, "r+b") as file:
+        file.seek(ROOT_OFFSET)
+        file.write(b"\0" * 4096)
+    name = bundles.make("broken", "0.5.0", slot=broken)
+    since = len(appliance.serial())
+    began = time.monotonic()
+    boot, before = updates.install(name)
+    other = "B" if slot == "A" else "A"
+    # The boot loader tries it as often as it may, and then takes the slot before.
+    for tries in (2, 1, 0):
+        _, since = appliance.wait_serial(rf"holdfast: slot {other} of {other} {slot}, left .*{other}={tries}", since, timeout=INSTALL_SECONDS)
+    updates.wait_reboot(boot)
+    assert box.slot() == slot
+    told = updates.outcome(before)
+    figure("update_rolled_back_unbootable_s", time.monotonic() - began)
+    assert (told["version"], told["result"]) == ("0.5.0", "rolled-back"), told
+    assert told["text"] == f"the boot loader gave slot rootfs.{int(other == 'B')} up and booted rootfs.{int(slot == 'B')} again", told
+    known_bad(box, updates, name, "0.5.0")
