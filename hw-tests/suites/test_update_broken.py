@@ -17,7 +17,7 @@ def rolled_back(box, updates, name, version, figure, what):
     slot = box.slot()
     began = time.monotonic()
     boot, before = updates.install(name)
-    updates.wait_reboot(boot)
+    updates.wait_reboot(boot, before)
     trial = box.boot_id()
     assert box.slot() != slot, updates.last()
     updates.wait_reboot(trial)

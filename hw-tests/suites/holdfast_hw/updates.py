@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from labgrid.driver.exception import ExecutionError
 
 SHARE = "/run/holdfast-share"
@@ -16,6 +17,7 @@ TRIAL_SECONDS = 1800
 ROOT_OFFSET = 24 << 20
 # Causes of gaps that no machine is too slow for. An emulated encoder falls behind where its machine has other things to do.
 BLAMED = {"disk-stall", "capture-died", "source-lost"}
+NOTHING = object()
 
 
 class Bundles:
@@ -73,6 +75,8 @@ class Updates:
 
     def install(self, name, more=""):
         """Hands a bundle to the updater; the boot that it was handed to, and the last outcome before."""
+        # An input that does not answer yet speaks against every update.
+        self.box.until("the inputs answer", lambda: all(source["reachable"] == "yes" for source in self.box.status()["inputs"]))
         boot, before = self.box.boot_id(), self.last()
         self.box.holdfast(f"update install {self.share()}/{name} --no-wait {more}")
         return boot, before
@@ -88,11 +92,13 @@ class Updates:
         number = before and before["number"]
         return self.box.until("the update has ended", lambda: (told := self.last()) and told["number"] != number and told, timeout=timeout)
 
-    def wait_reboot(self, boot, timeout=INSTALL_SECONDS):
-        """Waits until another boot answers."""
+    def wait_reboot(self, boot, before=NOTHING, timeout=INSTALL_SECONDS):
+        """Waits until another boot answers. `before`: of an update that has not ended yet; one that ends instead is told at once."""
 
         def another():
             self.box.command.wait_shell()
+            if before is not NOTHING and self.box.boot_id() == boot and (told := self.last()) != before:
+                pytest.fail(f"the update has ended, and the box has not rebooted: {told}")
             try:
                 return self.box.run("cat /proc/sys/kernel/random/boot_id", timeout=30).strip() != boot
             except ExecutionError:
