@@ -99,7 +99,7 @@ class Campaign:
     # --- one cut
 
     def play(self, round_):
-        """Cuts once and judges; what was seen goes into the journal, whatever becomes of it."""
+        """Cuts once and judges; what was seen goes into the journal, also where it failed."""
         began, seen = time.monotonic(), {"cut": round_.number, "phase": round_.phase.name, "logged": round_.logged, "boots": False}
         seen["began_at"] = time.time()
         try:
@@ -109,11 +109,15 @@ class Campaign:
         except Exception as error:
             self.spoilt = True
             seen["problem"] = str(error)[:2000] or type(error).__name__
+            self.note(seen, began)
             raise
-        finally:
-            seen["seconds"] = time.monotonic() - began
-            with open(self.journal, "a") as file:
-                file.write(json.dumps(seen) + "\n")
+        # One that was interrupted is not written down: nobody has judged it.
+        self.note(seen, began)
+
+    def note(self, seen, began):
+        seen["seconds"] = time.monotonic() - began
+        with open(self.journal, "a") as file:
+            file.write(json.dumps(seen) + "\n")
 
     def ready(self, round_):
         """A box as the phase wants it; after a failed round another one."""
