@@ -46,13 +46,15 @@ def pytest_html_results_summary(prefix, summary, postfix):
 
 @pytest.fixture(scope="session")
 def box(target):
-    """The box, running."""
+    """The box, with all that it starts."""
     power = target.get_driver("PowerProtocol")
     command = target.get_driver("CommandProtocol")
     power.on(fresh=True) if hasattr(power, "wait_shell") else power.on()
     if hasattr(command, "wait_shell"):
         command.wait_shell()
-    return Box(command, power)
+    box = Box(command, power)
+    box.wait_up()
+    return box
 
 
 @pytest.fixture(scope="session")

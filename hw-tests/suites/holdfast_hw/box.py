@@ -62,7 +62,7 @@ class Box:
 
     def wait_up(self, timeout=600):
         """Waits until all has started. The shell of the virtual appliance answers before its data partition is mounted."""
-        self.until("the system is up", lambda: self.run("systemctl is-system-running || true").strip() == "running", timeout=timeout)
+        self.until("the system is up", lambda: self.run("systemctl is-system-running || true").strip() in ("running", "degraded"), timeout=timeout)
 
     def recording(self):
         """Waits until something is recorded and safe; the status then."""
