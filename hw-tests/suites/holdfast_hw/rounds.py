@@ -136,7 +136,7 @@ def plan(cuts, seed, logged):
     """The rounds of a campaign. One update takes a cut in each of its phases; small campaigns cut one once, or none."""
     chance = random.Random(seed)
     firsts = [FIRST_BOOT] * min(2, (cuts + 5) // 15)
-    updates = UPDATE * (cuts // 25) or (chance.sample(UPDATE[:2], 1) if cuts >= 10 else [])
+    updates = UPDATE * (cuts // 25) or (chance.sample(UPDATE[:2], 1) if cuts >= 15 else [])
     resets = [FACTORY_RESET] if cuts >= 20 else []
     dealt = max(0, cuts - len(firsts) - len(updates) - len(resets))
     deck = [phase for turn in range(4) for phase in CHEAP if phase.weight > turn]
