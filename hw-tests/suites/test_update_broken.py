@@ -3,6 +3,8 @@
 import subprocess
 import time
 
+import pytest
+
 from holdfast_hw.updates import INSTALL_SECONDS, ROOT_OFFSET
 
 # How long such a system has to prove itself: the appliance's own time is for a machine that does other things, too.
@@ -40,27 +42,25 @@ def known_bad(box, updates, name, version):
     assert updates.sectors_written() == written
 
 
-def test_one_without_its_camera_goes_back_by_itself(box, updates, bundles, tmp_path, figure):
-    # It boots, its recorder runs: only there is nothing that it could record.
-    overlay = {"usr/lib/modules-load.d/appliance.conf": MODULES, "etc/holdfast/updater.toml": TRIAL.format(240)}
-    name = bundles.system("no-camera", "0.6.0", overlay, tmp_path)
-    told = rolled_back(box, updates, name, "0.6.0", figure, "no_camera")
-    assert told["code"] == "input-silent", told
-    assert told["text"].startswith("the input cam0 delivers nothing"), told
-    known_bad(box, updates, name, "0.6.0")
+# What boots and is no good: what is laid over the system, how long it may try, and how its end is told.
+BROKEN = {
+    # Its recorder runs: only there is nothing that it could record.
+    "no-camera": ("0.6.0", {"usr/lib/modules-load.d/appliance.conf": MODULES}, 240, "input-silent", "the input cam0 delivers nothing"),
+    "no-recorder": ("0.7.0", {"usr/bin/holdfast-recorder": CRASHES}, 120, "recorder-absent", "org.holdfast.Recorder1 does not come to the bus"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_that_does_not_record_goes_back_by_itself(box, updates, bundles, tmp_path, figure, name):
+    version, overlay, seconds, code, text = BROKEN[name]
+    bundle = bundles.system(name, version, overlay | {"etc/holdfast/updater.toml": TRIAL.format(seconds)}, tmp_path)
+    told = rolled_back(box, updates, bundle, version, figure, name)
+    assert told["code"] == code and told["text"].startswith(text), told
+    known_bad(box, updates, bundle, version)
     # The box itself is none the worse.
     box.holdfast("start --label after-the-rollback", timeout=300)
     box.recording()
     box.holdfast("stop", timeout=300)
-
-
-def test_one_whose_recorder_crashes_goes_back_by_itself(box, updates, bundles, tmp_path, figure):
-    overlay = {"usr/bin/holdfast-recorder": CRASHES, "etc/holdfast/updater.toml": TRIAL.format(120)}
-    name = bundles.system("crashes", "0.7.0", overlay, tmp_path)
-    told = rolled_back(box, updates, name, "0.7.0", figure, "recorder_crashes")
-    assert told["code"] == "recorder-absent", told
-    assert told["text"].startswith("org.holdfast.Recorder1 does not come to the bus"), told
-    known_bad(box, updates, name, "0.7.0")
 
 
 def test_one_that_does_not_boot_is_left_and_never_tried_again(box, appliance, updates, bundles, tmp_path, figure):

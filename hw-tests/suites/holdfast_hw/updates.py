@@ -15,8 +15,6 @@ INSTALL_SECONDS = 1800
 TRIAL_SECONDS = 1800
 # Where the root begins in a slot's image, behind kernel and initrd (xtask/src/image/slot.rs).
 ROOT_OFFSET = 24 << 20
-# Causes of gaps that no machine is too slow for. An emulated encoder falls behind where its machine has other things to do.
-BLAMED = {"disk-stall", "capture-died", "source-lost"}
 NOTHING = object()
 
 
@@ -115,7 +113,7 @@ class Updates:
         return self.box.run("fw_printenv BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT").split()
 
     def lost(self, session):
-        """Frames that a session has lost, by cause; see BLAMED."""
+        """Frames that a session has lost, by cause."""
         lost = {}
         for gap in self.box.holdfast(f"show {session}").get("gap_list", []):
             lost[gap["cause"]] = lost.get(gap["cause"], 0) + gap["frames_lost"]

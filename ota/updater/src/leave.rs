@@ -88,7 +88,7 @@ async fn hold(
     events: mpsc::Sender<Event>,
     mut released: oneshot::Receiver<()>,
 ) {
-    let mut told = false;
+    let (mut told, mut told_of_captures) = (false, false);
     let began = Instant::now();
     loop {
         let error = tokio::select! {
@@ -103,11 +103,16 @@ async fn hold(
             warn!("the recorder gives no leave to {}, asked again until it answers: {error}", wanted.kind);
         }
         // A system whose recorder does not come up would never be left otherwise.
-        if wanted.leaving && began.elapsed() >= ABSENCE && services::nothing_records(&connection).await {
-            warn!("the recorder does not answer, and no capture runs: the system is left without its leave");
-            let _ = events.send(Event::Lease(wanted.permit, LeaseNews::Granted)).await;
-            let _ = released.await;
-            return;
+        if wanted.leaving && began.elapsed() >= ABSENCE {
+            if services::nothing_records(&connection).await {
+                warn!("the recorder does not answer, and no capture runs: the system is left without its leave");
+                let _ = events.send(Event::Lease(wanted.permit, LeaseNews::Granted)).await;
+                let _ = released.await;
+                return;
+            }
+            if !std::mem::replace(&mut told_of_captures, true) {
+                warn!("the recorder does not answer, and a capture may run: the system is not left while it does");
+            }
         }
         tokio::select! {
             _ = &mut released => return,

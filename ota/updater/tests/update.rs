@@ -99,8 +99,7 @@ async fn a_system_whose_recorder_never_comes_up_is_left_when_systemd_knows_of_no
 #[tokio::test]
 async fn and_is_not_left_while_a_capture_runs() {
     let Some((site, _bus)) = without_recorder("active").await else { return };
-    // Longer than the recorder may stay away.
-    tokio::time::sleep(std::time::Duration::from_secs(40)).await;
+    site.until("systemd was asked", || async { site.log().contains("a capture may run") }).await;
     assert!(!std::path::Path::new(&site.path("rebooting")).exists(), "{}", site.log());
 }
 
