@@ -73,8 +73,8 @@ class Updates:
 
     def install(self, name, more=""):
         """Hands a bundle to the updater; the boot that it was handed to, and the last outcome before."""
-        # An input that does not answer yet speaks against every update.
-        self.box.until("the inputs answer", lambda: all(source["reachable"] == "yes" for source in self.box.status()["inputs"]))
+        # An input that can't be reached speaks against every update. Of one that a capture serves nobody asks that.
+        self.box.until("the inputs answer", lambda: all(source["reachable"] != "no" for source in self.box.status()["inputs"]))
         boot, before = self.box.boot_id(), self.last()
         self.box.holdfast(f"update install {self.share()}/{name} --no-wait {more}")
         return boot, before
