@@ -114,10 +114,35 @@ pub fn settle(root: &Path, time: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies a tree over another.
+/// Copies a tree over another. The upper directory keeps its mode: a layer's own may be private, as those for temporary files are, and a
+/// system whose `/` is closed to all but root has no bus.
 pub fn overlay(from: &Path, root: &Path) -> anyhow::Result<()> {
+    let permissions = fs::metadata(root).with_context(|| format!("{} can't be read", root.display()))?.permissions();
     run(Command::new("cp")
         .args(["--recursive", "--no-dereference", "--preserve=mode,links"])
         .arg(from.join("."))
-        .arg(root))
+        .arg(root))?;
+    fs::set_permissions(root, permissions).with_context(|| format!("{} can't be changed", root.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::overlay;
+
+    #[test]
+    fn a_private_layer_does_not_close_the_root() {
+        let place = tempfile::tempdir().unwrap();
+        let (layer, root) = (place.path().join("layer"), place.path().join("root"));
+        for (directory, mode) in [(&layer, 0o700), (&root, 0o755)] {
+            fs::create_dir(directory).unwrap();
+            fs::set_permissions(directory, Permissions::from_mode(mode)).unwrap();
+        }
+        fs::write(layer.join("file"), "").unwrap();
+        overlay(&layer, &root).unwrap();
+        assert!(root.join("file").exists());
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o755);
+    }
 }
