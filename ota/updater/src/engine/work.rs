@@ -76,8 +76,9 @@ async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket, turn: Turn
             }
         }
         Command::Prove => {
-            // The plan has its own deadline, and judges by it.
-            let until = Instant::now() + Duration::from_nanos(site.config.policy.trial_ns);
+            // The plan has its own deadline, and judges by it. A tenth before it the gate gives up, to say what it has waited for in vain:
+            // the plan would only know that time is up.
+            let until = Instant::now() + Duration::from_nanos(site.config.policy.trial_ns).mul_f64(0.9);
             Event::Proven(gate::prove(&site.connection, site.config.probe, until).await)
         }
         Command::MarkGood => Event::MarkedGood(mark(&site, Mark::Good, &site.booted_slot).await),
