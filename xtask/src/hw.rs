@@ -130,7 +130,7 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
     pytest.args(&args.rest);
     pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &directory);
     pytest.env("HOLDFAST_CUTS", args.cuts.to_string()).env("HOLDFAST_FIGURES", report.join("figures.json"));
-    pytest.env("HOLDFAST_XTASK", std::env::current_exe()?);
+    pytest.env("HOLDFAST_XTASK", crate::process::this_program());
     pytest.env("HOLDFAST_SEED", args.seed.to_string()).env("HOLDFAST_CPUS", args.cpus.to_string());
     if let Some(logged) = args.logged_cuts {
         pytest.env("HOLDFAST_LOGGED_CUTS", logged.to_string());

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a program may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// This very program, to be started once more, for as long as this process lives.
+///
+/// Not the path that it was started by: whoever builds meanwhile (as `ci` itself does) puts another program there, and
+/// [`std::env::current_exe`] then names a file that is not there any more.
+pub fn this_program() -> PathBuf {
+    PathBuf::from(format!("/proc/{}/exe", std::process::id()))
+}
 
 /// A program that is ended when this is dropped, on errors and panics as well.
 #[derive(Debug)]

@@ -240,7 +240,11 @@ async fn delivers(input: &Watched, until: Instant) -> Proof<()> {
     let why = wrong("input-silent", String::new());
     match wait(until, why, look).await {
         Ok(()) => Ok(()),
-        Err(_) => Err(wrong("input-silent", format!("the input {} delivers nothing: {}", input.name, error.await))),
+        Err(_) => {
+            let error = error.await;
+            let why = if error.is_empty() { String::new() } else { format!(": {error}") };
+            Err(wrong("input-silent", format!("the input {} delivers nothing{why}", input.name)))
+        }
     }
 }
 

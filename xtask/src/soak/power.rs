@@ -15,7 +15,7 @@ use self::tally::{Seen, Tally};
 use super::Outcome;
 use crate::image::{self, ImageArgs};
 use crate::interrupt::Interrupt;
-use crate::process::Guarded;
+use crate::process::{Guarded, this_program};
 use crate::terminal::{self, Table};
 use crate::workspace;
 
@@ -107,7 +107,7 @@ impl Machine {
         fs::remove_file(report.join(JOURNAL)).ok();
         let cuts = args.cuts / args.machines + u32::from(number < args.cuts % args.machines);
         let log = File::create(report.join("suite.log")).context("no log")?;
-        let mut suite = Command::new(std::env::current_exe()?);
+        let mut suite = Command::new(this_program());
         // What an interrupted suite leaves goes with our directory.
         suite.args(["hw", "power", "--cpus", "1", "--report"]).arg(&report).env("TMPDIR", place);
         suite.args(["--cuts", &cuts.to_string(), "--seed", &(args.seed + u64::from(number)).to_string()]);
