@@ -74,9 +74,12 @@ pub const FILES: [(&str, &str); 30] = [
 ];
 
 /// What boxes with two slots have beside, whatever board they are.
-const BOARD_FILES: [(&str, &str); 2] = [
-    ("ota/board/rauc.conf", "usr/lib/systemd/system/rauc.service.d/50-holdfast.conf"),
-    ("ota/board/board.preset", "usr/lib/systemd/system-preset/70-holdfast-board.preset"),
+const BOARD_FILES: [(&str, &str, u32); 5] = [
+    ("ota/board/rauc.conf", "usr/lib/systemd/system/rauc.service.d/50-holdfast.conf", DATA),
+    ("ota/board/board.preset", "usr/lib/systemd/system-preset/70-holdfast-board.preset", DATA),
+    ("ota/board/holdfast-trial-guard.service", "usr/lib/systemd/system/holdfast-trial-guard.service", DATA),
+    ("ota/board/holdfast-trial-guard.timer", "usr/lib/systemd/system/holdfast-trial-guard.timer", DATA),
+    ("ota/board/trial-guard", "usr/lib/holdfast/trial-guard", PROGRAM),
 ];
 
 /// Units of others that mark a boot as good without looking: only the updater may.
@@ -152,7 +155,7 @@ pub fn place(target: &Path, programs: &Path) -> anyhow::Result<()> {
 
 /// All that a kind of board has beside, from where to where, with its mode.
 pub fn for_board(board: Board) -> Vec<(String, &'static str, u32)> {
-    let common = BOARD_FILES.map(|(from, to)| (from.to_owned(), to, DATA));
+    let common = BOARD_FILES.map(|(from, to, mode)| (from.to_owned(), to, mode));
     common.into_iter().chain(of_board(board)).collect()
 }
 
@@ -234,7 +237,7 @@ mod tests {
 
     #[test]
     fn each_board_has_what_it_needs_to_update_itself_and_a_pc_has_none_of_it() {
-        let mut of_boards: Vec<String> = BOARD_FILES.map(|(from, _)| from.to_owned()).into();
+        let mut of_boards: Vec<String> = BOARD_FILES.map(|(from, ..)| from.to_owned()).into();
         for board in [Board::Rk3588, Board::Jetson, Board::Virtual] {
             let directory = tempfile::tempdir().unwrap();
             // As it is on a second installation.

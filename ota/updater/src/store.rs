@@ -1,6 +1,7 @@
 //! The plan's record on disk.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use holdfast_journal::{Journal, Opened};
@@ -12,12 +13,16 @@ const NAME: &str = "update";
 const SCHEMA: u32 = 1;
 /// Records that a file may hold before a new one is begun: each is all there is to know.
 const MAX_RECORDS: u32 = 200;
+/// There while the system that runs, or that the box reboots into, has to prove itself: for `holdfast-trial-guard.timer`, which leaves
+/// such a system where its updater can't even read the record.
+const ON_TRIAL: &str = "on-trial";
 
 /// Keeps the newest record.
 #[derive(Debug)]
 pub struct Store {
     journal: Journal<Record>,
     records: u32,
+    directory: PathBuf,
 }
 
 impl Store {
@@ -33,7 +38,8 @@ impl Store {
             warn!("the updater's state: {report}");
         }
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
-        Ok((Self { journal, records: count }, records.into_iter().next_back().unwrap_or_default()))
+        let store = Self { journal, records: count, directory: directory.to_owned() };
+        Ok((store, records.into_iter().next_back().unwrap_or_default()))
     }
 
     /// Durable when this returns.
@@ -41,6 +47,7 @@ impl Store {
     /// # Errors
     /// The disk refuses it.
     pub fn save(&mut self, record: &Record) -> anyhow::Result<()> {
+        self.mark(record.phase.is_on_trial()).with_context(|| format!("{ON_TRIAL} can't be kept in the updater's state"))?;
         if self.records >= MAX_RECORDS {
             self.journal.compact([record]).context("the updater's state can't be written anew")?;
             self.records = 1;
@@ -50,12 +57,26 @@ impl Store {
         self.records += 1;
         Ok(())
     }
+
+    /// Before the record says so: a mark too many costs nothing, as the guard does nothing where the updater runs.
+    fn mark(&self, is_on_trial: bool) -> std::io::Result<()> {
+        let path = self.directory.join(ON_TRIAL);
+        if path.exists() == is_on_trial {
+            return Ok(());
+        }
+        if is_on_trial {
+            File::create(&path)?;
+        } else {
+            fs::remove_file(&path)?;
+        }
+        File::open(&self.directory)?.sync_all()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_RECORDS, Store};
-    use holdfast_update_plan::{Phase, Record};
+    use super::{MAX_RECORDS, ON_TRIAL, Store};
+    use holdfast_update_plan::{Bundle, Phase, Record};
 
     #[test]
     fn the_newest_record_is_there_again_however_many_there_were() {
@@ -68,5 +89,18 @@ mod tests {
         drop(store);
         let (_, record) = Store::open(dir.path()).unwrap();
         assert_eq!(record.next_outcome, u64::from(MAX_RECORDS) * 2 + 2);
+    }
+
+    #[test]
+    fn the_guard_is_told_while_a_system_has_to_prove_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(dir.path()).unwrap();
+        let bundle = Bundle { version: "2".to_owned(), manifest: "ab".to_owned() };
+        let installed = Phase::Installed { bundle: bundle.clone(), target: "B".to_owned() };
+        let trial = Phase::Trial { bundle, target: "B".to_owned(), boot_id: "x".to_owned(), boots: 1 };
+        for (phase, is_told) in [(installed, false), (trial.clone(), true), (trial, true), (Phase::Idle, false), (Phase::Idle, false)] {
+            store.save(&Record { phase: phase.clone(), ..Record::default() }).unwrap();
+            assert_eq!(dir.path().join(ON_TRIAL).exists(), is_told, "{phase:?}");
+        }
     }
 }

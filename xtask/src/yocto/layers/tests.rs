@@ -1,7 +1,8 @@
 //! What the layer says twice must be the same both times.
 
 use super::{BOARDS, COMMON, boards, matches, packed};
-use crate::install::FILES;
+use crate::bundle::Board;
+use crate::install::{FILES, for_board};
 use crate::workspace::root;
 use crate::yocto::{LAYER, SERIES_RUST};
 use std::collections::BTreeMap;
@@ -213,7 +214,9 @@ fn units_expose_little() {
     let system = root().join(LAYER).join("recipes-core/holdfast-system/files/usr");
     assert!(Command::new("cp").arg("-r").arg(system).arg(image.path()).status().unwrap().success());
     let units = image.path().join("usr/lib/systemd/system");
-    for (from, to) in FILES.iter().filter(|(_, to)| to.starts_with("usr/lib/systemd/system/")) {
+    let of_boards = for_board(Board::Virtual).into_iter().map(|(from, to, _)| (from, to));
+    let of_all = FILES.iter().map(|(from, to)| ((*from).to_owned(), *to));
+    for (from, to) in of_all.chain(of_boards).filter(|(_, to)| to.starts_with("usr/lib/systemd/system/holdfast")) {
         fs::copy(root().join(from), image.path().join(to)).unwrap();
     }
     let mut looked_at = 0;
