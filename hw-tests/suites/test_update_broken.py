@@ -10,6 +10,7 @@ from holdfast_hw.updates import INSTALL_SECONDS, ROOT_OFFSET
 # How long such a system has to prove itself: the appliance's own time is for a machine that does other things, too.
 TRIAL = "[update]\ntrial_seconds = {}\n"
 MODULES = "sdhci-pci\nmmc_block\ni6300esb\nvirtio_rng\nvirtio_net\n"
+GUARD = "holdfast-trial-guard.timer"
 CRASHES = "#!/bin/sh\necho 'this recorder only crashes' >&2\nkill -ABRT $$\n"
 
 
@@ -63,9 +64,25 @@ def test_one_that_does_not_record_goes_back_by_itself(box, updates, bundles, tmp
     box.holdfast("stop", timeout=300)
 
 
-def test_one_that_does_not_boot_is_left_and_never_tried_again(box, appliance, updates, bundles, tmp_path, figure):
+def given_up(box, appliance, updates, name, version, figure, what):
+    """Installs a system that its boot loader gives up: it is tried as often as it may be, and then the slot before is taken."""
     box.wait_good()
-    slot = box.slot()
+    slot, other = box.slot(), updates.other()
+    since = len(appliance.serial())
+    began = time.monotonic()
+    boot, before = updates.install(name)
+    for tries in (2, 1, 0):
+        _, since = appliance.wait_serial(rf"holdfast: slot {other} of {other} {slot}, left .*{other}={tries}", since, timeout=INSTALL_SECONDS)
+    appliance.wait_serial(rf"holdfast: slot {slot} of", since, timeout=INSTALL_SECONDS)
+    updates.wait_reboot(boot)
+    assert box.slot() == slot
+    told = updates.outcome(before)
+    figure(f"update_rolled_back_{what}_s", time.monotonic() - began)
+    assert (told["version"], told["result"]) == (version, "rolled-back"), told
+    assert told["text"] == f"the boot loader gave slot {other} up and booted {slot} again", told
+
+
+def test_one_that_does_not_boot_is_left_and_never_tried_again(box, appliance, updates, bundles, tmp_path, figure):
     # A root that is not what the initrd was made for: its first block, which every mount reads, is damaged.
     broken = tmp_path / "broken.img"
     subprocess.run(["cp", "--sparse=always", bundles.image["slot"], broken], check=True)
@@ -73,17 +90,14 @@ def test_one_that_does_not_boot_is_left_and_never_tried_again(box, appliance, up
         file.seek(ROOT_OFFSET)
         file.write(b"\0" * 4096)
     name = bundles.make("broken", "0.9.2", slot=broken)
-    since = len(appliance.serial())
-    began = time.monotonic()
-    boot, before = updates.install(name)
-    other = "B" if slot == "A" else "A"
-    # The boot loader tries it as often as it may, and then takes the slot before.
-    for tries in (2, 1, 0):
-        _, since = appliance.wait_serial(rf"holdfast: slot {other} of {other} {slot}, left .*{other}={tries}", since, timeout=INSTALL_SECONDS)
-    updates.wait_reboot(boot)
-    assert box.slot() == slot
-    told = updates.outcome(before)
-    figure("update_rolled_back_unbootable_s", time.monotonic() - began)
-    assert (told["version"], told["result"]) == ("0.9.2", "rolled-back"), told
-    assert told["text"] == f"the boot loader gave slot {other} up and booted {slot} again", told
+    given_up(box, appliance, updates, name, "0.9.2", figure, "unbootable")
     known_bad(box, updates, name, "0.9.2")
+
+
+def test_one_without_a_bus_has_no_updater_and_is_left_all_the_same(box, appliance, updates, bundles, tmp_path, figure):
+    """A timer of the system's own reboots it, and its boot loader counts."""
+    overlay = {"usr/bin/dbus-daemon": CRASHES, f"usr/lib/systemd/system/{GUARD}.d/50-soon.conf": "[Timer]\nOnBootSec=\nOnBootSec=90s\n"}
+    name = bundles.system("no-bus", "0.9.3", overlay, tmp_path)
+    given_up(box, appliance, updates, name, "0.9.3", figure, "no_bus")
+    known_bad(box, updates, name, "0.9.3")
+    assert box.command.run("test -e /var/lib/holdfast-updater/on-trial")[2] == 1

@@ -21,6 +21,9 @@ const REQUIREMENTS: &str = "requirements.txt";
 const RECORD: &str = "record";
 /// The suite that takes an image of its own: the one that is delivered.
 const RELEASE: &str = "release";
+/// The suite that takes a fleet's server.
+const UPDATE: &str = "update";
+const HAWKBIT: &str = "holdfast-hawkbit-server";
 
 /// Suites of a short run, and how often it cuts the power.
 const SHORT: [&str; 2] = ["boot", "power"];
@@ -175,6 +178,10 @@ fn beside(pytest: &mut Command, args: &HwArgs) -> anyhow::Result<()> {
     if args.wants(RECORD) {
         let programs = Programs::build(Profile::Dev, &["holdfast-simcam"])?;
         pytest.env("HOLDFAST_SIMCAM", programs.path("holdfast-simcam"));
+    }
+    if args.wants(UPDATE) {
+        let programs = Programs::build(Profile::Dev, &[HAWKBIT])?;
+        pytest.env("HOLDFAST_HAWKBIT", programs.path(HAWKBIT));
     }
     if args.wants(RELEASE) {
         let release = ImageArgs { variant: Variant::Release, ..ImageArgs::default() };

@@ -34,8 +34,23 @@ impl Server {
     ///
     /// # Panics
     /// When it has all of it, and the server does not start all the same.
-    #[allow(clippy::panic, reason = "a rig of tests: what is there must run")]
     pub fn start() -> Result<Self, Unavailable> {
+        Self::start_with(&[])
+    }
+
+    /// The same behind somebody's proxy: what is to be downloaded has HTTPS addresses.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_behind_tls() -> Result<Self, Unavailable> {
+        Self::start_with(&["--hawkbit.artifact.url.protocols.download-http.protocol=https"])
+    }
+
+    #[allow(clippy::panic, reason = "a rig of tests: what is there must run")]
+    fn start_with(more: &[&str]) -> Result<Self, Unavailable> {
         let unavailable = |error: anyhow::Error| Unavailable(format!("no hawkBit server: {error:#}"));
         let java = Command::new("java")
             .arg("-version")
@@ -44,7 +59,7 @@ impl Server {
             .map_err(unavailable)?;
         let java = String::from_utf8_lossy(&java.stderr).lines().next().unwrap_or_default().to_owned();
         let parts = parts::fetched().map_err(unavailable)?;
-        match Self::run(&parts) {
+        match Self::run(&parts, more) {
             Ok(server) => Ok(server),
             // Its libraries are older than newer Javas, and their fault is not ours.
             Err(error) if !java.contains("\"17.") => Err(unavailable(error.context(format!("{java} is not Java 17")))),
@@ -67,7 +82,7 @@ impl Server {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    fn run(parts: &std::path::Path) -> anyhow::Result<Self> {
+    fn run(parts: &std::path::Path, more: &[&str]) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("holdfast-hawkbit").tempdir()?;
         let at = directory.path();
         fs::write(at.join("Server.java"), include_str!("Server.java"))?;
@@ -94,6 +109,7 @@ impl Server {
             .arg("--hawkbit.server.security.dos.filter.enabled=false")
             .arg("--hawkbit.controller.minPollingTime=00:00:01")
             .arg(format!("--org.eclipse.hawkbit.repository.file.path={}", at.join("artifacts").display()))
+            .args(more)
             .current_dir(at)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)

@@ -13,7 +13,7 @@ use std::time::Duration;
 use holdfast_dbus::{BUS_NAME, InputProxy, ListOptions, RecorderProxy, SessionProxy, StartOptions, StopOptions};
 use holdfast_segment::verify::{self, Severity};
 use holdfast_update_plan::Reason;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 use zbus::Connection;
 use zbus::proxy::CacheProperties;
@@ -125,10 +125,13 @@ async fn call<T>(what: &str, work: impl Future<Output = zbus::Result<T>>) -> Pro
     }
 }
 
-/// Waits until something holds; `why` is what is said if it never does.
+/// Waits until something holds; `why` is what is said if it never does. It is looked at once at least, and then not beyond the time:
+/// whoever waits for the reason does not wait longer. (Calls to a service that D-Bus starts take as long as that does not come up.)
 async fn wait<F: Future<Output = Proof<bool>>>(until: Instant, why: Reason, mut look: impl FnMut() -> F) -> Proof<()> {
     loop {
-        match look().await {
+        let looked =
+            if Instant::now() < until { timeout_at(until, look()).await.unwrap_or(Ok(false)) } else { look().await };
+        match looked {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(reason) if Instant::now() >= until => return Err(reason),
@@ -145,8 +148,11 @@ async fn recorder(connection: &Connection, until: Instant) -> Proof<RecorderProx
     let built = RecorderProxy::builder(connection).cache_properties(CacheProperties::No).build().await;
     let recorder = built.map_err(|error| wrong("no-bus", format!("the bus: {error}")))?;
     let why = wrong("recorder-absent", format!("{BUS_NAME} does not come to the bus; journalctl -u holdfast-recorder"));
-    wait(until, why, || async { call("the recorder's state", recorder.state()).await.map(|state| state != "error") })
-        .await?;
+    // Whatever a call comes to (no such name, not started, no answer): it is not there.
+    wait(until, why, || async {
+        Ok(call("the recorder's state", recorder.state()).await.is_ok_and(|state| state != "error"))
+    })
+    .await?;
     Ok(recorder)
 }
 

@@ -47,7 +47,8 @@ impl Store {
     /// # Errors
     /// The disk refuses it.
     pub fn save(&mut self, record: &Record) -> anyhow::Result<()> {
-        self.mark(record.phase.is_on_trial()).with_context(|| format!("{ON_TRIAL} can't be kept in the updater's state"))?;
+        self.mark(record.phase.is_on_trial())
+            .with_context(|| format!("{ON_TRIAL} can't be kept in the updater's state"))?;
         if self.records >= MAX_RECORDS {
             self.journal.compact([record]).context("the updater's state can't be written anew")?;
             self.records = 1;
@@ -98,7 +99,9 @@ mod tests {
         let bundle = Bundle { version: "2".to_owned(), manifest: "ab".to_owned() };
         let installed = Phase::Installed { bundle: bundle.clone(), target: "B".to_owned() };
         let trial = Phase::Trial { bundle, target: "B".to_owned(), boot_id: "x".to_owned(), boots: 1 };
-        for (phase, is_told) in [(installed, false), (trial.clone(), true), (trial, true), (Phase::Idle, false), (Phase::Idle, false)] {
+        for (phase, is_told) in
+            [(installed, false), (trial.clone(), true), (trial, true), (Phase::Idle, false), (Phase::Idle, false)]
+        {
             store.save(&Record { phase: phase.clone(), ..Record::default() }).unwrap();
             assert_eq!(dir.path().join(ON_TRIAL).exists(), is_told, "{phase:?}");
         }

@@ -6,6 +6,7 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda
 
 # The tree as it lies in files/, which the virtual appliance takes, too.
 SRC_URI = " \
+    file://etc \
     file://usr \
 "
 S = "${UNPACKDIR}"
@@ -18,7 +19,7 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install () {
-    for tree in usr; do
+    for tree in etc usr; do
         find "${S}/$tree" -type f | while read -r file; do
             mode=0644
             [ ! -x "$file" ] || mode=0755
