@@ -122,7 +122,10 @@ impl Phase {
     /// The next boot is one into a system that has not proven itself, or this one is.
     #[must_use]
     pub fn is_on_trial(&self) -> bool {
-        matches!(self, Self::Activating { .. } | Self::AwaitingReboot { .. } | Self::Trial { .. } | Self::Reverting { .. })
+        matches!(
+            self,
+            Self::Activating { .. } | Self::AwaitingReboot { .. } | Self::Trial { .. } | Self::Reverting { .. }
+        )
     }
 }
 
