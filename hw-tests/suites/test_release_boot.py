@@ -56,10 +56,10 @@ class Owner:
     def __init__(self, place, port, key, process, log):
         self.place, self.port, self.key, self.process, self.log = Path(place), port, key, process, log
 
-    def ssh(self, line, user="holdfast-admin", key=None):
+    def ssh(self, line, user="holdfast-admin", key=None, more=()):
         """What a line says, and how it ended."""
         options = ["BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=20"]
-        command = ["ssh", *(word for option in options for word in ("-o", option)), "-i", key or self.key, "-p", str(self.port), f"{user}@127.0.0.1", line]
+        command = ["ssh", *(word for option in options for word in ("-o", option)), "-i", key or self.key, "-p", str(self.port), *more, f"{user}@127.0.0.1", line]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         return done.stdout, done.stderr, done.returncode
 
@@ -89,6 +89,9 @@ def test_who_has_the_key_comes_in_and_records(owner):
     owner.holdfast("stop")
     session = owner.holdfast("sessions")[0]["id"]
     assert owner.holdfast(f"verify {session}")["ok"]
+    # On a terminal, too.
+    out, error, status = owner.ssh("tty && holdfast status", more=("-tt",))
+    assert status == 0 and "/dev/pts/" in out and "idle" in out, (out, error)
     assert "holdfast-recorder" in owner.ssh("journalctl --unit holdfast-recorder --lines 5 --no-pager")[0]
 
 

@@ -2,7 +2,7 @@
 //! scripts would have made.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -91,7 +91,8 @@ pub fn settle(root: &Path, time: u64) -> anyhow::Result<()> {
         let text = fs::read_to_string(&file)?;
         fs::write(&file, text.replace("\nu! ", "\nu ").replace("\nu!\t", "\nu\t"))?;
     }
-    run(Command::new("systemd-sysusers").arg("--root").arg(root))?;
+    // It dates passwords.
+    run(Command::new("systemd-sysusers").env("SOURCE_DATE_EPOCH", time.to_string()).arg("--root").arg(root))?;
     run(Command::new("systemctl").arg("--root").arg(root).args(["preset-all", "--preset-mode=enable-only"]))?;
     for unit in MASKED {
         symlink("/dev/null", root.join("etc/systemd/system").join(unit)).with_context(|| unit.to_owned())?;
@@ -102,6 +103,10 @@ pub fn settle(root: &Path, time: u64) -> anyhow::Result<()> {
         let users = fs::read_to_string(root.join("etc/passwd"))?;
         let lines = users.lines().filter_map(|line| line.split(':').next()).map(|user| format!("{user}:!*:::::::\n"));
         fs::write(&shadow, lines.collect::<String>())?;
+    }
+    // sysusers lets nobody read them, which root may all the same; but root without CAP_DAC_READ_SEARCH, as in sshd's unit, may not.
+    for file in ["shadow", "gshadow"].map(|name| root.join("etc").join(name)).iter().filter(|file| file.exists()) {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o400))?;
     }
     // The image is complete: nothing is brought up to date on its first boot.
     fs::write(root.join("etc/.updated"), format!("TIMESTAMP_NSEC={time}000000000\n"))?;
