@@ -111,7 +111,8 @@ def test_the_owner_is_not_root_and_the_system_is_not_his_to_change(owner):
         assert owner.ssh(f"{line} </dev/null")[2] != 0, line
     # What is his: configuration of the box, and its services.
     assert owner.ssh("mkdir -p /etc/holdfast/holdfast.toml.d && echo '[storage]' >/etc/holdfast/holdfast.toml.d/60-owner.toml && holdfast config check")[2] == 0
-    assert owner.ssh("systemctl restart holdfast-recorder")[2] == 0
+    out, error, status = owner.ssh("systemctl restart holdfast-recorder || journalctl --unit holdfast-recorder --lines 20 --no-pager")
+    assert status == 0 and not out, (out, error)
     assert owner.ssh("rm /etc/holdfast/holdfast.toml.d/60-owner.toml")[2] == 0
 
 
