@@ -135,4 +135,4 @@ class Fleet:
     def history(self, name, action):
         """All that was told of an action, oldest first: hawkBit's type, and the messages."""
         told = self.request("GET", f"/targets/{name}/actions/{action}/status?limit=500&sort=id:ASC")["content"]
-        return [(entry["type"], " ".join(entry["messages"])) for entry in sorted(told, key=lambda entry: entry["id"])]
+        return [(entry["type"], " ".join(message or "" for message in entry["messages"])) for entry in sorted(told, key=lambda entry: entry["id"])]
