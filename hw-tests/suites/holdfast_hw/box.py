@@ -58,7 +58,8 @@ class Box:
         return next(word.removeprefix("rauc.slot=") for word in words if word.startswith("rauc.slot="))
 
     def boot_id(self):
-        return self.run("cat /proc/sys/kernel/random/boot_id").strip()
+        # Soon: a box that reboots just now never answers.
+        return self.run("cat /proc/sys/kernel/random/boot_id", timeout=30).strip()
 
     def wait_up(self, timeout=600):
         """Waits until all has started. The shell of the virtual appliance answers before its data partition is mounted."""
