@@ -5,7 +5,7 @@ import pytest
 from holdfast_hw.modbus import Module
 from holdfast_hw.panel import Panel
 
-CONFIG = "/etc/holdfast/panel.toml"
+DROP_IN = "/etc/holdfast/panel.toml.d/50-suite.toml"
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +71,16 @@ def module(box, panel):
     """A remote module of inputs and outputs, to which the panel is wired beside its own lines."""
     with Module() as module:
         wired = (
-            f'[[device]]\\nname = "cabinet"\\nkind = "modbus-tcp"\\nhost = "10.0.2.2"\\nport = {module.port}\\ntimeout_ms = 2000\\n'
-            '[[device.button]]\\nbutton = "record"\\ndiscrete = 0\\n[[device.light]]\\nlight = "record"\\ncoil = 0\\n'
+            f'[[device]]\nname = "cabinet"\nkind = "modbus-tcp"\nhost = "10.0.2.2"\nport = {module.port}\ntimeout_ms = 2000\n'
+            '[[device.button]]\nbutton = "record"\ndiscrete = 0\n[[device.light]]\nlight = "record"\ncoil = 0\n'
         )
-        box.run(f"cp {CONFIG} /run/panel.toml && printf '{wired}' >>{CONFIG} && systemctl restart holdfast-panel", timeout=300)
+        box.write(DROP_IN, wired)
+        box.run("systemctl restart holdfast-panel", timeout=300)
         try:
             box.until("the panel has its module", lambda: panel.told("Devices")["cabinet"]["works"])
             yield module
         finally:
-            box.run(f"cp /run/panel.toml {CONFIG} && systemctl restart holdfast-panel", timeout=300)
+            box.run(f"rm {DROP_IN} && systemctl restart holdfast-panel", timeout=300)
 
 
 def test_a_button_of_a_remote_module_records_and_its_lamp_follows(box, panel, idle, module):

@@ -54,7 +54,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_one_that_does_not_record_goes_back_by_itself(box, updates, bundles, tmp_path, figure, name):
     version, overlay, seconds, code, text = BROKEN[name]
-    bundle = bundles.system(name, version, overlay | {"etc/holdfast/updater.toml": TRIAL.format(seconds)}, tmp_path)
+    bundle = bundles.system(name, version, overlay | {"etc/holdfast/updater.toml.d/60-trial.toml": TRIAL.format(seconds)}, tmp_path)
     told = rolled_back(box, updates, bundle, version, figure, name)
     assert told["code"] == code and told["text"].startswith(text), told
     known_bad(box, updates, bundle, version)
@@ -96,8 +96,11 @@ def test_one_that_does_not_boot_is_left_and_never_tried_again(box, appliance, up
 
 def test_one_without_a_bus_has_no_updater_and_is_left_all_the_same(box, appliance, updates, bundles, tmp_path, figure):
     """A timer of the system's own reboots it, and its boot loader counts."""
-    overlay = {"usr/bin/dbus-daemon": CRASHES, f"usr/lib/systemd/system/{GUARD}.d/50-soon.conf": "[Timer]\nOnBootSec=\nOnBootSec=90s\n"}
+    overlay = {"usr/bin/dbus-daemon": CRASHES, f"usr/lib/systemd/system/{GUARD}.d/50-soon.conf": "[Timer]\nOnBootSec=\nOnBootSec=60s\nOnUnitInactiveSec=20s\n"}
     name = bundles.system("no-bus", "0.9.3", overlay, tmp_path)
     given_up(box, appliance, updates, name, "0.9.3", figure, "no_bus")
     known_bad(box, updates, name, "0.9.3")
     assert box.command.run("test -e /var/lib/holdfast-updater/on-trial")[2] == 1
+    # It was the guard that has done it, each time.
+    boots = "for boot in -1 -2 -3; do journalctl --boot $boot --unit holdfast-trial-guard --output cat --no-pager; done"
+    assert box.run(boots).count("rebooting, so that the boot loader counts") == 3

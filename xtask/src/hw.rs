@@ -64,7 +64,7 @@ pub struct HwArgs {
 impl HwArgs {
     /// Whether a suite is asked for.
     fn wants(&self, suite: &str) -> bool {
-        self.suites.is_empty() || self.suites.iter().any(|name| name == suite)
+        self.suites.is_empty() || self.suites.iter().any(|name| name == suite || name.starts_with(&format!("{suite}_")))
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Reads the file and the environment.
+    /// Reads the file, its drop-ins (`<path>.d/*.toml`) and the environment.
     ///
     /// # Errors
     /// All mistakes; also if the file can't be read.
@@ -55,8 +55,9 @@ impl Loaded {
     /// # Errors
     /// As [`Loaded::load`].
     pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, Mistakes> {
-        let mut files = Files::default();
-        files.read(path, &EXPECTED);
+        // A drop-in may say more of a device or a button, or add one.
+        let mut files = Files::new(&["device", "button"]);
+        files.read_all(path, &EXPECTED);
         Self::from_files(files, environment)
     }
 

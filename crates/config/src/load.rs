@@ -1,9 +1,9 @@
 //! From files and environment to one tree, and from there to a [`Config`].
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use holdfast_settings::{Entry, Expected, Files, Mistake, Mistakes as ConfigErrors, Place, Source};
+use holdfast_settings::{Entry, Expected, Files, Mistakes as ConfigErrors, Place, Source};
 
 use crate::build;
 use crate::schema::TABLES;
@@ -68,10 +68,7 @@ impl Loaded {
     /// As [`Config::load`].
     pub fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, ConfigErrors> {
         let mut files = files();
-        files.read(path, &EXPECTED);
-        for drop_in in drop_ins(path, &mut files.mistakes) {
-            files.read(&drop_in, &EXPECTED);
-        }
+        files.read_all(path, &EXPECTED);
         Self::from_files(files, environment)
     }
 
@@ -112,26 +109,4 @@ fn same_line(a: &Place, b: &Place) -> bool {
         }
         _ => false,
     }
-}
-
-/// `<path>.d/*.toml` in the order of their names; none if there is no such directory.
-fn drop_ins(path: &Path, mistakes: &mut Vec<Mistake>) -> Vec<PathBuf> {
-    let mut directory = path.as_os_str().to_owned();
-    directory.push(".d");
-    let directory = PathBuf::from(directory);
-    let entries = match std::fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            let problem = format!("the drop-ins in {} can't be read: {error}", directory.display());
-            mistakes.push(Mistake::in_file(&directory, 0, problem, "make it a readable directory or remove it"));
-            return Vec::new();
-        }
-    };
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .collect();
-    files.sort();
-    files
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 
 use toml::de::DeTable;
@@ -49,6 +49,14 @@ impl Files {
         }
     }
 
+    /// Reads a file and its drop-ins, `<path>.d/*.toml` in the order of their names; there need be none.
+    pub fn read_all(&mut self, path: &Path, expected: &Expected) {
+        self.read(path, expected);
+        for drop_in in drop_ins(path, &mut self.mistakes) {
+            self.read(&drop_in, expected);
+        }
+    }
+
     /// Takes a text as that of the file at `path`. What is no TOML is noted, the rest of it holds.
     pub fn add(&mut self, path: &Path, text: String) {
         let index = self.sources.len();
@@ -91,6 +99,27 @@ impl Files {
             }
         }
     }
+}
+
+fn drop_ins(path: &Path, mistakes: &mut Vec<Mistake>) -> Vec<PathBuf> {
+    let mut directory = path.as_os_str().to_owned();
+    directory.push(".d");
+    let directory = PathBuf::from(directory);
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            let problem = format!("the drop-ins in {} can't be read: {error}", directory.display());
+            mistakes.push(Mistake::in_file(&directory, 0, problem, "make it a readable directory or remove it"));
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    files
 }
 
 fn no_text(path: &Path, error: &FromUtf8Error) -> Mistake {

@@ -74,8 +74,8 @@ def while_deleting(campaign, chance):
         return int(campaign.property("Recorder1.Storage", "DeletedFiles"))
 
     before = deleted()
-    # It looks by itself each 30 s. If nothing goes the cut comes all the same.
-    campaign.watch(40, every=0.2, until=lambda: deleted() > before)
+    # It looks by itself each 30 s, and behind everything else. If nothing goes the cut comes all the same.
+    campaign.watch(100, every=0.2, until=lambda: deleted() > before)
     if chance.random() < 0.5:
         campaign.watch(chance.uniform(0, 1))
     return f"{deleted() - before} files given up"

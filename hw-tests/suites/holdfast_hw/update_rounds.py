@@ -8,6 +8,7 @@ from pathlib import Path
 INSTALL_SECONDS = 1800
 SHARE = "/run/holdfast-share"
 BUNDLE = "/data/power.raucb"
+SETTINGS = "/etc/holdfast/updater.toml.d/50-power.toml"
 PATIENT = '[update]\\ntrial_seconds = 3600\\nattempts = 20\\nretry_seconds = 1\\n'
 
 
@@ -24,7 +25,7 @@ class Update:
         box.wait_good()
         box.run(f"mkdir -p {SHARE}; mountpoint -q {SHARE} || mount -t 9p -o ro,trans=virtio share {SHARE}")
         # On the box's own disk: it must be there after a cut, too.
-        box.run(f"cp {SHARE}/power.raucb {BUNDLE}; printf '{PATIENT}' >/etc/holdfast/updater.toml; sync", timeout=600)
+        box.run(f"cp {SHARE}/power.raucb {BUNDLE}; mkdir -p $(dirname {SETTINGS}); printf '{PATIENT}' >{SETTINGS}; sync", timeout=600)
         box.run("systemctl restart holdfast-updater")
         self.slot, self.tried = box.slot(), False
         self.before = box.until("the updater answers", lambda: box.holdfast("update") or True) and box.holdfast("update")["last"]

@@ -9,7 +9,7 @@ import pytest
 from labgrid.driver.exception import ExecutionError
 
 SHARE = "/run/holdfast-share"
-CONFIG = "/etc/holdfast/updater.toml"
+DROP_IN = "/etc/holdfast/updater.toml.d/50-suite.toml"
 # Emulated, and the slot is written and read back behind everything else.
 INSTALL_SECONDS = 1800
 TRIAL_SECONDS = 1800
@@ -64,7 +64,6 @@ class Updates:
 
     def __init__(self, box):
         self.box = box
-        self.delivered = None
 
     def share(self):
         """The directory of bundles, as the box sees it; mounted again after each boot."""
@@ -129,9 +128,10 @@ class Updates:
         return int(self.box.run(f"cat /sys/class/block/$(basename $(readlink -f {device}))/stat").split()[6])
 
     def configure(self, *lines):
-        """Lines for [update] beside the box's own; none: as it was delivered. The updater begins anew with them."""
-        if self.delivered is None:
-            self.delivered = self.box.run(f"cat {CONFIG}")
-        text = "\n".join([self.delivered, *lines, ""]).replace("\n", "\\n")
-        self.box.run(f"printf '{text}' >{CONFIG}; systemctl restart holdfast-updater")
+        """Lines for [update] over the box's own; none: as it was delivered. The updater begins anew with them."""
+        if lines:
+            self.box.write(DROP_IN, "\n".join(["[update]", *lines, ""]))
+        else:
+            self.box.run(f"rm -f {DROP_IN}")
+        self.box.run("systemctl restart holdfast-updater")
         self.box.until("the updater answers", self.status)

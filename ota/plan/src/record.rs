@@ -119,13 +119,17 @@ impl Phase {
         }
     }
 
-    /// The next boot is one into a system that has not proven itself, or this one is.
+    /// The slot, by its boot name, of a system that has not proven itself: it runs, or the next boot is one into it.
     #[must_use]
-    pub fn is_on_trial(&self) -> bool {
-        matches!(
-            self,
-            Self::Activating { .. } | Self::AwaitingReboot { .. } | Self::Trial { .. } | Self::Reverting { .. }
-        )
+    pub fn on_trial(&self) -> Option<&str> {
+        match self {
+            Self::Activating { target, .. } | Self::AwaitingReboot { target, .. } | Self::Trial { target, .. } => {
+                Some(target)
+            }
+            // A person who goes back leaves a system that has.
+            Self::Reverting { from, bundle: Some(_), .. } => Some(from),
+            _ => None,
+        }
     }
 }
 

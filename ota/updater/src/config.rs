@@ -150,13 +150,13 @@ impl Config {
         Some(ChannelConfig { url, channel: self.channel.clone(), interval, ca: self.server_ca.clone() })
     }
 
-    /// Reads the file and the environment.
+    /// Reads the file, its drop-ins (`<path>.d/*.toml`) and the environment.
     ///
     /// # Errors
     /// All mistakes; also if the file can't be read.
     pub fn load(path: &Path) -> Result<Self, Mistakes> {
         let mut files = Files::default();
-        files.read(path, &EXPECTED);
+        files.read_all(path, &EXPECTED);
         Self::from_files(files)
     }
 
@@ -292,6 +292,21 @@ mod tests {
         assert!(UPDATE.iter().all(holdfast_settings::Key::is_sound));
         let config = of("").unwrap();
         assert_eq!((config.bus.as_str(), config.policy.attempts), ("system", 3));
+    }
+
+    #[test]
+    fn drop_ins_say_more_and_their_mistakes_are_told_with_their_file() {
+        let place = tempfile::tempdir().unwrap();
+        let main = place.path().join("updater.toml");
+        let drop_in = place.path().join("updater.toml.d/50-site.toml");
+        std::fs::create_dir(drop_in.parent().unwrap()).unwrap();
+        std::fs::write(&main, "[update]\ntrial_seconds = 60\nattempts = 2\n").unwrap();
+        std::fs::write(&drop_in, "[update]\nattempts = 5\n").unwrap();
+        let policy = Config::load(&main).unwrap().policy;
+        assert_eq!((policy.trial_ns, policy.attempts), (60_000_000_000, 5));
+        std::fs::write(&drop_in, "[update]\nattempts = 0\n").unwrap();
+        let told = Config::load(&main).unwrap_err().render(false);
+        assert!(told.contains("attempts") && told.contains("50-site.toml"), "{told}");
     }
 
     #[test]

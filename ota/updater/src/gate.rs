@@ -16,6 +16,8 @@ use holdfast_update_plan::Reason;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 use zbus::Connection;
+use zbus::fdo::DBusProxy;
+use zbus::names::BusName;
 use zbus::proxy::CacheProperties;
 use zbus::zvariant::OwnedObjectPath;
 
@@ -26,6 +28,8 @@ use decoding::Extent;
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// A call that takes longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The same where it is only asked why.
+const SOON: Duration = Duration::from_secs(2);
 /// How much of what was recorded last is decoded.
 const LAST_FOOTAGE: Duration = Duration::from_secs(5);
 /// The label of the recording that is made.
@@ -147,13 +151,36 @@ async fn wait<F: Future<Output = Proof<bool>>>(until: Instant, why: Reason, mut 
 async fn recorder(connection: &Connection, until: Instant) -> Proof<RecorderProxy<'static>> {
     let built = RecorderProxy::builder(connection).cache_properties(CacheProperties::No).build().await;
     let recorder = built.map_err(|error| wrong("no-bus", format!("the bus: {error}")))?;
-    let why = wrong("recorder-absent", format!("{BUS_NAME} does not come to the bus; journalctl -u holdfast-recorder"));
-    // Whatever a call comes to (no such name, not started, no answer): it is not there.
-    wait(until, why, || async {
-        Ok(call("the recorder's state", recorder.state()).await.is_ok_and(|state| state != "error"))
-    })
-    .await?;
-    Ok(recorder)
+    let answers =
+        || async { Ok(call("the recorder's state", recorder.state()).await.is_ok_and(|state| state != "error")) };
+    match wait(until, wrong("recorder-absent", String::new()), answers).await {
+        Ok(()) => Ok(recorder),
+        Err(_) => Err(why_absent(connection, &recorder).await),
+    }
+}
+
+/// What is wrong with a recorder that has not come to answer.
+async fn why_absent(connection: &Connection, recorder: &RecorderProxy<'_>) -> Reason {
+    let owned = async {
+        let name = BusName::try_from(BUS_NAME)?;
+        Ok::<_, zbus::Error>(DBusProxy::new(connection).await?.name_has_owner(name).await?)
+    };
+    if !owned.await.unwrap_or(false) {
+        return wrong(
+            "recorder-absent",
+            format!("{BUS_NAME} does not come to the bus; journalctl -u holdfast-recorder"),
+        );
+    }
+    match timeout(SOON, recorder.state()).await {
+        Ok(Ok(state)) => {
+            wrong("recorder-absent", format!("{BUS_NAME} is on the bus, in state {state}; holdfast doctor says why"))
+        }
+        Ok(Err(error)) => wrong("recorder-refuses", format!("the recorder's state: {error}")),
+        Err(_) => wrong(
+            "recorder-silent",
+            format!("{BUS_NAME} is on the bus and does not answer; journalctl -u holdfast-recorder"),
+        ),
+    }
 }
 
 async fn storage(recorder: &RecorderProxy<'_>, until: Instant) -> Proof<()> {

@@ -13,8 +13,8 @@ const NAME: &str = "update";
 const SCHEMA: u32 = 1;
 /// Records that a file may hold before a new one is begun: each is all there is to know.
 const MAX_RECORDS: u32 = 200;
-/// There while the system that runs, or that the box reboots into, has to prove itself: for `holdfast-trial-guard.timer`, which leaves
-/// such a system where its updater can't even read the record.
+/// There while the system that runs, or that the box reboots into, has to prove itself, with the boot name of its slot: for
+/// `holdfast-trial-guard.timer`, which leaves such a system, and no other, where its updater can't even read the record.
 const ON_TRIAL: &str = "on-trial";
 
 /// Keeps the newest record.
@@ -47,29 +47,45 @@ impl Store {
     /// # Errors
     /// The disk refuses it.
     pub fn save(&mut self, record: &Record) -> anyhow::Result<()> {
-        self.mark(record.phase.is_on_trial())
-            .with_context(|| format!("{ON_TRIAL} can't be kept in the updater's state"))?;
+        // Until the record says that the trial is over, the mark says it isn't: with one too many an updater that runs has no trouble.
+        if let Some(slot) = record.phase.on_trial() {
+            self.mark(slot)?;
+        }
         if self.records >= MAX_RECORDS {
             self.journal.compact([record]).context("the updater's state can't be written anew")?;
             self.records = 1;
-            return Ok(());
+        } else {
+            self.journal.append(record).context("the updater's state can't be written")?;
+            self.records += 1;
         }
-        self.journal.append(record).context("the updater's state can't be written")?;
-        self.records += 1;
+        if record.phase.on_trial().is_none() {
+            self.unmark()?;
+        }
         Ok(())
     }
 
-    /// Before the record says so: a mark too many costs nothing, as the guard does nothing where the updater runs.
-    fn mark(&self, is_on_trial: bool) -> std::io::Result<()> {
+    /// Durable when this returns, and never half written.
+    fn mark(&self, slot: &str) -> anyhow::Result<()> {
         let path = self.directory.join(ON_TRIAL);
-        if path.exists() == is_on_trial {
+        if fs::read_to_string(&path).is_ok_and(|marked| marked == slot) {
             return Ok(());
         }
-        if is_on_trial {
-            File::create(&path)?;
-        } else {
-            fs::remove_file(&path)?;
+        let new = path.with_extension("new");
+        let written =
+            fs::write(&new, slot).and_then(|()| File::open(&new)?.sync_all()).and_then(|()| fs::rename(&new, &path));
+        written.and_then(|()| self.sync()).with_context(|| format!("{} can't be written", path.display()))
+    }
+
+    fn unmark(&self) -> anyhow::Result<()> {
+        let path = self.directory.join(ON_TRIAL);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| self.sync()),
         }
+        .with_context(|| format!("{} can't be removed", path.display()))
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
         File::open(&self.directory)?.sync_all()
     }
 }

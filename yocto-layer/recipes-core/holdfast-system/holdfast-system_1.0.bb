@@ -36,6 +36,9 @@ RDEPENDS:${PN} = " \
     nftables \
     openssh-keygen \
     openssh-sshd \
+    pam-plugin-deny \
+    pam-plugin-nologin \
+    pam-plugin-unix \
     util-linux-mountpoint \
     util-linux-partx \
     util-linux-sfdisk \
