@@ -69,6 +69,7 @@ def state_is(campaign, *states):
 
 def copying(campaign, chance):
     state = campaign.property("Updater1", "State")
+    assert not (ended := campaign.update.ended(campaign.box)), f"the update did not begin: {ended}"
     campaign.pause(chance.uniform(0, 4))
     return state
 

@@ -30,6 +30,9 @@ pub(crate) const LOOK: Duration = Duration::from_millis(500);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The same where it is only asked why.
 const SOON: Duration = Duration::from_secs(2);
+/// How long an input may be away before an update is refused for it: the recorder looks for one that nobody
+/// records each 30 s.
+const COMES_BACK: Duration = Duration::from_secs(45);
 /// How much of what was recorded last is decoded.
 const LAST_FOOTAGE: Duration = Duration::from_secs(5);
 /// The label of the recording that is made.
@@ -70,8 +73,21 @@ pub async fn prove(connection: &Connection, probe: Duration, until: Instant) -> 
     record(connection, &recorder, &inputs, ours, probe, until).await
 }
 
+/// Inputs that are known to be away and do not come back within a while: a box that was just switched on, or that has just ended a recording,
+/// may not have found its cameras yet. The same as [`absent_inputs`] else.
+pub async fn lasting_absences(connection: &Connection) -> Vec<String> {
+    let until = Instant::now() + COMES_BACK;
+    loop {
+        let absent = absent_inputs(connection).await;
+        if absent.is_empty() || Instant::now() >= until {
+            return absent;
+        }
+        sleep(LOOK).await;
+    }
+}
+
 /// Inputs that are known to be away: with them a new system could not prove itself, whatever it is like. Empty, too, if nobody knows.
-pub async fn absent_inputs(connection: &Connection) -> Vec<String> {
+async fn absent_inputs(connection: &Connection) -> Vec<String> {
     let looked = async {
         let recorder = recorder(connection, Instant::now()).await?;
         let mut absent = Vec::new();

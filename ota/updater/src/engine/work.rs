@@ -149,7 +149,7 @@ async fn inspect(site: &Site, offer: &Offer) -> Done<Bundle> {
     let bundle = site.rauc.inspect(&location, &Access::default()).await.map_err(told)?;
     let status = site.rauc.status().await.map_err(told)?;
     look(site, &status, |the_box| preflight::check(the_box, &bundle, offer.force)).await?;
-    let absent = gate::absent_inputs(&site.connection).await;
+    let absent = gate::lasting_absences(&site.connection).await;
     if !absent.is_empty() && !offer.force {
         let text = format!(
             "{} can't be reached, so the new system could not prove itself; mend it, or take it out of the configuration",
