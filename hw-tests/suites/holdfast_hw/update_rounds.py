@@ -91,8 +91,8 @@ def activating(campaign, chance):
 
 def rebooting(campaign, chance):
     campaign.update.tried = True
-    # After the cut before this one the box may have been in the new system already.
-    if campaign.box.slot() == campaign.update.slot:
+    # After the cut before this one the box may have been in the new system already, or have left it.
+    if campaign.box.slot() == campaign.update.slot and not campaign.update.ended(campaign.box):
         campaign.appliance.wait_serial("U-Boot 20", campaign.since_shell, timeout=INSTALL_SECONDS)
     wait = chance.uniform(0, 4)
     campaign.pause(wait)
