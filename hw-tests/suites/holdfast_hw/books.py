@@ -6,23 +6,17 @@ class Books:
         self.box = box
         # Of each session its files, and how many frames were in them when they were looked at last.
         self.sessions = {}
-        # Files that retention has given up, by session. What the box calls safe is without them.
-        self.given_up = {}
         # Whether retention had something to do: then a session may be gone as a whole.
         self.gives_up = False
 
     def open(self, session):
         self.sessions[session] = {}
-        self.given_up[session] = set()
 
     def promised(self, session):
-        """Frames that were there when it was looked at last."""
-        return sum(frames for file, frames in self.sessions[session].items() if file not in self.given_up[session])
+        return sum(self.sessions[session].values())
 
     def found(self, session):
-        """Frames of a session that were recorded before this boot: those in its files, and those that retention has given up since it was
-        looked at last. (Some of these it may have given up before the cut: then so many lost ones would not be noticed, in this one round.)
-        """
+        """Frames of a session that were recorded before this boot: those in its files, and those that retention has given up."""
         boot = self.box.boot_id().replace("-", "")
         return self._look(session, lambda file: file["identity"]["boot_id"] != boot)
 
@@ -51,11 +45,9 @@ class Books:
         }
         known = self.sessions[session]
         gone = set(known) - set(files)
-        newly = gone - self.given_up[session]
         deleted = self.box.holdfast(f"show {session}")["deleted_files"]
         assert len(gone) <= deleted, f"{len(gone)} files of {session} are gone, and retention tells of {deleted}"
         shrunk = {file: (known[file], frames) for file, frames in files.items() if frames < known.get(file, 0)}
         assert not shrunk, f"frames are gone that were there before: {shrunk}"
         known |= files
-        self.given_up[session] |= gone
-        return sum(files.values()) + sum(known[file] for file in newly)
+        return sum(known.values())
