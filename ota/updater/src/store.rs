@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use holdfast_journal::{Journal, Opened};
+use holdfast_segment::durable;
 use holdfast_update_plan::Record;
 use tracing::warn;
 
@@ -39,7 +40,12 @@ impl Store {
         }
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let store = Self { journal, records: count, directory: directory.to_owned() };
-        Ok((store, records.into_iter().next_back().unwrap_or_default()))
+        let record = records.into_iter().next_back().unwrap_or_default();
+        if record.phase.on_trial().is_none() {
+            // A power cut came between the two: a system that has proven itself must not be taken for one that has not.
+            store.unmark()?;
+        }
+        Ok((store, record))
     }
 
     /// Durable when this returns.
@@ -73,20 +79,17 @@ impl Store {
         let new = path.with_extension("new");
         let written =
             fs::write(&new, slot).and_then(|()| File::open(&new)?.sync_all()).and_then(|()| fs::rename(&new, &path));
-        written.and_then(|()| self.sync()).with_context(|| format!("{} can't be written", path.display()))
+        written.with_context(|| format!("{} can't be written", path.display()))?;
+        Ok(durable::sync_dir(&self.directory)?)
     }
 
     fn unmark(&self) -> anyhow::Result<()> {
         let path = self.directory.join(ON_TRIAL);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed.and_then(|()| self.sync()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.with_context(|| format!("{} can't be removed", path.display()))?,
         }
-        .with_context(|| format!("{} can't be removed", path.display()))
-    }
-
-    fn sync(&self) -> std::io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        Ok(durable::sync_dir(&self.directory)?)
     }
 }
 
@@ -115,11 +118,21 @@ mod tests {
         let bundle = Bundle { version: "2".to_owned(), manifest: "ab".to_owned() };
         let installed = Phase::Installed { bundle: bundle.clone(), target: "B".to_owned() };
         let trial = Phase::Trial { bundle, target: "B".to_owned(), boot_id: "x".to_owned(), boots: 1 };
-        for (phase, is_told) in
-            [(installed, false), (trial.clone(), true), (trial, true), (Phase::Idle, false), (Phase::Idle, false)]
-        {
+        let told = [
+            (installed, None),
+            (trial.clone(), Some("B")),
+            (trial, Some("B")),
+            (Phase::Idle, None),
+            (Phase::Idle, None),
+        ];
+        for (phase, told) in told {
             store.save(&Record { phase: phase.clone(), ..Record::default() }).unwrap();
-            assert_eq!(dir.path().join(ON_TRIAL).exists(), is_told, "{phase:?}");
+            assert_eq!(std::fs::read_to_string(dir.path().join(ON_TRIAL)).ok().as_deref(), told, "{phase:?}");
         }
+        // As a power cut leaves it that came when the record was written, and the mark not yet gone.
+        drop(store);
+        std::fs::write(dir.path().join(ON_TRIAL), "B").unwrap();
+        drop(Store::open(dir.path()).unwrap());
+        assert!(!dir.path().join(ON_TRIAL).exists());
     }
 }
