@@ -6,17 +6,26 @@ class Books:
         self.box = box
         # Of each session its files, and how many frames were in them when they were looked at last.
         self.sessions = {}
+        # Files that retention has given up, by session. What the box calls safe is without them.
+        self.given_up = {}
+        # How many more files retention tells of than are known to be gone: files that came and went between two looks.
+        self.unseen = {}
         # Whether retention had something to do: then a session may be gone as a whole.
         self.gives_up = False
 
     def open(self, session):
         self.sessions[session] = {}
+        self.given_up[session] = set()
+        self.unseen[session] = 0
 
     def promised(self, session):
-        return sum(self.sessions[session].values())
+        """Frames that were there when it was looked at last."""
+        return sum(frames for file, frames in self.sessions[session].items() if file not in self.given_up[session])
 
     def found(self, session):
-        """Frames of a session that were recorded before this boot: those in its files, and those that retention has given up."""
+        """Frames of a session that were recorded before this boot: those in its files, and those that retention has given up since it was
+        looked at last. None where that can't be told, as it has given up files whose frames nobody has counted.
+        """
         boot = self.box.boot_id().replace("-", "")
         return self._look(session, lambda file: file["identity"]["boot_id"] != boot)
 
@@ -25,13 +34,14 @@ class Books:
         self._look(session, lambda file: True)
 
     def verify_all(self):
-        """Verifies all sessions that are still there; returns how many frames were found in them."""
+        """Verifies all sessions that are still there; returns how many frames were ever found in them."""
         there = {session["id"] for session in self.box.holdfast("sessions")}
         frames = 0
         for session, files in self.sessions.items():
             assert session in there or self.gives_up or not files, f"session {session} is gone"
             if session in there:
-                frames += self._look(session, lambda file: True)
+                self._look(session, lambda file: True)
+                frames += sum(self.sessions[session].values())
         return frames
 
     def _look(self, session, counts):
@@ -49,5 +59,8 @@ class Books:
         assert len(gone) <= deleted, f"{len(gone)} files of {session} are gone, and retention tells of {deleted}"
         shrunk = {file: (known[file], frames) for file, frames in files.items() if frames < known.get(file, 0)}
         assert not shrunk, f"frames are gone that were there before: {shrunk}"
+        newly = gone - self.given_up[session]
+        unseen, before = deleted - len(gone), self.unseen[session]
         known |= files
-        return sum(known.values())
+        self.given_up[session], self.unseen[session] = gone, unseen
+        return None if unseen > before else sum(files.values()) + sum(known[file] for file in newly)

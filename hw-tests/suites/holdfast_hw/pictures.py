@@ -70,7 +70,10 @@ def cuts(seen):
         if off:
             x = scale(off - begin)
             body += f'<path d="M{x:.1f} {y - 2} v{ROW - 4}" stroke="{BAD}" stroke-width="2"/>'
-        said = f"safe {cut['safe_before']} → {cut['safe_after']}" if "safe_after" in cut else ("boots" if cut["boots"] else "does not boot")
+        said = "boots" if cut["boots"] else "does not boot"
+        if "safe_after" in cut:
+            # Where retention gave up files that nobody had counted, there is nothing to compare.
+            said = f"safe {cut['safe_before']} → {'given up' if cut['safe_after'] is None else cut['safe_after']}"
         body += _text(LEFT + WIDTH + 8, y + 11, "failed: " + problem.splitlines()[0][:28] if problem else said, colour=BAD if problem else INK)
     legend = _text(330, 21, "red line: the cut · green: until it records · ◆ unflushed writes lost · frames safe before → found after")
     return _frame("Power cuts", len(seen), longest, body, legend)

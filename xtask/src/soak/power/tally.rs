@@ -17,6 +17,9 @@ pub struct Seen {
     /// From power-on until the session went on.
     #[serde(default)]
     pub recording_s: Option<f64>,
+    /// Frames that were found again, where they could be compared with what was safe before.
+    #[serde(default)]
+    pub safe_after: Option<u64>,
     #[serde(default)]
     pub lost: u64,
     pub seconds: f64,
@@ -29,6 +32,9 @@ pub struct Seen {
 pub struct Tally {
     cuts: u64,
     logged_cuts: u64,
+    /// Cuts of a recording behind which all that had been safe was counted. Not those where retention gave up, between two looks, files
+    /// that nobody had counted: there only each known file is compared, and all that is left verified.
+    compared: u64,
     failed: u64,
     boots_failed: u64,
     safe_frames_lost: u64,
@@ -59,6 +65,7 @@ impl Tally {
             let (failed, boot_failed) = (u64::from(cut.problem.is_some()), u64::from(!cut.boots));
             tally.cuts += 1;
             tally.logged_cuts += u64::from(cut.logged);
+            tally.compared += u64::from(cut.safe_after.is_some());
             tally.failed += failed;
             // One that failed before its moment was not cut.
             tally.boots_failed += if cut.moment.is_some() { boot_failed } else { 0 };
@@ -113,18 +120,20 @@ mod tests {
 
     #[test]
     fn cuts_are_counted_and_whatever_failed_fails_all() {
-        let good = r#"{"phase":"recording","moment":"2 s on","logged":true,"boots":true,"recording_s":30.5,"seconds":40,"cut":1}"#;
+        let good = r#"{"phase":"recording","moment":"2 s on","logged":true,"boots":true,"recording_s":30.5,"safe_after":90,"seconds":40,"cut":1}"#;
         let lost = r#"{"phase":"recording","moment":"2 s on","logged":false,"boots":true,"lost":3,"seconds":50,"problem":"x"}"#;
         let dead =
             r#"{"phase":"environment","moment":"2 s on","logged":false,"boots":false,"seconds":600,"problem":"x"}"#;
+        let given_up = r#"{"phase":"retention","moment":"1 file given up","logged":false,"boots":true,"safe_after":null,"seconds":9}"#;
         let early = r#"{"phase":"rotation","logged":false,"boots":false,"seconds":6,"problem":"x"}"#;
-        assert!(Tally::of(&[seen(good)]).verdict().is_ok());
+        assert!(Tally::of(&[seen(good), seen(given_up)]).verdict().is_ok());
         for bad in [lost, dead, early] {
             assert!(Tally::of(&[seen(good), seen(bad)]).verdict().is_err(), "{bad}");
         }
-        let tally = Tally::of(&[good, lost, dead, early].map(seen));
+        let tally = Tally::of(&[good, lost, dead, given_up, early].map(seen));
         let told = serde_json::to_value(&tally).unwrap();
-        assert_eq!((tally.cuts, tally.failed, tally.boots_failed, tally.safe_frames_lost), (4, 3, 1, 3));
+        assert_eq!((tally.cuts, tally.failed, tally.boots_failed, tally.safe_frames_lost), (5, 3, 1, 3));
+        assert_eq!(tally.compared, 1);
         assert_eq!(told["by_phase"]["recording"]["cuts"], 2);
         assert_eq!(told["by_phase"]["recording"]["seconds_per_cut"], 45.0);
         assert_eq!(told["power_on_to_recording_s"]["median"], 30.5);
