@@ -356,16 +356,36 @@ async fn a_box_that_is_not_fit_is_told_so_by_doctor_and_before_anything_is_writt
     assert_eq!(site.outcomes().await[0].result, "good");
 }
 
-#[tokio::test]
-async fn a_box_whose_camera_is_away_is_not_sent_into_a_trial_that_it_can_not_pass() {
-    let Some(mut site) = Site::start().await else { return };
-    "[[input]]\nname = \"gone\"\nsource = \"rtsp\"\nurl = \"rtsp://127.0.0.1:9/x\"\n".clone_into(&mut site.inputs);
+/// Adds an RTSP input at which nobody answers yet, and waits until the recorder has found that out.
+async fn lose_a_camera(site: &mut Site) -> std::net::SocketAddr {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    site.inputs =
+        format!("[[input]]\nname = \"gone\"\nsource = \"rtsp\"\nurl = \"rtsp://{nobody}/cam0\"\narmed = false\n");
     site.break_recorder();
     site.start_recorder();
     let gone = holdfast_dbus::InputProxy::builder(&site.client).path(holdfast_dbus::input_path("gone")).unwrap();
     let gone = gone.cache_properties(zbus::proxy::CacheProperties::No).build().await.unwrap();
-    site.until("it to be known", || async { gone.source_error().await.is_ok_and(|error| !error.is_empty()) }).await;
+    site.until("it to be known", || async { gone.reachable().await.is_ok_and(|reachable| reachable == "no") }).await;
+    nobody
+}
+
+#[tokio::test]
+async fn a_box_whose_camera_is_away_is_not_sent_into_a_trial_that_it_can_not_pass() {
+    let Some(mut site) = Site::start().await else { return };
+    lose_a_camera(&mut site).await;
     site.install(&site.bundle("2.0")).await;
     let outcome = site.until_outcome("failed").await;
     assert!(outcome.code == "input-silent" && outcome.text.starts_with("gone can't be reached"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_camera_that_is_only_late_is_waited_for() {
+    let Some(mut site) = Site::start().await else { return };
+    let address = lose_a_camera(&mut site).await;
+    site.install(&site.bundle("2.0")).await;
+    site.until_state("available").await;
+    // As a camera is that starts together with the box.
+    let _camera = site.start_camera(address);
+    site.until_reboot().await;
+    assert_eq!(site.outcomes().await, []);
 }

@@ -246,6 +246,12 @@ impl Site {
         (output.status.code().unwrap(), text)
     }
 
+    /// A camera that sends from now on.
+    pub fn start_camera(&self, address: std::net::SocketAddr) -> Process {
+        let listen = address.to_string();
+        self.spawn(&built("holdfast-simcam"), &["--listen", &listen, "--size", "320x240", "--audio", "none"])
+    }
+
     fn spawn(&self, program: &Path, arguments: &[&str]) -> Process {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = Command::new(program);
