@@ -12,7 +12,7 @@ SRC_URI = " \
 S = "${UNPACKDIR}"
 
 inherit features_check systemd useradd
-REQUIRED_DISTRO_FEATURES = "pam systemd"
+REQUIRED_DISTRO_FEATURES = "systemd"
 
 INHIBIT_DEFAULT_DEPS = "1"
 do_configure[noexec] = "1"
@@ -36,9 +36,6 @@ RDEPENDS:${PN} = " \
     nftables \
     openssh-keygen \
     openssh-sshd \
-    pam-plugin-deny \
-    pam-plugin-nologin \
-    pam-plugin-unix \
     util-linux-mountpoint \
     util-linux-partx \
     util-linux-sfdisk \
