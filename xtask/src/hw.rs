@@ -141,15 +141,20 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
     if args.on == VIRTUAL && args.wants(POWER) {
         pytest.env("HOLDFAST_POWERCUT", Programs::build(Profile::Dev, &[REPLAYER])?.path(REPLAYER));
     }
+    // Images stay in the cache until the suites are done with them.
+    let mut images = Vec::new();
     let place = if args.on == VIRTUAL {
-        let place = appliance(&mut pytest, &image::build(&ImageArgs::default())?)?;
-        beside(&mut pytest, args)?;
+        let built = image::build(&ImageArgs::default())?;
+        let place = appliance(&mut pytest, &built)?;
+        images.push(built);
+        images.extend(beside(&mut pytest, args)?);
         Some(place)
     } else {
         None
     };
     let log = report.join("pytest.log");
     let status = told(&mut pytest, &log)?;
+    drop(images);
     if let Some(place) = place {
         for file in ["serial.log", "qemu.log"] {
             fs::copy(place.path().join("vm").join(file), report.join(file)).ok();
@@ -173,8 +178,8 @@ fn appliance(pytest: &mut Command, built: &Built) -> anyhow::Result<tempfile::Te
     Ok(place)
 }
 
-/// What single suites need, and take time to make: only where they are asked for.
-fn beside(pytest: &mut Command, args: &HwArgs) -> anyhow::Result<()> {
+/// What single suites need, and take time to make: only where they are asked for. The release image, if it is.
+fn beside(pytest: &mut Command, args: &HwArgs) -> anyhow::Result<Option<Built>> {
     if args.wants(RECORD) {
         let programs = Programs::build(Profile::Dev, &["holdfast-simcam"])?;
         pytest.env("HOLDFAST_SIMCAM", programs.path("holdfast-simcam"));
@@ -184,10 +189,11 @@ fn beside(pytest: &mut Command, args: &HwArgs) -> anyhow::Result<()> {
         pytest.env("HOLDFAST_HAWKBIT", programs.path(HAWKBIT));
     }
     if args.wants(RELEASE) {
-        let release = ImageArgs { variant: Variant::Release, ..ImageArgs::default() };
-        pytest.env("HOLDFAST_RELEASE_BUILT", image::build(&release)?.json().to_string());
+        let release = image::build(&ImageArgs { variant: Variant::Release, ..ImageArgs::default() })?;
+        pytest.env("HOLDFAST_RELEASE_BUILT", release.json().to_string());
+        return Ok(Some(release));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Runs a program whose words are shown and kept; whether it succeeded.

@@ -97,14 +97,13 @@ fn boot(args: &VmArgs) -> anyhow::Result<()> {
     let place = place.canonicalize()?;
     let used = FILES.iter().all(|file| place.join(file).exists());
     if args.fresh || !used {
-        let image = match &args.image {
-            Some(image) => image.clone(),
-            None => {
-                let variant = if args.release { Variant::Release } else { Variant::Dev };
-                image::build(&ImageArgs { variant, ..ImageArgs::default() })?.disk
-            }
-        };
-        unpack(&image, &place)?;
+        if let Some(image) = &args.image {
+            unpack(image, &place)?;
+        } else {
+            let variant = if args.release { Variant::Release } else { Variant::Dev };
+            let built = image::build(&ImageArgs { variant, ..ImageArgs::default() })?;
+            unpack(&built.disk, &place)?;
+        }
     }
     let mut qemu = machine(&place, args)?;
     if let Some(share) = &args.share {

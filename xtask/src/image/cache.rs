@@ -9,7 +9,8 @@ use anyhow::Context;
 
 use crate::terminal;
 
-/// So many results of each step are kept: going back and forth between two states of the source costs nothing.
+/// So many results of each step are kept, and those that somebody works with: going back and forth between two states of the source
+/// costs nothing.
 const KEPT: usize = 3;
 /// How the length of the part of a hash that names a directory was chosen: no two inputs of a person's life collide.
 const HASH_CHARS: usize = 20;
@@ -76,6 +77,25 @@ pub struct Cache {
     root: PathBuf,
     _lock: File,
     told: Vec<Told>,
+    in_use: InUse,
+}
+
+/// Results that are kept as long as this lives, whatever else is built meanwhile by whomever.
+#[derive(Debug, Default)]
+pub struct InUse(Vec<File>);
+
+impl InUse {
+    fn hold(&mut self, result: &Path) -> anyhow::Result<()> {
+        let directory = File::open(result).with_context(|| format!("{} can't be opened", result.display()))?;
+        directory.lock_shared().with_context(|| format!("{} can't be locked", result.display()))?;
+        self.0.push(directory);
+        Ok(())
+    }
+}
+
+/// Somebody holds it.
+fn is_in_use(result: &Path) -> bool {
+    File::open(result).is_ok_and(|directory| directory.try_lock().is_err())
 }
 
 /// What became of a step.
@@ -90,14 +110,17 @@ pub struct Told {
 impl Cache {
     /// Opens it, and waits for whoever builds now.
     pub fn open() -> anyhow::Result<Self> {
-        let root = directory()?;
+        Self::open_at(directory()?)
+    }
+
+    fn open_at(root: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&root).with_context(|| format!("{} can't be made", root.display()))?;
         let lock = File::create(root.join("lock")).with_context(|| format!("{} can't be written", root.display()))?;
         if lock.try_lock().is_err() {
             terminal::note("another build of the image is under way: waiting for it");
             lock.lock().context("the cache can't be locked")?;
         }
-        Ok(Self { root, _lock: lock, told: Vec::new() })
+        Ok(Self { root, _lock: lock, told: Vec::new(), in_use: InUse::default() })
     }
 
     /// A directory for what is no step's result.
@@ -119,6 +142,7 @@ impl Cache {
         if done.exists() {
             // Newest is what was used last.
             File::open(&done)?.set_modified(std::time::SystemTime::now()).ok();
+            self.in_use.hold(&done)?;
             terminal::good(&format!("{name}: in the cache"));
             self.told.push(Told { step: name, wall: start.elapsed(), cpu_s: None });
             return Ok(done);
@@ -131,6 +155,7 @@ impl Cache {
         // What was unpacked into it may have set an old date, and the oldest go.
         File::open(&new)?.set_modified(std::time::SystemTime::now()).context("the cache can't be dated")?;
         fs::rename(&new, &done).with_context(|| format!("{} can't be named", done.display()))?;
+        self.in_use.hold(&done)?;
         let told = Told { step: name, wall: start.elapsed(), cpu_s: Some(cpu_of_children() - cpu) };
         terminal::good(&format!(
             "{name}: {}, {:.0} s of CPU",
@@ -146,7 +171,12 @@ impl Cache {
         &self.told
     }
 
-    /// Removes the oldest results of a step.
+    /// Lets others build. What this has made stays as long as what is returned.
+    pub fn close(self) -> InUse {
+        self.in_use
+    }
+
+    /// Removes the oldest results of a step that nobody works with.
     fn prune(&self, name: &str) -> anyhow::Result<()> {
         let mut results = Vec::new();
         for entry in fs::read_dir(&self.root)?.flatten() {
@@ -161,7 +191,8 @@ impl Cache {
         }
         results.sort();
         let superfluous = results.len().saturating_sub(KEPT);
-        results.iter().take(superfluous).try_for_each(|(_, path)| remove(path))
+        let old = results.iter().take(superfluous).filter(|(_, path)| !is_in_use(path));
+        old.map(|(_, path)| path).try_for_each(|path| remove(path))
     }
 }
 
@@ -201,7 +232,27 @@ pub fn file_name(path: &Path) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::Key;
+    use std::path::{Path, PathBuf};
+
+    use super::{Cache, InUse, KEPT, Key};
+
+    #[test]
+    fn what_somebody_works_with_stays_whatever_is_built_meanwhile() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |input: usize| -> (PathBuf, InUse) {
+            let mut cache = Cache::open_at(root.path().to_owned()).unwrap();
+            let key = Key::default().text(input.to_le_bytes());
+            let result = cache.step("slot", &key, |_: &Path| Ok(())).unwrap();
+            (result, cache.close())
+        };
+        let (wanted, in_use) = make(0);
+        let (superfluous, _) = make(1);
+        let last: Vec<PathBuf> = (2..2 + KEPT).map(|input| make(input).0).collect();
+        assert!(wanted.exists() && !superfluous.exists() && last.iter().all(|result| result.exists()));
+        drop(in_use);
+        make(2 + KEPT);
+        assert!(!wanted.exists());
+    }
 
     #[test]
     fn keys_tell_inputs_apart() {

@@ -25,7 +25,7 @@ use holdfast_bundle::{Format, Image, Recipe, Tools, make as make_bundle};
 
 use self::apt::Apt;
 use self::base::{Choice, overlay};
-use self::cache::{Cache, Key};
+use self::cache::{Cache, InUse, Key};
 use self::lists::read;
 use crate::bundle::Board;
 use crate::install;
@@ -103,6 +103,8 @@ pub struct Built {
     pub slot: PathBuf,
     pub bundle: PathBuf,
     pub keys: keys::Keys,
+    /// All of these stay as long as this lives.
+    _in_use: InUse,
 }
 
 impl Built {
@@ -141,7 +143,7 @@ pub fn build(args: &ImageArgs) -> anyhow::Result<Built> {
     }
     eprintln!();
     table.print();
-    built
+    Ok(Built { _in_use: cache.close(), ..built? })
 }
 
 fn steps(cache: &mut Cache, args: &ImageArgs) -> anyhow::Result<Built> {
@@ -235,7 +237,8 @@ fn steps(cache: &mut Cache, args: &ImageArgs) -> anyhow::Result<Built> {
         let key = Key::default().text(include_str!("disk.rs")).text(path(&slot)).text(path(&uboot));
         disk = cache.step("disk", &key, |into| disk::make(&slot_image, &uboot.join("u-boot.bin"), into))?;
     }
-    Ok(Built { disk, slot: slot_image, bundle: bundle.join("holdfast.raucb"), keys })
+    let bundle = bundle.join("holdfast.raucb");
+    Ok(Built { disk, slot: slot_image, bundle, keys, _in_use: InUse::default() })
 }
 
 /// Fails at the first byte in which two images differ.

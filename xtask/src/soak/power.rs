@@ -49,8 +49,8 @@ struct Machine {
 /// Runs the suites, and tells of each cut as it comes.
 pub fn run(args: &PowerArgs, interrupt: &Interrupt) -> anyhow::Result<Outcome> {
     terminal::step(&format!("power: {} cuts on {} machines, seed {}", args.cuts, args.machines, args.seed));
-    // Once, before all of them want it.
-    image::build(&ImageArgs::default())?;
+    // Once, before all of them want it; and there until they are done.
+    let _image = image::build(&ImageArgs::default())?;
     let place = tempfile::Builder::new().prefix("holdfast-power-").tempdir().context("no temporary directory")?;
     let mut machines = Vec::new();
     for number in 0..args.machines.min(args.cuts) {
