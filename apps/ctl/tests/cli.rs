@@ -353,6 +353,35 @@ fn doctor_believes_what_the_capture_program_found_out() {
     assert!(level == "fail" && told.contains("gstreamer1.0-plugins"), "{told}");
 }
 
+/// An encoder that keeps up with small pictures may not with large ones.
+#[test]
+fn doctor_has_encoders_tried_with_what_each_input_gives() {
+    let shelf = Shelf::new();
+    // Stands for the capture program on a box whose encoder can't do 2160 lines.
+    let script = r#"#!/bin/sh
+case "$*" in *"--width 3840 --height 2160 --bitrate-kbps 9000"*) works=false ;; *) works=true ;; esac
+echo '[{"codec":"H264","encoder":"x264enc","evidence":{"frames":0,"decoder":null,"error":"too slow"},"installed":true,"package":"ugly","works":'$works'}]'
+"#;
+    let program = shelf.write("capture", script);
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let ask = |inputs: &str| {
+        let config = shelf.config(&format!("[recorder]\ncapture_program = \"{program}\"\n{inputs}"));
+        check(
+            &json(&holdfast(&["doctor", "--json", "--bus", "unix:path=/nonexistent/bus", "--config", &config]).out),
+            "encoders",
+        )
+    };
+    let input = |name: &str, more: &str| format!("[[input]]\nname = \"{name}\"\nsource = \"test\"\n{more}");
+    let (large, small) = ("width = 3840\nheight = 2160\nbitrate_kbps = 9000\n", "width = 640\nheight = 360\n");
+    let told = ask(&[input("a", small), input("b", large), input("c", small)].concat());
+    let [(failed, of_b), (ok, of_others)] = &told[..] else { panic!("{told:?}") };
+    assert!(failed == "fail" && of_b.contains("b: no encoder for H.264 works here"), "{of_b}");
+    assert!(ok == "ok" && of_others.contains("working for a, c: x264enc"), "{of_others}");
+    // What a camera has encoded nobody encodes again.
+    let told = ask("[[input]]\nname = \"d\"\nsource = \"rtsp\"\nurl = \"rtsp://camera/\"\n");
+    assert!(told.len() == 1 && told[0].0 == "ok" && told[0].1.contains("working: x264enc"), "{told:?}");
+}
+
 #[test]
 fn verify_decodes_when_it_is_asked_to() {
     let Some(capture) = common::built("holdfast-capture") else { return };

@@ -1,11 +1,11 @@
 //! What the capture program finds out about GStreamer, which this program does not know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use holdfast_config::{Config, Source};
+use holdfast_config::{Config, Input, Source};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
@@ -31,11 +31,36 @@ pub async fn check(config: &Config, global: &Global) -> Vec<Check> {
         Ok(needs) => elements(needs),
         Err(problem) => vec![problem.told_as("elements")],
     };
-    match ask(&program, &["probe-encoders", "--json"]).await {
-        Ok(rows) => checks.extend(judge(config, &program, rows)),
-        Err(problem) => checks.push(problem.told_as("encoders")),
+    for (job, inputs) in jobs(config) {
+        let options: Vec<&str> = job.iter().map(String::as_str).collect();
+        match ask(&program, &[&["probe-encoders", "--json"], &options[..]].concat()).await {
+            Ok(rows) => checks.extend(judge(&inputs, &program, &rows)),
+            Err(problem) => checks.push(problem.told_as("encoders")),
+        }
     }
     checks
+}
+
+/// What encoders have to do here, as options of the capture program, and for which inputs: one may be fast enough for small pictures
+/// only. Where nothing is to be encoded, what works for the program's own pictures is told.
+fn jobs(config: &Config) -> BTreeMap<Vec<String>, Vec<&Input>> {
+    let mut jobs: BTreeMap<Vec<String>, Vec<&Input>> = BTreeMap::new();
+    for input in &config.inputs {
+        // What a camera or a file has encoded is taken as it is.
+        let (Source::V4l2 { picture, .. } | Source::Test { picture }) = &input.source else { continue };
+        let wanted = [
+            ("--width", picture.width),
+            ("--height", picture.height),
+            ("--framerate", picture.framerate),
+            ("--bitrate-kbps", Some(input.encoding.bitrate_kbps)),
+        ];
+        let set = wanted.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?.to_string()]));
+        jobs.entry(set.flatten().collect()).or_default().push(input);
+    }
+    if jobs.is_empty() {
+        jobs.insert(Vec::new(), Vec::new());
+    }
+    jobs
 }
 
 /// What kept the capture program from answering, and the remedy.
@@ -165,15 +190,14 @@ impl Row {
     }
 }
 
-fn judge(config: &Config, program: &Path, rows: Vec<Row>) -> Vec<Check> {
+fn judge(inputs: &[&Input], program: &Path, rows: &[Row]) -> Vec<Check> {
     let names = |rows: &mut dyn Iterator<Item = &Row>| {
         let names: Vec<&str> = rows.map(|row| row.encoder.as_str()).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     };
     let working = names(&mut rows.iter().filter(|row| row.works));
     let mut checks = Vec::new();
-    // A camera that encodes by itself needs no encoder here.
-    for input in config.inputs.iter().filter(|input| !matches!(input.source, Source::Rtsp { .. })) {
+    for input in inputs {
         let (name, wanted) = (&input.name, input.encoding.codec);
         let problem = match &input.encoding.encoder {
             Some(encoder) => match rows.iter().find(|row| row.encoder == *encoder) {
@@ -208,7 +232,9 @@ fn judge(config: &Config, program: &Path, rows: Vec<Row>) -> Vec<Check> {
         checks.push(Check::new("encoders", Level::Fail, format!("{name}: {}", problem.0), problem.1));
     }
     if checks.is_empty() {
-        checks.push(Check::ok("encoders", format!("working: {working} ({})", program.display())));
+        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        let what = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
+        checks.push(Check::ok("encoders", format!("working{what}: {working} ({})", program.display())));
     }
     checks
 }
