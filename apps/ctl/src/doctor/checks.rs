@@ -287,3 +287,23 @@ pub fn clock() -> Check {
     let how = if synchronized { ", synchronised over the network" } else { "" };
     Check::ok("clock", format!("{}{how}", now.strftime("%Y-%m-%d %H:%M:%SZ")))
 }
+
+/// `/dev` is not the kernel's (`devtmpfs`), but one that systemd has made for a service (`PrivateDevices=`): devices are there that are not
+/// to be seen. By the mount point and the type of proc_pid_mountinfo(5); the last one mounted there counts.
+pub fn has_its_own_devices(mounts: &str) -> bool {
+    let at_dev = mounts.lines().rev().find(|line| line.split(' ').nth(4) == Some("/dev"));
+    at_dev.and_then(|line| line.split(" - ").nth(1)).is_some_and(|rest| !rest.starts_with("devtmpfs "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_its_own_devices;
+
+    #[test]
+    fn devices_of_its_own_are_told_from_the_kernels() {
+        let kernels = "23 28 0:6 / /dev rw,nosuid shared:2 - devtmpfs devtmpfs rw,size=4096k,mode=755\n24 23 0:22 / /dev/pts rw - devpts devpts rw\n";
+        let own = "281 280 0:57 / /dev ro,nosuid,noexec - tmpfs tmpfs rw,size=4096k,mode=755\n282 281 0:22 / /dev/pts rw - devpts devpts rw\n";
+        assert!(!has_its_own_devices(kernels) && has_its_own_devices(own));
+        assert!(has_its_own_devices(&[kernels, own].concat()) && !has_its_own_devices(""));
+    }
+}
