@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast_hw import pictures
+from holdfast_hw.board import Board
 from holdfast_hw.box import Box
 from holdfast_hw.updates import Bundles, Updates
 
@@ -46,23 +47,38 @@ def pytest_html_results_summary(prefix, summary, postfix):
 
 @pytest.fixture(scope="session")
 def box(target):
-    """The box, with all that it starts."""
-    power = target.get_driver("PowerProtocol")
-    command = target.get_driver("CommandProtocol")
-    power.on(fresh=True) if hasattr(power, "wait_shell") else power.on()
-    if hasattr(command, "wait_shell"):
-        command.wait_shell()
-    box = Box(command, power)
+    """The box, switched on, with all that it starts. A virtual one comes from the factory, a board is taken as it is."""
+    if any(type(driver).__name__ == "SSHDriver" for driver in target.drivers):
+        machine = Board(target)
+        machine.on()
+    else:
+        machine = target.get_driver("PowerProtocol")
+        machine.on(fresh=True)
+    machine.wait_shell()
+    box = Box(machine, machine)
     box.wait_up()
     return box
 
 
 @pytest.fixture(scope="session")
+def machine(box):
+    """What the box's power is cut by."""
+    return box.power
+
+
+@pytest.fixture(scope="session")
 def appliance(box):
     """The box, where it is the virtual one: what only that can be done to."""
-    if not hasattr(box.power, "wait_serial"):
-        pytest.skip("this takes the virtual appliance: its power is cut at moments that its serial line tells")
+    if isinstance(box.power, Board):
+        pytest.skip("this takes the virtual appliance: a disk from the factory, a directory that it shares, or moments that its serial line tells")
     return box.power
+
+
+@pytest.fixture
+def root(box):
+    """Whoever looks is root there."""
+    if box.run("id -u").strip() != "0":
+        pytest.skip("this takes root on the board: a development image, and HOLDFAST_USER=root")
 
 
 @pytest.fixture(scope="session")

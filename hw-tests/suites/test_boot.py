@@ -11,9 +11,12 @@ def test_it_is_a_running_system_without_failed_units(box, figure):
 
 
 def test_the_root_can_not_be_written(box):
+    assert "ro" in box.run("findmnt -n -o OPTIONS /").strip().split(",")
+
+
+def test_not_even_by_root_and_each_block_of_it_is_checked(box, root):
     out, _, status = box.command.run("touch /usr/bin/intruder /etc/intruder 2>&1")
     assert status != 0 and "Read-only file system" in "\n".join(out)
-    # And what lies below it is checked block by block.
     assert "verity" in box.run("dmsetup table root")
 
 
@@ -48,7 +51,7 @@ def test_modules_are_locked(box):
     box.until("modules are locked", lambda: box.run("cat /proc/sys/kernel/modules_disabled").strip() == "1")
 
 
-def test_who_is_not_of_the_group_looks_and_does_not_touch(box):
+def test_who_is_not_of_the_group_looks_and_does_not_touch(box, root):
     as_nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups"
     call = "busctl call org.holdfast.Recorder1 /org/holdfast/Recorder1"
     assert "Idle" in box.run(f"{as_nobody} busctl get-property org.holdfast.Recorder1 /org/holdfast/Recorder1 org.holdfast.Recorder1 State").title()

@@ -17,7 +17,7 @@ RESET_SECONDS = (4.0, 24.0)
 
 
 @pytest.fixture
-def settled(box, appliance):
+def settled(box, root):
     """A box with footage, settings, and things gathered; the session, and the identity that it is to lose."""
     box.wait_up()
     box.wait_good()

@@ -1,5 +1,6 @@
 //! `cargo xtask hw`: the suites of `hw-tests/suites`, on the virtual appliance or on a board.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,12 +9,19 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::image::{self, Built, ImageArgs, Variant};
+use crate::rehearsal::Rehearsal;
 use crate::terminal;
 use crate::workspace::{Profile, Programs, root};
 
 const SUITES: &str = "hw-tests/suites";
 /// The environment that needs a machine of its own built.
 const VIRTUAL: &str = "virtual";
+/// A bench without a board.
+const REHEARSAL: &str = "rehearsal";
+/// What a bench is, where its variables don't say.
+const BENCH_DEFAULTS: [(&str, &str); 2] = [("HOLDFAST_USER", "holdfast-admin"), ("HOLDFAST_RELAY_INDEX", "0")];
+/// What a run leaves.
+const REPORT: [&str; 6] = ["report.html", "figures.json", "cuts.jsonl", "pytest.log", "serial.log", "qemu.log"];
 /// Only what has changed in here makes a new Python environment.
 const REQUIREMENTS: &str = "requirements.txt";
 
@@ -35,7 +43,8 @@ const REPLAYER: &str = "holdfast-powercut";
 /// Run the hardware suites.
 #[derive(Debug, Args)]
 pub struct HwArgs {
-    /// On what: the name of a labgrid environment in hw-tests/suites.
+    /// On what: the name of a labgrid environment in hw-tests/suites, or "rehearsal", which does with the virtual appliance what is done
+    /// with boards.
     #[arg(long, default_value = VIRTUAL, value_name = "NAME")]
     on: String,
     /// Power cuts of the suite "power".
@@ -114,7 +123,9 @@ pub fn sanity() -> anyhow::Result<String> {
 /// Runs them; what is said is pytest's closing line.
 fn suites(args: &HwArgs) -> anyhow::Result<String> {
     let directory = root().join(SUITES);
-    let environment = directory.join(format!("{}.yaml", args.on));
+    let rehearsal = (args.on == REHEARSAL).then(Rehearsal::set_up).transpose()?;
+    let in_suites = directory.join(format!("{}.yaml", args.on));
+    let environment = rehearsal.as_ref().map_or(in_suites, Rehearsal::environment);
     if !environment.exists() {
         bail!("--on {}: there is no {}", args.on, environment.display());
     }
@@ -122,6 +133,10 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
     let python = python(&cache, &directory)?;
     let report = args.report.clone().unwrap_or_else(|| crate::workspace::target().join("hw"));
     fs::create_dir_all(&report).with_context(|| format!("{} can't be made", report.display()))?;
+    // What a run before has left would be taken for this one's.
+    for file in REPORT {
+        fs::remove_file(report.join(file)).ok();
+    }
 
     let mut pytest = Command::new(python);
     pytest.current_dir(&directory).args(["-m", "pytest", "-p", "no:cacheprovider", "--tb=short", "-v", "--lg-env"]);
@@ -150,21 +165,38 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
         images.extend(beside(&mut pytest, args)?);
         Some(place)
     } else {
+        pytest.envs(bench(&fs::read_to_string(&environment)?, |name| std::env::var(name).ok())?);
         None
     };
     let log = report.join("pytest.log");
     let status = told(&mut pytest, &log)?;
-    drop(images);
+    drop((images, rehearsal));
     if let Some(place) = place {
         for file in ["serial.log", "qemu.log"] {
             fs::copy(place.path().join("vm").join(file), report.join(file)).ok();
         }
     }
     let closing = closing(&fs::read_to_string(&log)?);
-    if !status {
+    // Where all were skipped nothing is known, and pytest is content.
+    if !status || !closing.contains(" passed") {
         bail!("hw suites on {}: {closing}; see {}", args.on, report.display());
     }
     Ok(format!("hw suites on {}: {closing}", args.on))
+}
+
+/// The variables of a bench under the names that labgrid takes (`LG_*`), as an environment's file asks for them.
+fn bench(environment: &str, set: impl Fn(&str) -> Option<String>) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for word in environment.split(|c: char| !c.is_ascii_uppercase() && c != '_' && c != '$') {
+        let Some(name) = word.strip_prefix("$LG_") else { continue };
+        let default =
+            BENCH_DEFAULTS.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned());
+        let Some(value) = set(name).or(default) else {
+            bail!("{name} is not set; {SUITES}/README.md, \"A bench\", says what it is");
+        };
+        variables.insert(format!("LG_{name}"), value);
+    }
+    Ok(variables)
 }
 
 /// A place for the machine, and what its driver must know.
@@ -244,7 +276,18 @@ fn command(command: &mut Command) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::closing;
+    use super::{bench, closing};
+
+    #[test]
+    fn a_bench_says_what_is_not_set_before_anything_is_switched_on() {
+        let environment = include_str!("../../hw-tests/suites/rock-5b.yaml");
+        let set = |name: &str| (name != "HOLDFAST_USER").then(|| format!("of {name}"));
+        let variables = bench(environment, set).unwrap();
+        assert_eq!(variables["LG_HOLDFAST_BOARD"], "of HOLDFAST_BOARD");
+        assert_eq!(variables["LG_HOLDFAST_USER"], "holdfast-admin");
+        let without = bench(environment, |name| set(name).filter(|_| name != "HOLDFAST_RELAY_MODEL"));
+        assert!(without.unwrap_err().to_string().starts_with("HOLDFAST_RELAY_MODEL is not set"));
+    }
 
     #[test]
     fn the_closing_line_is_found() {

@@ -16,6 +16,7 @@ mod interrupt;
 mod packages;
 mod panel;
 mod process;
+mod rehearsal;
 mod rig;
 mod setup;
 mod soak;
