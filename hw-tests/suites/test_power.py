@@ -5,18 +5,20 @@ import os
 import pytest
 
 from holdfast_hw.campaign import Campaign, journal_of
-from holdfast_hw.rounds import plan
+from holdfast_hw.rounds import BOARD, BOARD_ROOT, plan
 
 CUTS = int(os.environ.get("HOLDFAST_CUTS", "3"))
 SEED = int(os.environ.get("HOLDFAST_SEED", "1"))
 # So many of them on a disk that writes everything down, and loses what it had not been made to keep.
 LOGGED = int(os.environ.get("HOLDFAST_LOGGED_CUTS", str((CUTS + 2) // 3)))
-ROUNDS = plan(CUTS, SEED, LOGGED)
+# Set for boards alone.
+USER = os.environ.get("LG_HOLDFAST_USER")
+ROUNDS = plan(CUTS, SEED, LOGGED, USER and (BOARD_ROOT if USER == "root" else BOARD))
 
 
 @pytest.fixture(scope="module")
-def campaign(box, appliance):
-    return Campaign(box, appliance, ROUNDS, journal_of(os.environ["HOLDFAST_FIGURES"]))
+def campaign(box, machine):
+    return Campaign(box, machine, ROUNDS, journal_of(os.environ["HOLDFAST_FIGURES"]))
 
 
 @pytest.mark.parametrize("round_", ROUNDS, ids=str)
@@ -27,3 +29,6 @@ def test_cut(campaign, round_):
 def test_everything_that_was_safe_is_there(campaign, figure):
     """All sessions of the last box, verified; and no cut of the campaign has cost anything."""
     figure("frames_found", campaign.finish())
+    for end in campaign.ends:
+        figure("update_ended", end)
+    campaign.tidy()

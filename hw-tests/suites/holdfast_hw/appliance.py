@@ -47,6 +47,8 @@ class Stamps(threading.Thread):
 class ApplianceDriver(CommandMixin, Driver, CommandProtocol, PowerProtocol):
     """Power and shell of one virtual box. The machine itself is what `cargo xtask vm` says."""
 
+    is_made_anew = True
+
     def __attrs_post_init__(self):
         super().__attrs_post_init__()
         self.xtask = os.environ["HOLDFAST_XTASK"]

@@ -52,6 +52,9 @@ class Box:
         """Seconds since the kernel started."""
         return float(self.run("cat /proc/uptime").split()[0])
 
+    def identity(self):
+        return self.run("cat /etc/machine-id").strip()
+
     def slot(self):
         """A or B."""
         words = self.run("cat /proc/cmdline").split()

@@ -109,13 +109,23 @@ def in_first_boot(campaign, chance):
 
 def order_reset(campaign, chance):
     campaign.stop_session()
+    campaign.identity, campaign.since_order = campaign.box.identity(), len(campaign.appliance.serial())
     campaign.box.run("systemctl start --no-block holdfast-reset-request@settings")
 
 
 def in_reset(campaign, chance):
-    wait = chance.uniform(0, 15)
+    # It is done by the boot that follows the order.
+    campaign.appliance.wait_serial(r"holdfast: slot [AB] of", campaign.since_order)
+    wait = chance.uniform(0, 24)
     campaign.pause(wait)
-    return f"{wait:.1f} s after the order"
+    return f"{wait:.1f} s into the boot that resets"
+
+
+def reset_is_done(campaign):
+    """Only a box that has forgotten who it was is another one."""
+    campaign.wait_shell()
+    campaign.box.run("test ! -e /data/factory-reset && systemctl is-active holdfast-recorder")
+    return campaign.box.identity() != campaign.identity
 
 
 FIRST_BOOT = Phase("first-boot", from_factory, in_first_boot, records=False)
@@ -126,20 +136,25 @@ CHEAP = [
     Phase("rotation", nothing, around_rotation, weight=2),
     Phase("retention", fill, while_deleting, weight=2),
 ]
-# In the order in which one update goes through them.
-UPDATE = [Phase(f"update-{name}", update_rounds.begin, moment, records=False) for name, moment in update_rounds.MOMENTS]
+UPDATE = [Phase(f"update-{name}", begin, moment, records=False) for name, begin, moment in update_rounds.MOMENTS]
+# What can be done to a board; as root on its development image more of it.
+BOARD, BOARD_ROOT = {"recording", "rotation"}, {"recording", "rotation", "retention", "environment"}
 # Whose disk may be written down: its card is not.
 LOGGED = {"recording", "rotation", "retention"}
 
 
-def plan(cuts, seed, logged):
-    """The rounds of a campaign. One update takes a cut in each of its phases; small campaigns cut one once, or none."""
+def plan(cuts, seed, logged, only=None):
+    """The rounds of a campaign. Three updates take two cuts each; small campaigns cut one once, or none. `only`: phases that can
+    be cut, by their names; a board is not made anew, and its disk writes nothing down.
+    """
     chance = random.Random(seed)
     firsts = [FIRST_BOOT] * min(2, (cuts + 5) // 15)
-    updates = UPDATE * (cuts // 25) or (chance.sample(UPDATE[:2], 1) if cuts >= 15 else [])
+    updates = UPDATE * ((cuts + 25) // 50) or (chance.sample(UPDATE[:2], 1) if cuts >= 15 else [])
     resets = [FACTORY_RESET] if cuts >= 20 else []
+    if only:
+        firsts, updates, resets, logged = [], [], [], 0
     dealt = max(0, cuts - len(firsts) - len(updates) - len(resets))
-    deck = [phase for turn in range(4) for phase in CHEAP if phase.weight > turn]
+    deck = [phase for turn in range(4) for phase in CHEAP if phase.weight > turn and (not only or phase.name in only)]
     cheap = list(islice(cycle(deck), dealt))
     chance.shuffle(cheap)
     # Retention needs something to give up: others come before it.

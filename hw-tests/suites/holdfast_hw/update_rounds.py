@@ -1,4 +1,6 @@
-"""Cuts in one update's phases, one after the other: after each the updater goes on by itself, and the last cut is followed to its end."""
+"""Cuts in updates' phases, one after the other: after each the updater goes on by itself, and the last is followed to its end. A new system has
+three tries, and each cut may take one: an update is cut twice, so that one is left, and ends good.
+"""
 
 import json
 import os
@@ -36,18 +38,22 @@ class Update:
         return last if last != self.before else None
 
     def settle(self, campaign):
-        """Follows it to its end. One that was not tried yet is called off."""
+        """Follows it to its end, and tells that. One that was not tried yet is called off."""
         box = campaign.box
         if not self.tried:
             box.command.run("holdfast update cancel")
         told = box.until("the update has ended", lambda: campaign.wait_shell() or self.ended(box), timeout=INSTALL_SECONDS)
         # One that was to be called off may have been on its way already.
-        good = ("good", "rolled-back", "cancelled") + (() if self.tried else ("failed",))
-        assert told["result"] in good, told
-        # A slot that was tried three times and cut each time is left: that is what tries are for.
-        assert told["result"] != "rolled-back" or box.slot() == self.slot, told
+        assert told["result"] in (("good",) if self.tried else ("good", "cancelled", "failed")), told
+        assert (box.slot() == self.slot) == (told["result"] != "good"), told
         box.run(f"rm -f {BUNDLE}")
         box.wait_good()
+        return told["result"]
+
+
+def begin_anew(campaign, chance):
+    campaign.settle_update()
+    begin(campaign, chance)
 
 
 def begin(campaign, chance):
@@ -91,16 +97,25 @@ def activating(campaign, chance):
 
 def rebooting(campaign, chance):
     campaign.update.tried = True
-    # After the cut before this one the box may have been in the new system already, or have left it.
-    if campaign.box.slot() == campaign.update.slot and not campaign.update.ended(campaign.box):
-        campaign.appliance.wait_serial("U-Boot 20", campaign.since_shell, timeout=INSTALL_SECONDS)
     wait = chance.uniform(0, 4)
+    # After the cut before this one the box may be in the new system already.
+    if campaign.box.slot() != campaign.update.slot:
+        campaign.pause(wait)
+        return f"{wait:.1f} s later, in the new system"
+    wait_reboot(campaign)
     campaign.pause(wait)
     return f"{wait:.1f} s into the boot loader"
 
 
+def wait_reboot(campaign):
+    campaign.appliance.wait_serial("U-Boot 20", campaign.since_shell, timeout=INSTALL_SECONDS)
+
+
 def trial(campaign, chance):
+    wait_reboot(campaign)
+    campaign.wait_shell()
     state, _ = state_is(campaign, "trial")
+    campaign.update.tried = True
     campaign.pause(chance.uniform(0, 15))
     return state
 
@@ -113,11 +128,12 @@ def proving(campaign, chance):
     return f"{wait:.1f} s into the probe"
 
 
+# In the order in which an update goes through them; `begin_anew`: another one's.
 MOMENTS = [
-    ("copying", copying),
-    ("writing", writing),
-    ("activating", activating),
-    ("rebooting", rebooting),
-    ("trial", trial),
-    ("proving", proving),
+    ("copying", begin_anew, copying),
+    ("writing", begin, writing),
+    ("activating", begin_anew, activating),
+    ("rebooting", begin, rebooting),
+    ("trial", begin_anew, trial),
+    ("proving", begin, proving),
 ]
