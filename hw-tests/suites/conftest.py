@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def figure(request):
-    """Notes a figure for the report: figure("power_on_to_recording_s", 41.2)."""
+    """Notes a figure for the report: figure("power_on_to_up_s", 41.2)."""
 
     def note(name, value):
         request.config.stash[FIGURES].setdefault(name, []).append(value)
@@ -37,12 +38,15 @@ def pytest_terminal_summary(terminalreporter, config):
         Path(path).write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def pytest_html_results_summary(prefix, summary, postfix):
-    """The report begins with pictures of the boots and of the power cuts, where there were some."""
+def pytest_html_results_summary(prefix, summary, postfix, session):
+    """The report begins with pictures of the boots and of the power cuts, where there were some, and with what was measured."""
     journal = Path(os.environ.get("HOLDFAST_FIGURES", "figures.json")).parent / "cuts.jsonl"
     if journal.exists():
         cuts = [json.loads(line) for line in journal.read_text().splitlines()]
         prefix.extend(picture for picture in (pictures.boots(cuts), pictures.cuts(cuts)) if picture)
+    figures = {name: values for name, values in session.config.stash[FIGURES].items() if values}
+    if figures:
+        prefix.append(pictures.table(figures))
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +54,11 @@ def box(target):
     """The box, switched on, with all that it starts. A virtual one comes from the factory, a board is taken as it is."""
     if any(type(driver).__name__ == "SSHDriver" for driver in target.drivers):
         machine = Board(target)
-        machine.on()
     else:
         machine = target.get_driver("PowerProtocol")
-        machine.on(fresh=True)
+    box = Box(machine, machine, switched_on=time.monotonic())
+    machine.on(fresh=machine.is_made_anew)
     machine.wait_shell()
-    box = Box(machine, machine)
     box.wait_up()
     return box
 

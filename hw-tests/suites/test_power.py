@@ -29,6 +29,9 @@ def test_cut(campaign, round_):
 def test_everything_that_was_safe_is_there(campaign, figure):
     """All sessions of the last box, verified; and no cut of the campaign has cost anything."""
     figure("frames_found", campaign.finish())
+    for boot in campaign.boots:
+        if recording_s := boot.get("recording"):
+            figure("power_on_to_recording_s", recording_s)
     for end in campaign.ends:
         figure("update_ended", end)
     campaign.tidy()

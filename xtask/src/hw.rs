@@ -34,7 +34,7 @@ const UPDATE: &str = "update";
 const HAWKBIT: &str = "holdfast-hawkbit-server";
 
 /// Suites of a short run, and how often it cuts the power.
-const SHORT: [&str; 2] = ["boot", "power"];
+const SHORT: [&str; 3] = ["boot", "release", "power"];
 const SHORT_CUTS: u32 = 10;
 /// The suite that cuts the power, and what makes of a disk's log what a cut leaves.
 const POWER: &str = "power";

@@ -1,4 +1,4 @@
-//! `cargo xtask`: set up, demo, test, ci, bench, bundle, fuzz, soak.
+//! `cargo xtask`: set up, demo, test, ci, bench, bundle, fuzz, soak, install; image, vm, panel, hw, yocto.
 //!
 //! Nothing here needs GStreamer or anything else that `setup` installs: it has to build on a machine that has only Rust and
 //! a C compiler.

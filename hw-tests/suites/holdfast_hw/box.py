@@ -15,6 +15,8 @@ class Box:
 
     command: Any
     power: Any
+    switched_on: float = 0.0
+    """When it was, on this machine's monotonic clock, in seconds."""
 
     def run(self, line, timeout=240):
         """One line; its output as one text. Fails if the command does."""

@@ -28,6 +28,8 @@ class Campaign:
         self.journal = journal
         self.books = Books(box)
         self.update, self.updates = None, 0
+        # What a phase has to tell of its round beside its moment.
+        self.more = {}
         # How each update ended.
         self.ends = []
         self.session = self.disk_log = None
@@ -169,11 +171,12 @@ class Campaign:
 
     def cut(self, round_, seen):
         chance = random.Random(round_.seed)
-        self.readings = []
+        self.readings, self.more = [], {}
         round_.phase.prepare(self, chance)
         if round_.phase.records:
             self.read()
         seen["moment"] = round_.phase.moment(self, chance)
+        seen |= self.more
         seen["cpu_s"] = self.appliance.cpu_s()
         self.appliance.off()
         seen["off_at"] = time.time()

@@ -29,6 +29,15 @@ def _frame(title, rows, longest_s, body, legend=""):
     )
 
 
+def table(figures):
+    """What a run has measured, as HTML."""
+    rows = ""
+    for name, values in figures.items():
+        told = ", ".join(f"{value:.1f}" if isinstance(value, float) else str(value) for value in values)
+        rows += f"<tr><td>{escape(name)}</td><td>{escape(told)}</td></tr>"
+    return f"<table><thead><tr><th>figure</th><th>measured</th></tr></thead><tbody>{rows}</tbody></table>"
+
+
 def boots(cuts, most=25):
     """From power-on until recording, stage by stage: each boot that was watched (the last of them, where there are many)."""
     watched = [cut for cut in cuts if cut.get("boot", {}).get("recording")][-most:]

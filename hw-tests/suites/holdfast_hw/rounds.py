@@ -78,7 +78,8 @@ def while_deleting(campaign, chance):
     campaign.watch(100, every=0.2, until=lambda: deleted() > before)
     if chance.random() < 0.5:
         campaign.watch(chance.uniform(0, 1))
-    return f"{deleted() - before} files given up"
+    campaign.more["given_up"] = given_up = deleted() - before
+    return f"{given_up} files given up"
 
 
 def write_environment(campaign, chance):

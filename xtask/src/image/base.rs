@@ -104,7 +104,7 @@ pub fn settle(root: &Path, time: u64) -> anyhow::Result<()> {
         let lines = users.lines().filter_map(|line| line.split(':').next()).map(|user| format!("{user}:!*:::::::\n"));
         fs::write(&shadow, lines.collect::<String>())?;
     }
-    // sysusers lets nobody read them, which root may all the same; but root without CAP_DAC_READ_SEARCH, as in sshd's unit, may not.
+    // Debian's tools leave them as they please, and the image is to be the same each time. Root alone has to read them.
     for file in ["shadow", "gshadow"].map(|name| root.join("etc").join(name)).iter().filter(|file| file.exists()) {
         fs::set_permissions(file, fs::Permissions::from_mode(0o400))?;
     }

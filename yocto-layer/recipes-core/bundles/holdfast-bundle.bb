@@ -12,7 +12,9 @@ RAUC_BUNDLE_DESCRIPTION = "${DISTRO_NAME} ${DISTRO_VERSION} for ${MACHINE}"
 RAUC_BUNDLE_FORMAT = "verity"
 RAUC_BUNDLE_SLOTS = "rootfs"
 
-RAUC_SLOT_rootfs = "holdfast-image"
+# Which image it brings: a box with the image to develop with would be shut by an update to the other (kas/dev.yml).
+HOLDFAST_BUNDLE_IMAGE ?= "holdfast-image"
+RAUC_SLOT_rootfs = "${HOLDFAST_BUNDLE_IMAGE}"
 HOLDFAST_ROOT_TYPE = "slot"
 HOLDFAST_ROOT_TYPE:tegra = "verity"
 RAUC_SLOT_rootfs[fstype] = "${HOLDFAST_ROOT_TYPE}"
@@ -22,7 +24,7 @@ RAUC_SLOT_rootfs[adaptive] = "block-hash-index"
 
 # Jetson boots from a partition of its own (holdfast_tegra.bbclass).
 RAUC_BUNDLE_SLOTS:tegra = "rootfs kernel"
-RAUC_SLOT_kernel = "holdfast-image"
+RAUC_SLOT_kernel = "${HOLDFAST_BUNDLE_IMAGE}"
 RAUC_SLOT_kernel[fstype] = "tegraboot"
 RAUC_SLOT_kernel[imagetype] = "raw"
 

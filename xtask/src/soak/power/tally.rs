@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use crate::terminal;
+
+/// In so few cuts the disk may not have been full enough.
+const RETENTION_MAY_IDLE: u64 = 3;
+
 /// One cut, as the suite writes it down.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Seen {
@@ -22,6 +27,12 @@ pub struct Seen {
     pub safe_after: Option<u64>,
     #[serde(default)]
     pub lost: u64,
+    /// Files that retention gave up before the cut.
+    #[serde(default)]
+    pub given_up: u64,
+    /// Of updates that were followed to their end since the cut before.
+    #[serde(default)]
+    pub updates_ended: Vec<String>,
     pub seconds: f64,
     #[serde(default)]
     pub problem: Option<String>,
@@ -35,6 +46,11 @@ pub struct Tally {
     /// Cuts of a recording behind which all that had been safe was counted. Not those where retention gave up, between two looks, files
     /// that nobody had counted: there only each known file is compared, and all that is left verified.
     compared: u64,
+    /// Cuts of a recording.
+    comparable: u64,
+    files_given_up: u64,
+    /// How many updates ended good, and how many otherwise.
+    updates_ended: BTreeMap<String, u64>,
     failed: u64,
     boots_failed: u64,
     safe_frames_lost: u64,
@@ -66,6 +82,11 @@ impl Tally {
             tally.cuts += 1;
             tally.logged_cuts += u64::from(cut.logged);
             tally.compared += u64::from(cut.safe_after.is_some());
+            tally.comparable += u64::from(cut.recording_s.is_some());
+            tally.files_given_up += cut.given_up;
+            for end in &cut.updates_ended {
+                *tally.updates_ended.entry(end.clone()).or_default() += 1;
+            }
             tally.failed += failed;
             // One that failed before its moment was not cut.
             tally.boots_failed += if cut.moment.is_some() { boot_failed } else { 0 };
@@ -89,10 +110,29 @@ impl Tally {
             let [cuts, failed, lost] = numbers;
             [name.clone(), cuts, failed, lost, format!("{:.0}", phase.seconds_per_cut)]
         }));
+        let ends: Vec<String> = self.updates_ended.iter().map(|(end, times)| format!("{times} {end}")).collect();
+        terminal::note(&format!(
+            "all that was safe was counted after {} of {} cuts of a recording; retention gave up {} files; updates: {}",
+            self.compared,
+            self.comparable,
+            self.files_given_up,
+            if ends.is_empty() { "none".to_owned() } else { ends.join(", ") }
+        ));
     }
 
-    /// Nothing failed, and nothing was lost.
+    /// Nothing failed, nothing was lost, and there was something to see.
     pub fn verdict(&self) -> anyhow::Result<()> {
+        if self.compared * 2 < self.comparable {
+            bail!(
+                "only after {} of {} cuts of a recording could all that was safe be counted",
+                self.compared,
+                self.comparable
+            );
+        }
+        let retention = self.by_phase.get("retention").map_or(0, |phase| phase.cuts);
+        if retention > RETENTION_MAY_IDLE && self.files_given_up == 0 {
+            bail!("retention was cut {retention} times and had nothing to give up");
+        }
         if self.failed + self.boots_failed + self.safe_frames_lost > 0 {
             bail!("what was promised does not hold (see above)");
         }
@@ -133,10 +173,29 @@ mod tests {
         let tally = Tally::of(&[good, lost, dead, given_up, early].map(seen));
         let told = serde_json::to_value(&tally).unwrap();
         assert_eq!((tally.cuts, tally.failed, tally.boots_failed, tally.safe_frames_lost), (5, 3, 1, 3));
-        assert_eq!(tally.compared, 1);
+        assert_eq!((tally.compared, tally.comparable), (1, 1));
         assert_eq!(told["by_phase"]["recording"]["cuts"], 2);
         assert_eq!(told["by_phase"]["recording"]["seconds_per_cut"], 45.0);
         assert_eq!(told["power_on_to_recording_s"]["median"], 30.5);
+    }
+
+    #[test]
+    fn a_campaign_that_saw_nothing_proves_nothing() {
+        let cut = |phase: &str, more: &str| {
+            seen(&format!(
+                r#"{{"phase":"{phase}","moment":"x","logged":false,"boots":true,"recording_s":30,"seconds":9{more}}}"#
+            ))
+        };
+        let counted = || cut("recording", r#","safe_after":9"#);
+        let blind = || cut("retention", r#","safe_after":null"#);
+        assert!(Tally::of(&[counted(), blind()]).verdict().is_ok());
+        assert!(Tally::of(&[counted(), blind(), blind()]).verdict().unwrap_err().to_string().contains("1 of 3"));
+        let idle = || cut("retention", r#","safe_after":9,"given_up":0"#);
+        assert!(Tally::of(&[idle(), idle(), idle(), idle()]).verdict().is_err());
+        let busy = cut("retention", r#","safe_after":9,"given_up":2,"updates_ended":["good","cancelled"]"#);
+        let tally = Tally::of(&[idle(), idle(), idle(), busy]);
+        assert!(tally.verdict().is_ok());
+        assert_eq!((tally.files_given_up, tally.updates_ended["good"]), (2, 1));
     }
 
     #[test]
