@@ -70,10 +70,16 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<String> {
         let missing = board.missing(&all);
         if !missing.is_empty() {
             let names: Vec<String> = missing.iter().map(|path| path.display().to_string()).collect();
-            skipped(&format!("{}: there is no {}", board.machine, names.join(", ")));
+            let said = skipped(&format!("{}: there is no {}", board.machine, names.join(", ")));
+            if !args.machines.is_empty() {
+                bail!("{said}");
+            }
             continue;
         }
         done.push(resolve(board, &all, args.tasks)?);
+    }
+    if done.is_empty() {
+        bail!("{} has no board's layers (yocto-layer/README.md has them)", all.display());
     }
     if args.layer_check {
         check_layer(&all)?;

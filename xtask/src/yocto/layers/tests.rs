@@ -83,6 +83,31 @@ fn the_series_has_our_rust() {
     assert!(number(ours) <= number(SERIES_RUST), "rust-version is {ours}, and wrynose has {SERIES_RUST}");
 }
 
+/// A locked crate that wants a newer Rust than the series has would break only BitBake, long after CI was content.
+#[test]
+fn the_series_has_each_locked_crates_rust() {
+    let mut cargo = Command::new(env!("CARGO"));
+    let output = cargo
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |text: &str| text.split('.').map(|part| part.parse::<u32>().unwrap()).collect::<Vec<_>>();
+    let packages = told["packages"].as_array().unwrap();
+    let too_new = |package: &&serde_json::Value| {
+        package["rust_version"].as_str().is_some_and(|wanted| number(wanted) > number(SERIES_RUST))
+    };
+    let named: Vec<String> = packages
+        .iter()
+        .filter(too_new)
+        .map(|package| format!("{} {}", package["id"], package["rust_version"]))
+        .collect();
+    assert!(named.is_empty(), "wrynose has {SERIES_RUST}: {named:?}");
+    assert!(packages.len() > 300, "{}", packages.len());
+}
+
 /// Ids that `systemd-sysusers` would give, and that recipes give: nothing can be added to a root that is read-only.
 #[test]
 fn users_are_the_same_in_sysusers_and_recipes() {
