@@ -41,7 +41,7 @@ def owner(tmp_path_factory):
 
 
 def put_key(disk, key):
-    """What yocto-layer/recipes-core/holdfast-system/README.md tells owners to do, without mounting anything."""
+    """What docs/appliance.md tells owners to do, without mounting anything."""
     table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True, text=True).stdout)
     start = next(part["start"] for part in table["partitiontable"]["partitions"] if part["name"] == "data")
     steps, path = [], ""

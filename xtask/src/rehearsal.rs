@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use crate::image::{self, Built, ImageArgs, Variant};
 
-/// Where the first key goes on the data partition: yocto-layer/recipes-core/holdfast-system/README.md, "SSH".
+/// Where the first key goes on the data partition: docs/appliance.md.
 const KEYS: &str = "overlay/etc-holdfast/upper/ssh";
 /// labgrid's form of a variable.
 const USER: &str = "!template $LG_HOLDFAST_USER";
