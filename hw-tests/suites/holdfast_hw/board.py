@@ -105,5 +105,5 @@ class Board:
         return out
 
     def send(self, command):
-        """Sends a line and does not wait for its end."""
+        """Sends a line and does not wait for its end: it begins when the connection has told that it was taken."""
         self.run(f"setsid sh -c 'sleep 1; {command}' >/dev/null 2>&1 </dev/null &")

@@ -151,12 +151,14 @@ fn steps(cache: &mut Cache, args: &ImageArgs) -> anyhow::Result<Built> {
     let apt = Apt::open(&cache.place("apt")?, ARCHITECTURE)?;
     let time = time()?;
 
+    let environment = uboot::environment(&ours.join("u-boot"))?;
     // What a step does is input of its result, too.
     let uboot_key = Key::default()
         .text(include_str!("uboot.rs"))
         .text(apt.source_version(uboot::SOURCE)?)
-        .tree(&ours.join("u-boot"))?;
-    let uboot = cache.step("u-boot", &uboot_key, |into| uboot::make(&apt, &ours.join("u-boot"), into))?;
+        .tree(&ours.join("u-boot"))?
+        .text(&environment);
+    let uboot = cache.step("u-boot", &uboot_key, |into| uboot::make(&apt, &ours.join("u-boot"), &environment, into))?;
 
     let (package, modules) = (kernel::package(&apt)?, read(&ours.join("modules.txt"))?);
     let (sources, parts) = (ours.join("modules"), modules::Packages::of(&apt, &package)?);

@@ -1,4 +1,4 @@
-//! U-Boot from Debian's source package, with the environment and the boot script of `hw-tests/appliance/u-boot`.
+//! U-Boot from Debian's source package, with the environment of `hw-tests/appliance/u-boot`. Which slot is booted it says with the boards' words.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,42 @@ use anyhow::{Context, bail};
 use super::apt::Apt;
 use super::cache::file_name;
 use super::tools::run;
+use crate::workspace::root;
 
 pub const SOURCE: &str = "u-boot";
 /// QEMU's machine `virt`.
 const DEFCONFIG: &str = "qemu_arm64_defconfig";
 const CROSS: &str = "aarch64-linux-gnu-";
 
-/// Makes `u-boot.bin`.
-pub fn make(apt: &Apt, ours: &Path, into: &Path) -> anyhow::Result<()> {
+/// What boards boot by.
+const COMMAND: &str = "yocto-layer/recipes-bsp/u-boot/files/holdfast-boot.cmd";
+/// Where it ceases to be the same for all.
+const OF_A_BOARD: &str = "# From here on";
+/// Where RAUC is told how often a slot is tried.
+const SYSTEM: &str = "ota/system.conf/virtual.conf";
+
+/// The appliance's part of U-Boot's default environment.
+///
+/// # Errors
+/// One of the files that it is made of is not as it is expected.
+pub fn environment(ours: &Path) -> anyhow::Result<String> {
+    let read = |path: &str| fs::read_to_string(root().join(path)).with_context(|| format!("{path} can't be read"));
+    let system = read(SYSTEM)?;
+    let tries = system
+        .lines()
+        .find_map(|line| line.strip_prefix("boot-attempts="))
+        .with_context(|| format!("{SYSTEM} has no boot-attempts"))?;
+    let command = read(COMMAND)?;
+    let (choose, _) = command.split_once(OF_A_BOARD).with_context(|| format!("{COMMAND} has no \"{OF_A_BOARD}\""))?;
+    // Comments would be commands of the preprocessor in an environment.
+    let lines: Vec<&str> =
+        choose.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let own = fs::read_to_string(ours.join("holdfast.env"))?;
+    Ok(own.replace("@CHOOSE@", &lines.join("\n  ")).replace("@TRIES@", tries.trim()))
+}
+
+/// Makes `u-boot.bin`; `environment` as above.
+pub fn make(apt: &Apt, ours: &Path, environment: &str, into: &Path) -> anyhow::Result<()> {
     let source = into.join("source");
     fs::create_dir(&source)?;
     let files = apt.fetch_source(SOURCE, into)?;
@@ -37,7 +65,7 @@ pub fn make(apt: &Apt, ours: &Path, into: &Path) -> anyhow::Result<()> {
         }
     }
     let env = source.join("board/emulation/qemu-arm/qemu-arm.env");
-    fs::write(&env, fs::read_to_string(&env)? + &fs::read_to_string(ours.join("holdfast.env"))?)?;
+    fs::write(&env, fs::read_to_string(&env)? + environment)?;
     let make = |arguments: &[&str]| {
         let mut make = Command::new("make");
         make.current_dir(&source).arg(format!("CROSS_COMPILE={CROSS}")).args(["-j2", "-s"]).args(arguments);
@@ -54,4 +82,19 @@ pub fn make(apt: &Apt, ours: &Path, into: &Path) -> anyhow::Result<()> {
     fs::copy(source.join("u-boot.bin"), into.join("u-boot.bin")).context("U-Boot was not built")?;
     fs::remove_dir_all(&source)?;
     files.iter().try_for_each(|file| fs::remove_file(file).with_context(|| file.display().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::environment;
+    use crate::workspace::root;
+
+    #[test]
+    fn the_virtual_box_chooses_its_slot_with_the_boards_words() {
+        let environment = environment(&root().join("hw-tests/appliance/u-boot")).unwrap();
+        assert!(environment.contains("elif test \"${candidate}\" = B -a ${BOOT_B_LEFT} -gt 0; then"), "{environment}");
+        assert!(environment.contains("setenv BOOT_A_LEFT 3;") && !environment.contains('@'), "{environment}");
+        let comments = environment.lines().filter(|line| line.trim().starts_with('#')).count();
+        assert_eq!(comments, 0, "{environment}");
+    }
 }

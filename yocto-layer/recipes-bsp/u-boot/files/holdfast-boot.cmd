@@ -17,10 +17,13 @@ for candidate in ${BOOT_ORDER}; do
 done;
 # None is left: all again, rather than standing still.
 if test -z "${slot}"; then
+  echo "holdfast: no tries are left, all over again";
   setenv BOOT_A_LEFT @TRIES@; setenv BOOT_B_LEFT @TRIES@; saveenv; reset;
 fi;
 # Counted before it is tried.
 saveenv;
+echo "holdfast: slot ${slot} of ${BOOT_ORDER}, left A=${BOOT_A_LEFT} B=${BOOT_B_LEFT}";
+# From here on it is the board's; up to here the virtual appliance has the same (xtask/src/image/uboot.rs).
 setenv bootargs "@BOOTARGS@ rauc.slot=${slot}";
 # The boot artifact is the first part of the slot (holdfast_slot.bbclass). Sectors of 512 bytes, in hexadecimal.
 part start @BOOTDEV@ ${part} first;
