@@ -108,6 +108,7 @@ pub fn sanity() -> anyhow::Result<String> {
         terminal::note(&said);
         return Ok(said);
     }
+    image::build(&ImageArgs { check_reproducible: true, ..ImageArgs::default() })?;
     suites(&HwArgs {
         on: VIRTUAL.to_owned(),
         cuts: SHORT_CUTS,
