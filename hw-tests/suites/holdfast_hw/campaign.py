@@ -129,6 +129,7 @@ class Campaign:
         except Exception as error:
             self.spoilt = True
             seen["problem"] = str(error)[:2000] or type(error).__name__
+            self.keep_evidence(round_)
             self.note(seen, began)
             raise
         # One that was interrupted is not written down: nobody has judged it.
@@ -139,6 +140,24 @@ class Campaign:
         seen["updates_ended"], self.ends = self.ends, []
         with open(self.journal, "a") as file:
             file.write(json.dumps(seen) + "\n")
+
+    def keep_evidence(self, round_):
+        """What the box has to say, beside the journal: the next round takes another box."""
+        wanted = [
+            f"holdfast --json show {self.session}",
+            f"holdfast --json verify {self.session}",
+            "busctl introspect org.holdfast.Recorder1 /org/holdfast/Recorder1",
+            r"find /data/recordings -type f -printf '%T+ %s %i %p\n'",
+            "journalctl --boot -1 --no-pager -o short-monotonic --unit 'holdfast-*' | tail -n 400",
+            "journalctl --boot 0 --no-pager -o short-monotonic --unit 'holdfast-*' | tail -n 400",
+        ]
+        told = [f"known: {self.books.sessions.get(self.session)}", f"given up: {self.books.given_up.get(self.session)}", f"unseen: {self.books.unseen.get(self.session)}"]
+        for line in wanted:
+            try:
+                told += [f"\n$ {line}", *self.box.command.run(line, timeout=300)[0]]
+            except (ExecutionError, OSError, TimeoutError) as error:
+                told += [f"\n$ {line}", f"no answer: {error}"]
+        Path(self.journal).with_name(f"failed-{round_.number:03}.txt").write_text("\n".join(told) + "\n")
 
     def ready(self, round_):
         """A box as the phase wants it; after a failed round another one."""
