@@ -66,19 +66,22 @@ def fill(campaign, chance):
     size, free = (int(word) for word in campaign.box.run("df -B1 --output=size,avail /data | tail -n 1").split())
     excess = int(closed * chance.uniform(0.3, 0.9))
     campaign.books.gives_up = True
+    campaign.deleted_before = deleted(campaign)
     campaign.box.run(f"fallocate -l {free - size * KEEP_FREE_PERCENT // 100 + excess} {FILLER}")
 
 
-def while_deleting(campaign, chance):
-    def deleted():
-        return int(campaign.property("Recorder1.Storage", "DeletedFiles"))
+def deleted(campaign):
+    """Files that retention has given up since the recorder started."""
+    return int(campaign.property("Recorder1.Storage", "DeletedFiles"))
 
-    before = deleted()
+
+def while_deleting(campaign, chance):
+    before = campaign.deleted_before
     # It looks by itself each 30 s, and behind everything else. If nothing goes the cut comes all the same.
-    campaign.watch(100, every=0.2, until=lambda: deleted() > before)
+    campaign.watch(100, every=0.2, until=lambda: deleted(campaign) > before)
     if chance.random() < 0.5:
         campaign.watch(chance.uniform(0, 1))
-    campaign.more["given_up"] = given_up = deleted() - before
+    campaign.more["given_up"] = given_up = deleted(campaign) - before
     return f"{given_up} files given up"
 
 
