@@ -10,6 +10,9 @@ class Books:
         self.given_up = {}
         # How many more files retention tells of than are known to be gone: files that came and went between two looks.
         self.unseen = {}
+        # What went between the look before the last and the last: its frames, None if nobody had counted all of them. The box counts as
+        # safe what was there when it started, so this may be in its figure still.
+        self.went = {}
         # Whether retention had something to do: then a session may be gone as a whole.
         self.gives_up = False
 
@@ -17,14 +20,15 @@ class Books:
         self.sessions[session] = {}
         self.given_up[session] = set()
         self.unseen[session] = 0
+        self.went[session] = 0
 
     def promised(self, session):
         """Frames that were there when it was looked at last."""
         return sum(frames for file, frames in self.sessions[session].items() if file not in self.given_up[session])
 
     def found(self, session):
-        """Frames of a session that were recorded before this boot: those in its files, and those that retention has given up since it was
-        looked at last. None where that can't be told, as it has given up files whose frames nobody has counted.
+        """Frames of a session that were recorded before this boot: those in its files, and those that retention has given up since the boot before
+        this one began, or a little longer. None where that can't be told, as it has given up files whose frames nobody has counted.
         """
         boot = self.box.boot_id().replace("-", "")
         return self._look(session, lambda file: file["identity"]["boot_id"] != boot)
@@ -63,4 +67,6 @@ class Books:
         unseen, before = deleted - len(gone), self.unseen[session]
         known |= files
         self.given_up[session], self.unseen[session] = gone, unseen
-        return None if unseen > before else sum(files.values()) + sum(known[file] for file in newly)
+        went_before = self.went[session]
+        went = self.went[session] = None if unseen > before else sum(known[file] for file in newly)
+        return None if went is None or went_before is None else sum(files.values()) + went + went_before
