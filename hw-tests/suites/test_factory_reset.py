@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-# Each takes three boots; the power suite cuts more of them.
+# Each takes three boots.
 CUTS = 3
 SEED = int(os.environ.get("HOLDFAST_SEED", "1"))
 DROP_IN = "/etc/holdfast/holdfast.toml.d/50-site.toml"
