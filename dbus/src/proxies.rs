@@ -260,6 +260,8 @@ pub trait Session {
     #[zbus(property)]
     fn deleted_files(&self) -> zbus::Result<u64>;
     #[zbus(property)]
+    fn deleted_frames(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
     fn deleted_bytes(&self) -> zbus::Result<u64>;
     #[zbus(property)]
     fn protected(&self) -> zbus::Result<bool>;

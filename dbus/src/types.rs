@@ -152,9 +152,9 @@ pub struct SessionInfo {
     pub duration_usec: u64,
     /// Which inputs took part.
     pub inputs: Vec<String>,
-    /// Bytes on disk.
+    /// Bytes that were made safe; what retention has given up since is among them.
     pub safe_bytes: u64,
-    /// Video frames on disk.
+    /// Video frames that were made safe; `deleted_frames` of them are not there any more.
     pub safe_frames: u64,
     /// Frames that came in and could not be kept.
     pub lost_frames: u64,
@@ -168,7 +168,9 @@ pub struct SessionInfo {
     pub protected: bool,
     /// Files that retention has given up.
     pub deleted_files: u64,
-    /// How much that was.
+    /// Video frames in them.
+    pub deleted_frames: u64,
+    /// Their length.
     pub deleted_bytes: u64,
     /// Its directory, absolute.
     pub path: String,

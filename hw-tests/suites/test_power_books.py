@@ -8,10 +8,10 @@ SESSION = "20261129T120000Z-1"
 
 
 class Told:
-    """What a box tells of its one session: its files' frames by the boot that recorded them, and how many retention has given up."""
+    """What a box tells of its one session: its files' frames by the boot that recorded them, and what retention has given up."""
 
     def __init__(self):
-        self.files, self.deleted = {}, 0
+        self.files, self.given_up = {}, {}
 
     def boot_id(self):
         return "b0-07"
@@ -19,21 +19,26 @@ class Told:
     def holdfast(self, line, timeout=0):
         if line == "sessions":
             return [{"id": SESSION}]
-        if line == f"show {SESSION}":
-            return {"deleted_files": self.deleted}
         assert line == f"verify {SESSION}"
-        files = [{"identity": {"file_id": name, "boot_id": boot}, "tracks": [{"frames": frames}]} for name, (boot, frames) in self.files.items()]
-        return {"ok": True, "findings": [], "report": {"inputs": [{"files": files}]}}
+        files = [
+            {"identity": {"input": "cam0", "sequence": sequence, "boot_id": boot}, "tracks": [{"frames": frames}]}
+            for sequence, (boot, frames) in self.files.items()
+        ]
+        given_up = [{"input": "cam0", "sequence": sequence, "frames": frames} for sequence, frames in self.given_up.items()]
+        return {"ok": True, "findings": [], "report": {"inputs": [{"files": files}]}, "given_up": given_up}
 
-    def give_up(self, name):
-        del self.files[name]
-        self.deleted += 1
+    def note(self, sequence):
+        self.given_up[sequence] = self.files[sequence][1]
+
+    def give_up(self, sequence):
+        self.note(sequence)
+        del self.files[sequence]
 
 
 @pytest.fixture
 def told():
     told = Told()
-    told.files = {"first": ("b005", 100), "second": ("b006", 60), "now": ("b007", 7)}
+    told.files = {1: ("b005", 100), 2: ("b006", 60), 3: ("b007", 7)}
     return told
 
 
@@ -41,6 +46,7 @@ def told():
 def books(told):
     books = Books(told)
     books.open(SESSION)
+    books.gives_up = True
     return books
 
 
@@ -49,43 +55,68 @@ def test_only_what_came_before_this_boot_is_counted(books):
     assert books.promised(SESSION) == 160
 
 
-def test_what_is_given_up_is_counted_once(told, books):
+def test_what_is_given_up_is_found_in_the_journal(told, books):
     books.found(SESSION)
-    told.give_up("first")
+    told.give_up(1)
     assert books.found(SESSION) == 160
-    # It may have gone after this boot began: then the box still counts it.
     assert books.found(SESSION) == 160
-    # Later it does not: frames that are missing elsewhere must not hide behind it.
-    assert books.found(SESSION) == 60
-    assert books.promised(SESSION) == 60
+    assert books.promised(SESSION) == 160
 
 
-def test_a_file_that_nobody_has_counted_leaves_nothing_to_compare(told, books):
+def test_what_is_noted_and_still_there_is_counted_once(told, books):
+    told.note(1)
+    assert books.found(SESSION) == 160
+
+
+def test_a_file_that_came_and_went_between_two_looks_hides_no_loss(told, books):
     books.found(SESSION)
-    told.files["between"] = ("b006", 40)
-    told.give_up("between")
-    assert books.found(SESSION) is None
-    # If it went after this boot began, the box counts it until the next.
-    assert books.found(SESSION) is None
+    told.give_up(1)
+    told.give_up(2)
+    told.files = {3: ("b006", 40), 4: ("b007", 7)}
+    told.give_up(3)
+    assert books.found(SESSION) == 200
+    assert books.found(SESSION) == 200
+
+
+def test_a_file_of_this_boot_that_was_given_up_is_not_counted(told, books):
+    books.found(SESSION)
+    told.files |= {4: ("b007", 5)}
+    for sequence in (1, 2, 3):
+        told.give_up(sequence)
     assert books.found(SESSION) == 160
 
 
 def test_a_file_that_is_gone_and_was_not_given_up_is_noticed(told, books):
     books.found(SESSION)
-    del told.files["second"]
-    with pytest.raises(AssertionError, match="1 files of .* are gone, and retention tells of 0"):
+    del told.files[2]
+    with pytest.raises(AssertionError, match="retention tells nothing of them: {[(]'cam0', 2[)]: 60}"):
+        books.found(SESSION)
+
+
+def test_a_file_that_had_shrunk_when_it_was_given_up_is_noticed(told, books):
+    books.found(SESSION)
+    told.files[1] = ("b005", 99)
+    told.give_up(1)
+    with pytest.raises(AssertionError, match="frames are gone"):
         books.found(SESSION)
 
 
 def test_a_file_that_has_shrunk_is_noticed(told, books):
     books.found(SESSION)
-    told.files["second"] = ("b006", 59)
+    told.files[2] = ("b006", 59)
     with pytest.raises(AssertionError, match="frames are gone"):
+        books.found(SESSION)
+
+
+def test_nothing_is_given_up_without_need(told, books):
+    books.gives_up = False
+    told.give_up(1)
+    with pytest.raises(AssertionError, match="nothing wanted room"):
         books.found(SESSION)
 
 
 def test_all_that_was_ever_found_is_told_at_the_end(told, books):
     books.found(SESSION)
-    told.give_up("first")
+    told.give_up(1)
     books.found(SESSION)
     assert books.verify_all() == 167

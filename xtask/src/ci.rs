@@ -3,19 +3,23 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use rustix::process::Signal;
 
 use crate::interrupt::Interrupt;
 use crate::setup::{self, SetupArgs};
 use crate::terminal::{self, Table};
 use crate::workspace::cargo;
-use crate::{bench, demo, fuzz, hw, soak, yocto};
+use crate::{bench, demo, fuzz, hw, process, soak, yocto};
 
 /// The release of cargo-deny that `deny.toml` is written for.
 const DENY_VERSION: &str = "0.20.2";
+/// Tests that say nothing for so long hang: the longest one takes two minutes, and building them all ten.
+const SILENCE: Duration = Duration::from_secs(25 * 60);
 
 /// Run all tests.
 #[derive(Debug, Args)]
@@ -147,8 +151,25 @@ fn run_tests(rest: &[String]) -> anyhow::Result<String> {
         .context("cargo test does not start")?;
     let mut sum = Sum::default();
     if let Some(output) = child.stdout.take() {
-        for line in BufReader::new(output).lines() {
-            let line = line.context("the output of cargo test can't be read")?;
+        let (said, lines) = mpsc::channel();
+        // It ends with the output, or with the first line that nobody wants any more.
+        std::thread::spawn(move || BufReader::new(output).lines().try_for_each(|line| said.send(line)));
+        loop {
+            let line = match lines.recv_timeout(SILENCE) {
+                Ok(line) => line.context("the output of cargo test can't be read")?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let running = process::tree(child.id());
+                    let told: Vec<_> = running.iter().map(|(pid, line)| format!("{pid} {line}")).collect();
+                    running.iter().rev().for_each(|(pid, _)| drop(process::signal(*pid, Signal::KILL)));
+                    child.wait()?;
+                    bail!(
+                        "the tests have said nothing for {} s and were ended:\n{}",
+                        SILENCE.as_secs(),
+                        told.join("\n")
+                    );
+                }
+            };
             sum.add(&line);
             println!("{line}");
         }

@@ -98,6 +98,27 @@ pub fn usage(pid: u32) -> Option<(u64, u64)> {
     Some((rss, u64::try_from(fds).ok()?))
 }
 
+/// A process and all that descend from it, the elder first, with their command lines.
+pub fn tree(pid: u32) -> Vec<(u32, String)> {
+    let stat = |pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
+    // The name of a process, in brackets, may hold anything.
+    let parent = |pid: u32| stat(pid)?.rsplit(')').next()?.split_whitespace().nth(1)?.parse::<u32>().ok();
+    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let all = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parents: Vec<(u32, u32)> = all.filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut tree = vec![pid];
+    let mut next = 0;
+    while let Some(elder) = tree.get(next) {
+        let children: Vec<_> = parents.iter().filter(|(_, parent)| parent == elder).map(|(pid, _)| *pid).collect();
+        tree.extend(children);
+        next += 1;
+    }
+    let line = |pid| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    tree.into_iter()
+        .map(|pid| (pid, String::from_utf8_lossy(&line(pid)).replace('\0', " ").trim_end().to_owned()))
+        .collect()
+}
+
 /// The processes that have `argument` on their command line, word for word. With a unique argument, such as a path in a
 /// temporary directory, these are exactly the descendants that were started for us, detached ones too.
 pub fn with_argument(argument: &OsStr) -> Vec<u32> {

@@ -73,6 +73,7 @@ fn document(session: &SessionInfo) -> Value {
         "marks": session.marks,
         "protected": session.protected,
         "deleted_files": session.deleted_files,
+        "deleted_frames": session.deleted_frames,
         "deleted_bytes": session.deleted_bytes,
         "path": session.path,
     })
@@ -151,10 +152,9 @@ pub async fn show(global: &Global, out: &Output, word: &str) -> Outcome {
         );
         if info.deleted_files > 0 {
             let files = output::count(info.deleted_files, "file");
-            line(
-                "deleted",
-                format!("{files}, {} by retention: the oldest of each input", output::bytes(info.deleted_bytes)),
-            );
+            let frames = output::count(info.deleted_frames, "frame");
+            let bytes = output::bytes(info.deleted_bytes);
+            line("deleted", format!("{files}, {frames} and {bytes} of these, by retention: the oldest of each input"));
         }
         line("inputs", info.inputs.join(", "));
         line("path", info.path.clone());

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use holdfast_records::{Absent, Inventory, SESSION_JOURNAL};
 use holdfast_segment::PART_SUFFIX;
 use holdfast_segment::verify::{self, Finding, SessionReport, Severity};
 use serde_json::json;
@@ -13,6 +12,10 @@ use crate::decode;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::footage::{bar, locate};
 use crate::output::{self, Output};
+
+mod journal;
+
+use journal::{Told, has_journal};
 
 /// How often names are read again at most: each time a file would have to be closed just then.
 const LOOKS: usize = 5;
@@ -46,13 +49,15 @@ pub fn run(global: &Global, out: &Output, what: &[String], how: How) -> Outcome 
     }
     let report = verify_with_progress(&paths, out);
     // Afterwards: while files were read, retention may have deleted some.
-    let missing: Vec<Finding> = journals.iter().flat_map(|(dir, input)| missing(dir, input.as_deref())).collect();
+    let journals: Vec<_> = journals.iter().map(|(dir, input)| Told::by(dir, input.as_deref())).collect();
+    let missing: Vec<&Finding> = journals.iter().flat_map(|told| &told.findings).collect();
+    let given_up: Vec<_> = journals.iter().flat_map(Told::given_up_json).collect();
     let decoded = how.decode.then(|| decode::decode(global, out, &paths)).transpose()?;
     let undecodable = decoded.as_ref().map(decode::Decoded::findings).unwrap_or_default();
-    let findings: Vec<_> = report.findings().chain(&missing).chain(&undecodable).collect();
+    let findings: Vec<_> = report.findings().chain(missing).chain(&undecodable).collect();
     let worst = findings.iter().map(|finding| finding.severity).max();
     let ok = worst < Some(if how.strict { Severity::Warning } else { Severity::Error });
-    let mut document = json!({ "ok": ok, "findings": findings, "report": report });
+    let mut document = json!({ "ok": ok, "findings": findings, "report": report, "given_up": given_up });
     if let (Some(decoded), Some(document)) = (&decoded, document.as_object_mut()) {
         document.insert("decoded".to_owned(), json!(decoded.files));
     }
@@ -70,6 +75,7 @@ pub fn run(global: &Global, out: &Output, what: &[String], how: How) -> Outcome 
                 output::count(input.frames_lost, "frame"),
             ));
         }
+        text.extend(journals.iter().map(Told::given_up_text));
         if let Some(decoded) = &decoded {
             text.push_str(&decoded.sums());
         }
@@ -175,65 +181,4 @@ impl Found {
         }
         Ok(())
     }
-}
-
-fn journal(session: &Path) -> PathBuf {
-    session.join(format!("{SESSION_JOURNAL}.journal"))
-}
-
-fn has_journal(session: &Path) -> bool {
-    std::fs::symlink_metadata(journal(session)).is_ok()
-}
-
-/// What a session's journal says was recorded and is not there. A chain of files shows what is missing in its middle; only the
-/// journal knows what is missing from its end, or altogether.
-fn missing(session: &Path, input: Option<&str>) -> Vec<Finding> {
-    let finding = |severity, path: PathBuf, what: String, remedy: &str| Finding {
-        severity,
-        path,
-        offset: 0,
-        what,
-        remedy: remedy.to_owned(),
-    };
-    let unread = |what: String| {
-        let remedy =
-            "files missing from the end of the session can't be noticed; the recorder mends the journal when it starts";
-        finding(Severity::Warning, journal(session), what, remedy)
-    };
-    let look = || {
-        holdfast_records::read(session).map(|read| {
-            let inventory = Inventory::of(&read.records);
-            let absent = inventory.absent(session, input);
-            (read.report, absent, inventory)
-        })
-    };
-    // That a file is deleted is written down before it is: what is not there can be told by a journal that is read later.
-    let looked = look().and_then(|looked| if looked.1.is_empty() { Ok(looked) } else { look() });
-    let (report, absent, inventory) = match looked {
-        Ok(looked) => looked,
-        Err(error) => return vec![unread(error.to_string())],
-    };
-    let damage = report.is_damaged().then(|| unread(report.to_string()));
-    let absent = absent.into_iter().map(|absent| match absent {
-        Absent::File { path, frames } => finding(
-            Severity::Error,
-            path,
-            format!("is not there: it was closed with {}, and not deleted by Holdfast", output::count(frames, "frame")),
-            "look for it in the archive, in copies, and in the trash (holdfast recovery)",
-        ),
-        Absent::Input { input } => finding(
-            Severity::Warning,
-            session.join(input),
-            "nothing was recorded of this input in the whole session".to_owned(),
-            "the log of that time says why; check the camera, its cable and its address",
-        ),
-    });
-    // Of a gap in the middle the file behind it tells; behind these there is none.
-    let endings = inventory.endings(input).map(|(input, ending)| {
-        let missing = output::short(ending.duration_ms * 1000);
-        let lost = output::count(ending.frames_lost, "frame");
-        let what = format!("{missing} are missing at its end, as is on record: {} ({lost} lost)", ending.cause);
-        finding(Severity::Note, session.join(input), what, "")
-    });
-    damage.into_iter().chain(absent).chain(endings).collect()
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use common::disk::{Disk, MIB, alerts, box_on_disk, short_rotation, until_alert};
 use common::{Box, code, none, test_input};
-use holdfast_dbus::{PressureProxy, StartOptions, StorageProxy};
+use holdfast_dbus::{FilesOptions, PressureProxy, StartOptions, StorageProxy};
 use holdfast_segment::verify::{Severity, verify_session};
 use zbus::proxy::CacheProperties;
 
@@ -137,6 +137,36 @@ async fn a_loop_recorder_turns_over_and_keeps_what_is_protected() {
     assert!(text.contains("deleted by retention"), "{text}");
     let pool = fs::read_dir(holdfast.root().join(".holdfast/recycle")).unwrap().count();
     assert!(pool <= 3, "{pool} files wait in the pool");
+}
+
+#[tokio::test]
+async fn what_was_given_up_stays_in_the_count_across_a_restart() {
+    let keep = "warn_percent = 90\nblock_percent = 95\nkeep_free_percent = 50\nstop_floor_mib = 2\n";
+    let Some((_disk, mut holdfast)) = box_on_disk(160, keep, &large_input("cam0")).await else { return };
+    short_rotation(&holdfast);
+    holdfast.start_recorder().await;
+    let path = holdfast.start("runs").await;
+    let session = holdfast.session(&path).await;
+    holdfast.until("files to go", || async { session.deleted_files().await.is_ok_and(|n| n >= 2) }).await;
+    let before = session.safe_frames().await.unwrap();
+    // As after a power cut: what goes on is known by the journal and the files alone.
+    let pid = holdfast.input("cam0").await.pid().await.unwrap();
+    holdfast.kill_recorder();
+    common::kill(pid);
+    holdfast.start_recorder().await;
+    let recorder = holdfast.recorder().await;
+    holdfast.until("recording again", || async { recorder.state().await.is_ok_and(|now| now == "recording") }).await;
+    let after = recorder.safe_frames().await.unwrap();
+    assert!(after >= before, "{before} were safe, and then {after}");
+    let totals = holdfast.stop().await;
+    let session = holdfast.session(&path).await;
+    let accounted = || async {
+        let files = session.list_files(FilesOptions::default()).await.unwrap();
+        let there: u64 = files.iter().filter_map(|file| file.frames).sum();
+        there + session.deleted_frames().await.unwrap() == totals.safe_frames
+    };
+    holdfast.until("every frame to be there or counted as given up", accounted).await;
+    assert!(totals.safe_frames > after);
 }
 
 #[tokio::test]

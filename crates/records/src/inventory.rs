@@ -10,8 +10,7 @@ use crate::Record;
 pub struct Inventory {
     inputs: Vec<String>,
     files: BTreeMap<(String, u64), File>,
-    /// Inputs of which retention has given something up.
-    deleted: Vec<String>,
+    deleted: BTreeMap<(String, u64), GivenUp>,
     /// The last gap of an input, if no file has come after it.
     last_gaps: BTreeMap<String, Ending>,
     ended: bool,
@@ -26,6 +25,25 @@ pub struct Ending {
     pub duration_ms: u64,
     /// Frames that had come in.
     pub frames_lost: u64,
+}
+
+/// A file that retention has given up. Noted before it goes, it may still be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Of which input.
+    pub input: String,
+    /// Its place in the input's chain.
+    pub sequence: u64,
+    /// Its name.
+    pub file: String,
+    /// Video frames that were in it.
+    pub frames: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// As on D-Bus: age, total, free or emergency.
+    pub cause: String,
+    /// When that was noted last, Unix time.
+    pub wall_ns: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,11 +88,19 @@ impl Inventory {
                 self.files.insert((input.clone(), *sequence), file);
                 self.last_gaps.remove(input);
             }
-            Record::Deleted { input, sequence, .. } => {
-                self.files.remove(&(input.clone(), *sequence));
-                if !self.deleted.contains(input) {
-                    self.deleted.push(input.clone());
-                }
+            Record::Deleted { input, sequence, file, frames, bytes, cause, wall_ns } => {
+                let key = (input.clone(), *sequence);
+                self.files.remove(&key);
+                let given_up = GivenUp {
+                    input: input.clone(),
+                    sequence: *sequence,
+                    file: file.clone(),
+                    frames: *frames,
+                    bytes: *bytes,
+                    cause: cause.clone(),
+                    wall_ns: *wall_ns,
+                };
+                self.deleted.insert(key, given_up);
             }
             Record::Gap { input, cause, duration_ms, frames_lost, .. } => {
                 let ending = Ending { cause: cause.clone(), duration_ms: *duration_ms, frames_lost: *frames_lost };
@@ -92,6 +118,11 @@ impl Inventory {
         of_input.filter(move |(name, _)| self.ended && input.is_none_or(|input| input == *name))
     }
 
+    /// What retention has given up, each file once, input by input in their order. `input`: of this one only.
+    pub fn given_up(&self, input: Option<&str>) -> impl Iterator<Item = &GivenUp> {
+        self.deleted.values().filter(move |file| input.is_none_or(|input| input == file.input))
+    }
+
     /// What is not there below the session's directory `dir`. `input`: look at this one only.
     #[must_use]
     pub fn absent(&self, dir: &Path, input: Option<&str>) -> Vec<Absent> {
@@ -102,7 +133,8 @@ impl Inventory {
             .filter(|absent| matches!(absent, Absent::File { path, .. } if !path.exists()))
             .collect();
         let has_none = |name: &str| {
-            !self.files.keys().any(|(input, _)| input == name) && !self.deleted.iter().any(|it| it == name)
+            let of_it = |(input, _): &(String, u64)| input == name;
+            !self.files.keys().any(of_it) && !self.deleted.keys().any(of_it)
         };
         let inputs = self.inputs.iter().filter(|name| self.ended && wanted(name) && has_none(name));
         absent.extend(inputs.map(|input| Absent::Input { input: input.clone() }));
@@ -177,6 +209,18 @@ mod tests {
         assert_eq!(inventory.absent(dir.path(), None), [gone("cam0/4.mp4", 40), gone("mic/1.mp4", 10)]);
         assert_eq!(inventory.absent(dir.path(), Some("mic")), [gone("mic/1.mp4", 10)]);
         assert_eq!(inventory.absent(dir.path(), Some("cam1")), []);
+    }
+
+    #[test]
+    fn what_was_given_up_is_told_once_however_often_it_was_noted() {
+        let records =
+            [created(&["cam0", "mic"]), deleted("mic", 1), deleted("cam0", 1), deleted("cam0", 1), deleted("cam0", 2)];
+        let inventory = Inventory::of(&records);
+        let told = |input| {
+            inventory.given_up(input).map(|file| (file.input.as_str(), file.sequence, file.frames)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(None), [("cam0", 1, 10), ("cam0", 2, 20), ("mic", 1, 10)]);
+        assert_eq!(told(Some("mic")), [("mic", 1, 10)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod record;
 
 use std::path::Path;
 
-pub use inventory::{Absent, Ending, Inventory};
+pub use inventory::{Absent, Ending, GivenUp, Inventory};
 pub use record::{Checkpoint, EndTotals, Interruption, Record, Tally};
 
 /// Name of a session's journal in its directory: `session.journal`.

@@ -1,4 +1,4 @@
-"""What was recorded, file by file: which frames were found once, and must be found again unless retention gave them up."""
+"""What was recorded, file by file: which frames were found once, and must be found again, or be on record as given up by retention."""
 
 
 class Books:
@@ -6,36 +6,25 @@ class Books:
         self.box = box
         # Of each session its files, and how many frames were in them when they were looked at last.
         self.sessions = {}
-        # Files that retention has given up, by session. What the box calls safe is without them.
+        # Those of them that retention has given up, by the session's journal: each was noted before it went.
         self.given_up = {}
-        # How many more files retention tells of than are known to be gone: files that came and went between two looks.
-        self.unseen = {}
-        # What went between the look before the last and the last: its frames, None if nobody had counted all of them. The box counts as
-        # safe what was there when it started, so this may be in its figure still.
-        self.went = {}
-        # Whether retention had something to do: then a session may be gone as a whole.
+        # Whether retention had something to do: then files may be given up, and a session may be gone as a whole.
         self.gives_up = False
 
     def open(self, session):
-        self.sessions[session] = {}
-        self.given_up[session] = set()
-        self.unseen[session] = 0
-        self.went[session] = 0
+        self.sessions[session], self.given_up[session] = {}, {}
 
     def promised(self, session):
-        """Frames that were there when it was looked at last."""
-        return sum(frames for file, frames in self.sessions[session].items() if file not in self.given_up[session])
+        """Frames that were safe when it was looked at last. Those that were given up since count, as the box counts them."""
+        return sum(self.sessions[session].values())
 
     def found(self, session):
-        """Frames of a session that were recorded before this boot: those in its files, and those that retention has given up since the boot before
-        this one began, or a little longer. None where that can't be told, as it has given up files whose frames nobody has counted.
-        """
-        boot = self.box.boot_id().replace("-", "")
-        return self._look(session, lambda file: file["identity"]["boot_id"] != boot)
+        """Frames that were recorded before this boot: those in the session's files, and those on record as given up."""
+        return self._look(session, self.box.boot_id().replace("-", ""))
 
     def close(self, session):
         """Of one that was stopped every file is looked at once more."""
-        self._look(session, lambda file: True)
+        self._look(session)
 
     def verify_all(self):
         """Verifies all sessions that are still there; returns how many frames were ever found in them."""
@@ -44,29 +33,29 @@ class Books:
         for session, files in self.sessions.items():
             assert session in there or self.gives_up or not files, f"session {session} is gone"
             if session in there:
-                self._look(session, lambda file: True)
-                frames += sum(self.sessions[session].values())
+                frames += self._look(session)
         return frames
 
-    def _look(self, session, counts):
-        report = self.box.holdfast(f"verify {session}", timeout=900)
-        assert report["ok"], [finding for finding in report["findings"] if finding["severity"] != "warning"]
+    def _look(self, session, boot=None):
+        """`boot`: what it has recorded is not counted: it goes on."""
+        told = self.box.holdfast(f"verify {session}", timeout=900)
+        assert told["ok"], [finding for finding in told["findings"] if finding["severity"] != "warning"]
         files = {
-            file["identity"]["file_id"]: sum(track["frames"] for track in file["tracks"])
-            for input_ in report["report"]["inputs"]
+            (file["identity"]["input"], file["identity"]["sequence"]): sum(track["frames"] for track in file["tracks"])
+            for input_ in told["report"]["inputs"]
             for file in input_["files"]
-            if file["identity"] and counts(file)
+            if file["identity"] and file["identity"]["boot_id"] != boot
         }
-        known = self.sessions[session]
-        gone = set(known) - set(files)
-        deleted = self.box.holdfast(f"show {session}")["deleted_files"]
-        assert len(gone) <= deleted, f"{len(gone)} files of {session} are gone, and retention tells of {deleted}"
-        shrunk = {file: (known[file], frames) for file, frames in files.items() if frames < known.get(file, 0)}
+        given_up = {(file["input"], file["sequence"]): file["frames"] for file in told["given_up"]}
+        if boot and not files:
+            # The oldest go first: only now may a file of this boot be among them.
+            given_up = {file: frames for file, frames in given_up.items() if file in self.sessions[session]}
+        assert self.gives_up or not given_up, f"nothing wanted room, and retention has given up {given_up} of {session}"
+        # A file that was noted, and then the power went, is there still. It is counted once.
+        found, known = given_up | files, self.sessions[session]
+        gone = {file: frames for file, frames in known.items() if file not in found}
+        assert not gone, f"files of {session} are gone, and retention tells nothing of them: {gone}"
+        shrunk = {file: (known[file], frames) for file, frames in found.items() if frames < known.get(file, 0)}
         assert not shrunk, f"frames are gone that were there before: {shrunk}"
-        newly = gone - self.given_up[session]
-        unseen, before = deleted - len(gone), self.unseen[session]
-        known |= files
-        self.given_up[session], self.unseen[session] = gone, unseen
-        went_before = self.went[session]
-        went = self.went[session] = None if unseen > before else sum(known[file] for file in newly)
-        return None if went is None or went_before is None else sum(files.values()) + went + went_before
+        self.sessions[session], self.given_up[session] = found, given_up
+        return sum(found.values())

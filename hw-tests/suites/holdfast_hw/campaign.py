@@ -151,7 +151,7 @@ class Campaign:
             "journalctl --boot -1 --no-pager -o short-monotonic --unit 'holdfast-*' | tail -n 400",
             "journalctl --boot 0 --no-pager -o short-monotonic --unit 'holdfast-*' | tail -n 400",
         ]
-        told = [f"known: {self.books.sessions.get(self.session)}", f"given up: {self.books.given_up.get(self.session)}", f"unseen: {self.books.unseen.get(self.session)}"]
+        told = [f"known: {self.books.sessions.get(self.session)}", f"given up: {self.books.given_up.get(self.session)}"]
         for line in wanted:
             try:
                 told += [f"\n$ {line}", *self.box.command.run(line, timeout=300)[0]]
@@ -220,8 +220,7 @@ class Campaign:
             self.again(0)
             seen["recording_s"] = time.monotonic() - self.switched_on
             seen["safe_after"] = self.books.found(self.session)
-            if seen["safe_after"] is not None:
-                seen["lost"] = max(0, seen["safe_before"] - seen["safe_after"])
+            seen["lost"] = max(0, seen["safe_before"] - seen["safe_after"])
         else:
             self.box.until("the recorder answers", lambda: self.property("Recorder1", "State"), timeout=600)
             if round_.phase.name == "factory-reset":

@@ -159,6 +159,11 @@ impl Session {
     }
 
     #[zbus(property)]
+    fn deleted_frames(&self) -> u64 {
+        self.summary().deleted_frames()
+    }
+
+    #[zbus(property)]
     fn deleted_bytes(&self) -> u64 {
         self.summary().deleted_bytes()
     }

@@ -39,7 +39,7 @@ impl Candidate {
         since_earlier_boot(then, clock::wall_ns(), clock::uptime_ns())
     }
 
-    /// How long it was, over all boots, without the breaks between them.
+    /// How long it was, over all boots, without the breaks between them. What retention has given up counts: it was recorded.
     pub fn elapsed_ns(&self) -> u64 {
         let mut boots: Vec<([u8; 16], u64, u64)> = Vec::new();
         for (boot_id, start, end) in self.surveys.values().flat_map(|survey| &survey.boots) {
@@ -49,6 +49,10 @@ impl Candidate {
             }
         }
         let spans = boots.iter().map(|(_, start, end)| end.saturating_sub(*start));
-        spans.fold(0, u64::saturating_add)
+        let by_files = spans.fold(0, u64::saturating_add);
+        // A session that is known by its files alone says nothing of when its last boot took it up.
+        let last_boot = boots.iter().find(|(boot, ..)| *boot == self.summary.boot_id && self.summary.mono_ns > 0);
+        let in_last_boot = last_boot.map_or(0, |(_, _, end)| end.saturating_sub(self.summary.mono_ns));
+        by_files.max(self.summary.elapsed_ns.saturating_add(in_last_boot))
     }
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use holdfast_records::Tally;
 use holdfast_segment::{CloseReason, PART_SUFFIX, Reader};
 
-use crate::store::file_names;
+use crate::store::{Deleted, file_names};
 
 /// The files of one input.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Of all closed files.
+    /// Of all closed files, and of those that retention has given up: they were safe.
     pub tally: Tally,
     /// The newest closed file.
     pub last: Option<Last>,
@@ -34,17 +34,21 @@ pub struct Last {
     sequence: u64,
 }
 
-/// Looks at all files of an input's directory.
-pub fn survey(dir: &Path) -> Survey {
+/// Looks at all files of an input's directory. `deleted`: what retention has given up of it.
+pub fn survey(dir: &Path, deleted: &Deleted) -> Survey {
     let mut survey = Survey::default();
+    (survey.tally.safe, survey.tally.safe_bytes) = (deleted.frames, deleted.bytes);
     for name in file_names(dir).iter().filter(|name| !name.ends_with(PART_SUFFIX)) {
         let Ok(reader) = Reader::open(&dir.join(name)) else { continue };
         let Some(ledger) = reader.ledger() else { continue };
         let identity = reader.identity();
         let video = reader.tracks().iter().position(|track| track.codec.is_video()).unwrap_or(0);
         let (frames, end_mono_ns) = ledger.tracks.get(video).map_or((0, 0), |track| (track.frames, track.end_mono_ns));
-        survey.tally.safe += frames;
-        survey.tally.safe_bytes += reader.file_bytes();
+        // One that was given up and is still there (noted, and the power went) has been counted.
+        if identity.sequence > deleted.through {
+            survey.tally.safe += frames;
+            survey.tally.safe_bytes += reader.file_bytes();
+        }
         survey.recovered += u64::from(ledger.reason == CloseReason::Recovered);
         let boot_id = identity.boot_id.0;
         match survey.boots.iter_mut().find(|(boot, ..)| *boot == boot_id) {

@@ -27,7 +27,7 @@ use crate::engine::{Before, Carried};
 use crate::resume::{Facts, Fate, Policy, Why, Witness, fate};
 use crate::session::Session;
 use crate::store::state::State;
-use crate::store::{Catalog, Closing, End, Job, Keeper, Summary};
+use crate::store::{Catalog, Closing, Deleted, End, Job, Keeper, Summary};
 use crate::{clock, guard, storage};
 use candidate::Candidate;
 use disk::Survey;
@@ -218,7 +218,11 @@ impl Recovery {
         let dir = self.catalog.dir(&summary.id).unwrap_or_default();
         // Of sessions that have ended, nobody asks.
         let inputs = if ended { Vec::new() } else { crate::store::directories(&dir) };
-        let surveys = inputs.into_iter().map(|input| (input.clone(), disk::survey(&dir.join(input)))).collect();
+        let survey = |input: String| {
+            let survey = disk::survey(&dir.join(&input), summary.deleted.get(&input).unwrap_or(&Deleted::default()));
+            (input, survey)
+        };
+        let surveys = inputs.into_iter().map(survey).collect();
         Candidate { summary, surveys }
     }
 

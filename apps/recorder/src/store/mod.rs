@@ -16,7 +16,7 @@ pub mod trash;
 pub use catalog::{Catalog, file_names, list_files};
 pub use keeper::{Closing, Job, Keeper, Noted};
 pub use records::{Run, StateRecord};
-pub use summary::{End, Summary, directories};
+pub use summary::{Deleted, End, Summary, directories};
 
 /// Below the storage root: what is Holdfast's own and no session's.
 pub const OURS: &str = ".holdfast";

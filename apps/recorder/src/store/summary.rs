@@ -214,6 +214,11 @@ impl Summary {
         self.deleted.values().map(|deleted| deleted.files).sum()
     }
 
+    /// How many video frames that was.
+    pub fn deleted_frames(&self) -> u64 {
+        self.deleted.values().map(|deleted| deleted.frames).sum()
+    }
+
     /// How much that was.
     pub fn deleted_bytes(&self) -> u64 {
         self.deleted.values().map(|deleted| deleted.bytes).sum()
@@ -278,6 +283,7 @@ impl Summary {
             marks: self.mark_count,
             protected: self.protected,
             deleted_files: self.deleted_files(),
+            deleted_frames: self.deleted_frames(),
             deleted_bytes: self.deleted_bytes(),
             path: dir.display().to_string(),
         }

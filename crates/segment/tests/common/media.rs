@@ -36,9 +36,19 @@ pub fn have(program: &str) -> bool {
     found
 }
 
-/// Runs a program to its end; its output, or a panic with what it said.
+/// A player that takes longer than this for some seconds of footage hangs, and is to be named instead of waited for.
+const SECONDS: &str = "180";
+
+/// A program that is ended if it hangs.
+fn player(program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", SECONDS, program]);
+    command
+}
+
+/// Runs a program to its end; its output, or a panic with what it said. Its status is 124 if it did not end by itself.
 pub fn run(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output().unwrap();
+    let output = player(program).args(args).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{program} {args:?}: {}\n{out}\n{err}", output.status);
@@ -149,7 +159,7 @@ pub fn decoded(path: &Path, kind: &str) -> Vec<String> {
 /// Decodes all of it without a word of complaint; how many frames per track.
 pub fn probe(path: &Path) -> Vec<usize> {
     let args = ["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"];
-    let output = Command::new("ffprobe").args(args).arg(path).output().unwrap();
+    let output = player("ffprobe").args(args).arg(path).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "ffprobe {}: {said}", path.display());
     String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim_matches(',').parse().unwrap()).collect()
@@ -171,7 +181,7 @@ pub fn mkvmerge(path: &Path, torn: bool) -> Option<Vec<usize>> {
         return None;
     }
     let out = path.with_extension("mkv");
-    let merge = Command::new("mkvmerge").arg("-q").arg("-o").arg(&out).arg(path).output().unwrap();
+    let merge = player("mkvmerge").arg("-q").arg("-o").arg(&out).arg(path).output().unwrap();
     // 1 is "with warnings".
     let code = merge.status.code().unwrap();
     assert!(code == 0 || torn && code == 1, "mkvmerge: {}", String::from_utf8_lossy(&merge.stdout));
