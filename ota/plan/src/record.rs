@@ -59,7 +59,7 @@ pub enum Phase {
         /// Where.
         target: String,
     },
-    /// The boot order is being changed.
+    /// The boot order is being changed, or changed back.
     Activating {
         /// What.
         bundle: Bundle,

@@ -10,8 +10,7 @@ impl Plan {
         self.expire(out);
         // Where the boot order must not stay as it is, nothing else is done before, and no leave is needed: it makes nothing worse.
         if self.must_deactivate && matches!(self.work, Work::None) && self.now.ns >= self.wait_until_ns {
-            self.work = Work::Deactivating;
-            out.push(Command::Deactivate);
+            self.deactivate(out);
         }
         if self.must_deactivate {
             return;
@@ -78,9 +77,9 @@ impl Plan {
             }
             // The window has closed just when the boot order had been changed.
             Phase::Activating { .. } | Phase::AwaitingReboot { .. } if !self.may(Wish::Reboot) => {
-                (self.must_deactivate, self.work) = (true, Work::Deactivating);
+                self.must_deactivate = true;
                 self.release(Permit::Reboot, out);
-                out.push(Command::Deactivate);
+                self.deactivate(out);
             }
             // The lease was taken back just when the boot order had been changed.
             Phase::Activating { bundle, target, boot_id } => {
@@ -207,6 +206,17 @@ impl Plan {
                 self.must_deactivate = !has_leave || self.record.cancelled;
             }
         }
+    }
+
+    /// Has the boot order changed back. That it is changed is written down first: when the power goes meanwhile and the box boots the system
+    /// before, nobody has tried the new one, and the boot loader has given nothing up.
+    fn deactivate(&mut self, out: &mut Vec<Command>) {
+        if let Phase::AwaitingReboot { bundle, target, boot_id } = self.record.phase.clone() {
+            self.record.phase = Phase::Activating { bundle, target, boot_id };
+            self.save(out);
+        }
+        self.work = Work::Deactivating;
+        out.push(Command::Deactivate);
     }
 
     pub(crate) fn deactivated(&mut self, out: &mut Vec<Command>) {
