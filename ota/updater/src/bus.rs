@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use holdfast_dbus::options::{Dict, Options, invalid, text};
 use holdfast_dbus::updater::{ObstacleInfo, OutcomeInfo, UPDATER_BUS_NAME, UPDATER_PATH};
 use holdfast_dbus::{Error, ErrorCode};
-use holdfast_update_plan::{Outcome, Reason, Result as Ending, Wish};
+use holdfast_update_plan::{Outcome, Reason, Record, Result as Ending, Wish};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use zbus::fdo::{RequestNameFlags, RequestNameReply};
@@ -53,6 +53,19 @@ pub struct Shown {
     pub notice: String,
     /// All that are kept, newest first.
     pub outcomes: Vec<OutcomeInfo>,
+}
+
+impl Shown {
+    /// What is written down: it can be told before it is known what came of it, which may take as long as an installation that RAUC is at.
+    pub fn written(record: &Record) -> Self {
+        let offer = record.offer.as_ref().map(|offer| &offer.version);
+        Self {
+            state: record.phase.name().to_owned(),
+            offered: record.bundle().map(|bundle| &bundle.version).or(offer).cloned().unwrap_or_default(),
+            outcomes: record.outcomes.iter().rev().map(info).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// What is asked of the engine.
@@ -272,7 +285,7 @@ impl Updater {
 
 /// An outcome as it crosses the bus.
 #[must_use]
-pub fn info(outcome: &Outcome) -> OutcomeInfo {
+fn info(outcome: &Outcome) -> OutcomeInfo {
     let (result, reason) = match &outcome.result {
         Ending::Good => ("good", None),
         Ending::RolledBack(reason) => ("rolled-back", Some(reason)),

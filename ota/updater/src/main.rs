@@ -129,9 +129,8 @@ async fn run(config: Config, arguments: &Arguments) -> anyhow::Result<()> {
     let (ask_sender, mut asks) = mpsc::channel(16);
     // Full: the same; and tasks that wait for the end of a stick wait.
     let (stick_sender, sticks) = mpsc::channel(16);
-    let (shown_sender, shown) = watch::channel(Shown::default());
+    let (shown_sender, shown) = watch::channel(Shown::written(&record));
     let (looks_sender, looks) = watch::channel(None);
-    shown_sender.send_modify(|shown| record.phase.name().clone_into(&mut shown.state));
     let window = config.policy.window.map(|window| window.to_string()).unwrap_or_default();
     let updater = Updater { shown: shown.clone(), asks: ask_sender, looks, sticks: stick_sender.clone(), window };
     bus::serve(&connection, updater).await?;

@@ -3,7 +3,7 @@
 use holdfast_update_plan::{Origin, Phase};
 
 use super::Engine;
-use crate::bus::{self, Shown};
+use crate::bus::Shown;
 use crate::channel::Turn;
 use crate::{beside, fleet, leave, sticks};
 
@@ -33,10 +33,6 @@ impl Engine {
             source: origin.as_ref().map(Origin::name).unwrap_or_default().to_owned(),
             turn,
             notice: self.notice(),
-            offered: record
-                .bundle()
-                .map(|bundle| bundle.version.clone())
-                .unwrap_or_else(|| record.offer.as_ref().map(|offer| offer.version.clone()).unwrap_or_default()),
             percent: if is_under_way { progress.percent.into() } else { 0 },
             message: if is_under_way { progress.message } else { String::new() },
             frozen: plan.frozen,
@@ -46,7 +42,7 @@ impl Engine {
                 String::new()
             },
             booted: self.booted.clone(),
-            outcomes: record.outcomes.iter().rev().map(bus::info).collect(),
+            ..Shown::written(record)
         };
         let doing = sticks::Doing { origin, phase: record.phase.name() };
         self.sticks.doing.send_if_modified(|before| {
