@@ -161,7 +161,9 @@ fn run_tests(rest: &[String]) -> anyhow::Result<String> {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     let running = process::tree(child.id());
                     let told: Vec<_> = running.iter().map(|(pid, line)| format!("{pid} {line}")).collect();
-                    running.iter().rev().for_each(|(pid, _)| drop(process::signal(*pid, Signal::KILL)));
+                    for (pid, _) in running.iter().rev() {
+                        process::signal(*pid, Signal::KILL);
+                    }
                     child.wait()?;
                     bail!(
                         "the tests have said nothing for {} s and were ended:\n{}",

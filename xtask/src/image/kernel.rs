@@ -38,7 +38,9 @@ pub fn make(apt: &Apt, package: &str, ours: &Path, modules: &[String], into: &Pa
     fs::remove_dir_all(root.join("boot"))?;
     fs::remove_dir_all(root.join("usr/share")).ok();
     let tree = root.join("usr/lib/modules").join(&release);
-    overlay(ours, &tree.join("updates"))?;
+    let updates = tree.join("updates");
+    fs::create_dir(&updates)?;
+    overlay(ours, &updates)?;
     depmod(&root, &release)?;
     let needed = closure(&fs::read_to_string(tree.join("modules.dep"))?, modules)?;
     for file in files_below(&tree)? {
