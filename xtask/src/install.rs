@@ -74,8 +74,9 @@ pub const FILES: [(&str, &str); 30] = [
 ];
 
 /// What boxes with two slots have beside, whatever board they are.
-const BOARD_FILES: [(&str, &str, u32); 5] = [
+const BOARD_FILES: [(&str, &str, u32); 6] = [
     ("ota/board/rauc.conf", "usr/lib/systemd/system/rauc.service.d/50-holdfast.conf", DATA),
+    ("ota/board/updater.conf", "usr/lib/systemd/system/holdfast-updater.service.d/50-board.conf", DATA),
     ("ota/board/board.preset", "usr/lib/systemd/system-preset/70-holdfast-board.preset", DATA),
     ("ota/board/holdfast-trial-guard.service", "usr/lib/systemd/system/holdfast-trial-guard.service", DATA),
     ("ota/board/holdfast-trial-guard.timer", "usr/lib/systemd/system/holdfast-trial-guard.timer", DATA),

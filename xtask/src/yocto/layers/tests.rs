@@ -242,6 +242,7 @@ fn units_expose_little() {
     let of_boards = for_board(Board::Virtual).into_iter().map(|(from, to, _)| (from, to));
     let of_all = FILES.iter().map(|(from, to)| ((*from).to_owned(), *to));
     for (from, to) in of_all.chain(of_boards).filter(|(_, to)| to.starts_with("usr/lib/systemd/system/holdfast")) {
+        fs::create_dir_all(image.path().join(to).parent().unwrap()).unwrap();
         fs::copy(root().join(from), image.path().join(to)).unwrap();
     }
     let mut looked_at = 0;
