@@ -38,6 +38,9 @@ pub struct CiArgs {
     /// Leave out the virtual appliance: building it, booting it, and cutting its power takes a quarter of an hour.
     #[arg(long)]
     pub no_appliance: bool,
+    /// Leave out the steps before this one; the beginning of its name will do.
+    #[arg(long, value_name = "STEP")]
+    pub from: Option<String>,
 }
 
 /// Sets up and runs the tests.
@@ -51,10 +54,13 @@ pub fn test(args: &TestArgs) -> anyhow::Result<()> {
 
 /// Sets up and runs everything, and prints what took how long.
 pub fn run(args: &CiArgs) -> anyhow::Result<()> {
-    let mut steps = Steps::default();
+    let mut steps = Steps { from: args.from.clone(), done: Vec::new() };
     let done = run_steps(&mut steps, args);
     steps.print();
     done?;
+    if let Some(from) = steps.from {
+        bail!("no step begins with \"{from}\" (--from)");
+    }
     terminal::good("all of it passed");
     Ok(())
 }
@@ -223,22 +229,30 @@ impl std::fmt::Display for Sum {
 }
 
 /// The steps done so far.
-#[derive(Debug, Default)]
-struct Steps(Vec<(&'static str, Duration, Result<String, String>)>);
+#[derive(Debug)]
+struct Steps {
+    /// With which to begin, until that is reached.
+    from: Option<String>,
+    done: Vec<(&'static str, Duration, Result<String, String>)>,
+}
 
 impl Steps {
     fn run(&mut self, name: &'static str, step: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<()> {
+        if self.from.as_ref().is_some_and(|from| !name.starts_with(from.as_str())) {
+            return Ok(());
+        }
+        self.from = None;
         terminal::step(name);
         let start = Instant::now();
         let done = step();
         let outcome = done.as_ref().map(Clone::clone).map_err(|error| format!("{error:#}"));
-        self.0.push((name, start.elapsed(), outcome));
+        self.done.push((name, start.elapsed(), outcome));
         done.map(|_| ()).with_context(|| format!("step \"{name}\""))
     }
 
     fn print(&self) {
         let mut table = Table::new(["step", "time", ""]);
-        for (name, time, outcome) in &self.0 {
+        for (name, time, outcome) in &self.done {
             let outcome = match outcome {
                 Ok(said) if said.is_empty() => "ok".to_owned(),
                 Ok(said) => said.clone(),
@@ -246,7 +260,7 @@ impl Steps {
             };
             table.row([(*name).to_owned(), terminal::duration(*time), outcome]);
         }
-        table.row(["all".to_owned(), terminal::duration(self.0.iter().map(|(_, time, _)| *time).sum())]);
+        table.row(["all".to_owned(), terminal::duration(self.done.iter().map(|(_, time, _)| *time).sum())]);
         eprintln!();
         table.print();
     }
