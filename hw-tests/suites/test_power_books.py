@@ -70,12 +70,13 @@ def test_what_is_noted_and_still_there_is_counted_once(told, books):
 
 def test_a_file_that_came_and_went_between_two_looks_hides_no_loss(told, books):
     books.found(SESSION)
-    told.give_up(1)
-    told.give_up(2)
-    told.files = {3: ("b006", 40), 4: ("b007", 7)}
-    told.give_up(3)
-    assert books.found(SESSION) == 200
-    assert books.found(SESSION) == 200
+    told.files |= {3: ("b006", 40), 4: ("b006", 9), 5: ("b007", 7)}
+    for sequence in (1, 2, 3):
+        told.give_up(sequence)
+    assert books.found(SESSION) == 209
+    del told.given_up[3]
+    with pytest.raises(AssertionError, match="retention tells nothing of them"):
+        books.found(SESSION)
 
 
 def test_a_file_of_this_boot_that_was_given_up_is_not_counted(told, books):
