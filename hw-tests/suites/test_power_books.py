@@ -7,6 +7,10 @@ from holdfast_hw.books import Books
 SESSION = "20261129T120000Z-1"
 
 
+def place(name):
+    return name if isinstance(name, tuple) else ("cam0", name)
+
+
 class Told:
     """What a box tells of its one session: its files' frames by the boot that recorded them, and what retention has given up."""
 
@@ -21,10 +25,10 @@ class Told:
             return [{"id": SESSION}]
         assert line == f"verify {SESSION}"
         files = [
-            {"identity": {"input": "cam0", "sequence": sequence, "boot_id": boot}, "tracks": [{"frames": frames}]}
-            for sequence, (boot, frames) in self.files.items()
+            {"identity": dict(zip(("input", "sequence"), place(name)), boot_id=boot), "tracks": [{"frames": frames}, {"frames": 1000}]}
+            for name, (boot, frames) in self.files.items()
         ]
-        given_up = [{"input": "cam0", "sequence": sequence, "frames": frames} for sequence, frames in self.given_up.items()]
+        given_up = [dict(zip(("input", "sequence"), place(name)), frames=frames) for name, frames in self.given_up.items()]
         return {"ok": True, "findings": [], "report": {"inputs": [{"files": files}]}, "given_up": given_up}
 
     def note(self, sequence):
@@ -85,6 +89,15 @@ def test_a_file_of_this_boot_that_was_given_up_is_not_counted(told, books):
     for sequence in (1, 2, 3):
         told.give_up(sequence)
     assert books.found(SESSION) == 160
+
+
+def test_what_one_input_has_left_says_nothing_of_another(told, books):
+    told.files |= {("mic", 1): ("b006", 11)}
+    books.found(SESSION)
+    told.files |= {4: ("b007", 5)}
+    for sequence in (1, 2, 3):
+        told.give_up(sequence)
+    assert books.found(SESSION) == 171
 
 
 def test_a_file_that_is_gone_and_was_not_given_up_is_noticed(told, books):

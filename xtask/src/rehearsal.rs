@@ -45,8 +45,11 @@ impl Rehearsal {
         let on = format!(
             "kill -0 \"$(cat pid)\" 2>/dev/null && exit\n\
              setsid {:?} vm --headless --dir box --image image --forward {port}:22 >vm.log 2>&1 </dev/null &\n\
-             echo $! >pid\n",
-            crate::process::this_program()
+             echo $! >pid\n\
+             # However this bench ends, its machine does not go on alone.\n\
+             setsid sh -c 'while kill -0 {bench} && kill -0 '$!'; do sleep 1; done; kill -KILL '$! >/dev/null 2>&1 </dev/null &\n",
+            crate::process::this_program(),
+            bench = std::process::id(),
         );
         bench.script("on", &on)?;
         bench.script("off", "[ -e pid ] || exit 0\nkill -KILL \"$(cat pid)\"\nrm pid\n")?;

@@ -8,7 +8,7 @@ class Books:
         self.sessions = {}
         # Those of them that retention has given up, by the session's journal: each was noted before it went.
         self.given_up = {}
-        # Whether retention had something to do: then files may be given up, and a session may be gone as a whole.
+        # Whether retention is on: then files may be given up, and a session may be gone as a whole.
         self.gives_up = False
 
     def open(self, session):
@@ -41,15 +41,19 @@ class Books:
         told = self.box.holdfast(f"verify {session}", timeout=900)
         assert told["ok"], [finding for finding in told["findings"] if finding["severity"] != "warning"]
         files = {
-            (file["identity"]["input"], file["identity"]["sequence"]): sum(track["frames"] for track in file["tracks"])
+            # As the box counts: frames of video, which is a file's first track.
+            (file["identity"]["input"], file["identity"]["sequence"]): file["tracks"][0]["frames"]
             for input_ in told["report"]["inputs"]
             for file in input_["files"]
-            if file["identity"] and file["identity"]["boot_id"] != boot
+            if file["identity"] and file["tracks"] and file["identity"]["boot_id"] != boot
         }
         given_up = {(file["input"], file["sequence"]): file["frames"] for file in told["given_up"]}
-        if boot and not files:
-            # The oldest go first: only now may a file of this boot be among them.
-            given_up = {file: frames for file, frames in given_up.items() if file in self.sessions[session]}
+        if boot:
+            # The oldest of an input go first: where a file of an earlier boot is there, none of this boot's has gone. Where none is, what nobody
+            # has seen may be of either, and does not count: rather a loss too many than one too few.
+            inputs = {input_ for input_, _ in files}
+            known = self.sessions[session]
+            given_up = {file: frames for file, frames in given_up.items() if file[0] in inputs or file in known}
         assert self.gives_up or not given_up, f"nothing wanted room, and retention has given up {given_up} of {session}"
         # A file that was noted, and then the power went, is there still. It is counted once.
         found, known = given_up | files, self.sessions[session]

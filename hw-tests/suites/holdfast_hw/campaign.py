@@ -167,6 +167,7 @@ class Campaign:
             self.power_on(fresh=self.appliance.is_made_anew)
             self.wait_shell()
             if not self.appliance.is_made_anew:
+                self.box.run(f"rm -f {FILLER}")
                 self.box.until("nothing is recorded", self.ends_whatever_runs, timeout=600)
         if not round_.phase.name.startswith("update-"):
             self.settle_update()
@@ -186,6 +187,7 @@ class Campaign:
         self.box.until("the recorder answers", lambda: self.property("Recorder1", "State"), timeout=600)
         self.box.until("a recording begins", lambda: self.box.holdfast("start --label power-suite", timeout=300), timeout=600)
         self.session = self.box.recording()["session"]
+        self.books.gives_up = RETENTION in self.wanted
         self.books.open(self.session)
 
     def cut(self, round_, seen):
@@ -219,6 +221,7 @@ class Campaign:
         if round_.phase.records:
             self.again(0)
             seen["recording_s"] = time.monotonic() - self.switched_on
+            told = int(self.property("Recorder1", "SafeFrames"))
             seen["safe_after"] = self.books.found(self.session)
             seen["lost"] = max(0, seen["safe_before"] - seen["safe_after"])
         else:
@@ -236,6 +239,8 @@ class Campaign:
             assert "bad CRC" not in said, "the boot loader's environment is gone:\n" + said[-1500:]
         self.doctor(with_slow=round_.number % SLOW_LOOKS_EACH == 0)
         assert not seen.get("lost"), f"{seen['lost']} of {seen['safe_before']} safe frames are lost"
+        if round_.phase.records:
+            assert told >= seen["safe_before"], f"the box told of {seen['safe_before']} safe frames before, and tells of {told} now"
 
     def again(self, more_than):
         """Waits until the session goes on after a boot."""

@@ -65,7 +65,6 @@ def fill(campaign, chance):
     closed = sum(int(size) for size in campaign.box.run(r"find /var/lib/holdfast/recordings -name '*.mp4' -printf '%s\n'").split())
     size, free = (int(word) for word in campaign.box.run("df -B1 --output=size,avail /data | tail -n 1").split())
     excess = int(closed * chance.uniform(0.3, 0.9))
-    campaign.books.gives_up = True
     campaign.deleted_before = deleted(campaign)
     campaign.box.run(f"fallocate -l {free - size * KEEP_FREE_PERCENT // 100 + excess} {FILLER}")
 

@@ -10,7 +10,7 @@ use crate::store::{Deleted, file_names};
 /// The files of one input.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Of all closed files, and of those that retention has given up: they were safe.
+    /// Of all closed files, and of those that retention has given up: they were safe. See [`Survey::add_up`].
     pub tally: Tally,
     /// The newest closed file.
     pub last: Option<Last>,
@@ -18,6 +18,19 @@ pub struct Survey {
     pub boots: Vec<([u8; 16], u64, u64)>,
     /// Closed files that recovery had to close.
     pub recovered: u64,
+    /// Of each closed file its place, its video frames and its length.
+    closed: Vec<(u64, u64, u64)>,
+}
+
+impl Survey {
+    /// Adds up what was safe: what is there, and what retention has given up, as the journal told *after* the files were looked at. A file
+    /// is noted before it goes: one that went meanwhile is in `deleted`, and one that is there still (the power went) counts once.
+    pub fn add_up(&mut self, deleted: &Deleted) {
+        let left = || self.closed.iter().filter(|(sequence, ..)| *sequence > deleted.through);
+        let safe = deleted.frames + left().map(|(_, frames, _)| frames).sum::<u64>();
+        let safe_bytes = deleted.bytes + left().map(|(.., bytes)| bytes).sum::<u64>();
+        self.tally = Tally { source: safe, encoded: safe, muxed: safe, safe, safe_bytes, ..Tally::default() };
+    }
 }
 
 /// The newest closed file of an input.
@@ -34,21 +47,16 @@ pub struct Last {
     sequence: u64,
 }
 
-/// Looks at all files of an input's directory. `deleted`: what retention has given up of it.
-pub fn survey(dir: &Path, deleted: &Deleted) -> Survey {
+/// Looks at all files of an input's directory. They are not added up yet.
+pub fn survey(dir: &Path) -> Survey {
     let mut survey = Survey::default();
-    (survey.tally.safe, survey.tally.safe_bytes) = (deleted.frames, deleted.bytes);
     for name in file_names(dir).iter().filter(|name| !name.ends_with(PART_SUFFIX)) {
         let Ok(reader) = Reader::open(&dir.join(name)) else { continue };
         let Some(ledger) = reader.ledger() else { continue };
         let identity = reader.identity();
         let video = reader.tracks().iter().position(|track| track.codec.is_video()).unwrap_or(0);
         let (frames, end_mono_ns) = ledger.tracks.get(video).map_or((0, 0), |track| (track.frames, track.end_mono_ns));
-        // One that was given up and is still there (noted, and the power went) has been counted.
-        if identity.sequence > deleted.through {
-            survey.tally.safe += frames;
-            survey.tally.safe_bytes += reader.file_bytes();
-        }
+        survey.closed.push((identity.sequence, frames, reader.file_bytes()));
         survey.recovered += u64::from(ledger.reason == CloseReason::Recovered);
         let boot_id = identity.boot_id.0;
         match survey.boots.iter_mut().find(|(boot, ..)| *boot == boot_id) {
@@ -68,7 +76,5 @@ pub fn survey(dir: &Path, deleted: &Deleted) -> Survey {
             });
         }
     }
-    (survey.tally.source, survey.tally.encoded, survey.tally.muxed) =
-        (survey.tally.safe, survey.tally.safe, survey.tally.safe);
     survey
 }

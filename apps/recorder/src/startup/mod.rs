@@ -7,7 +7,7 @@ pub mod evidence;
 mod files;
 pub mod reason;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,11 +218,13 @@ impl Recovery {
         let dir = self.catalog.dir(&summary.id).unwrap_or_default();
         // Of sessions that have ended, nobody asks.
         let inputs = if ended { Vec::new() } else { crate::store::directories(&dir) };
-        let survey = |input: String| {
-            let survey = disk::survey(&dir.join(&input), summary.deleted.get(&input).unwrap_or(&Deleted::default()));
-            (input, survey)
-        };
-        let surveys = inputs.into_iter().map(survey).collect();
+        let mut surveys: BTreeMap<_, _> =
+            inputs.into_iter().map(|input| (input.clone(), disk::survey(&dir.join(input)))).collect();
+        // What retention is at may be of a session that waits.
+        let summary = self.catalog.get(&summary.id).unwrap_or(summary);
+        for (input, survey) in &mut surveys {
+            survey.add_up(summary.deleted.get(input).unwrap_or(&Deleted::default()));
+        }
         Candidate { summary, surveys }
     }
 

@@ -53,9 +53,6 @@ impl Engine {
                 match std::fs::metadata(location) {
                     Ok(metadata) if metadata.is_file() => Ok(()),
                     Ok(_) => Err(invalid(location, "is no file")),
-                    Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                        Err(invalid(location, "is in a directory that is private; put it where others may read it"))
-                    }
                     Err(error) => Err(invalid(location, &format!("can't be read: {error}"))),
                 }
             }

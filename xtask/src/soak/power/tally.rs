@@ -121,19 +121,19 @@ impl Tally {
 
     /// Nothing failed, nothing was lost, and there was something to see.
     pub fn verdict(&self) -> anyhow::Result<()> {
-        if self.compared < self.comparable {
-            bail!(
-                "only after {} of {} cuts of a recording was all that was safe counted",
-                self.compared,
-                self.comparable
-            );
-        }
         let retention = self.by_phase.get("retention").map_or(0, |phase| phase.cuts);
         if retention > RETENTION_MAY_IDLE && self.files_given_up == 0 {
             bail!("retention was cut {retention} times and had nothing to give up");
         }
         if self.failed + self.boots_failed + self.safe_frames_lost > 0 {
             bail!("what was promised does not hold (see above)");
+        }
+        if self.compared < self.comparable {
+            bail!(
+                "only after {} of {} cuts of a recording was all that was safe counted",
+                self.compared,
+                self.comparable
+            );
         }
         Ok(())
     }
