@@ -159,7 +159,8 @@ fn run_tests(rest: &[String]) -> anyhow::Result<String> {
         .context("cargo test does not start")?;
     let mut sum = Sum::default();
     if let Some(output) = child.stdout.take() {
-        let (said, lines) = mpsc::channel();
+        // Full: the tests wait until what they have said is printed.
+        let (said, lines) = mpsc::sync_channel(64);
         // It ends with the output, or with the first line that nobody wants any more.
         std::thread::spawn(move || BufReader::new(output).lines().try_for_each(|line| said.send(line)));
         loop {
