@@ -56,3 +56,26 @@ impl Candidate {
         by_files.max(self.summary.elapsed_ns.saturating_add(in_last_boot))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use holdfast_records::Record;
+
+    use super::Candidate;
+    use crate::startup::disk::Survey;
+    use crate::store::Summary;
+
+    #[test]
+    fn what_retention_has_given_up_lasted_all_the_same() {
+        // 100 s in earlier boots, of which no file is left; then resumed 20 s after a boot, and safe until its 50th second.
+        let resumed = Record::ResumedAt { wall_ns: 0, boot_id: [2; 16], mono_ns: 20, elapsed_ns: 100 };
+        let summary = Arc::new(Summary::of(&[resumed]));
+        let mut survey = Survey::default();
+        survey.boots.push(([2; 16], 40, 50));
+        let candidate = Candidate { summary, surveys: BTreeMap::from([("cam0".to_owned(), survey)]) };
+        assert_eq!(candidate.elapsed_ns(), 130);
+    }
+}

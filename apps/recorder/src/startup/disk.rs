@@ -78,3 +78,17 @@ pub fn survey(dir: &Path) -> Survey {
     }
     survey
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Survey;
+    use crate::store::Deleted;
+
+    #[test]
+    fn what_was_given_up_counts_once_whether_it_is_gone_or_not() {
+        // The third was noted, and is there still.
+        let mut survey = Survey { closed: vec![(3, 30, 300), (4, 40, 400)], ..Survey::default() };
+        survey.add_up(&Deleted { through: 3, files: 3, frames: 60, bytes: 600, wall_ns: 0 });
+        assert_eq!((survey.tally.safe, survey.tally.safe_bytes, survey.tally.source), (100, 1000, 100));
+    }
+}
