@@ -8,6 +8,9 @@ pub const FIRST: Duration = Duration::from_secs(1);
 pub const LONGEST: Duration = Duration::from_secs(30);
 /// A source that has run this long is healthy again: the next failure starts from [`FIRST`].
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// One that delivered at all, however shortly, waits no longer than so many times what it delivered: a camera behind a link that
+/// breaks every few seconds is recorded for a good part of the time, and not for two seconds in every half minute.
+pub const WAIT_PER_DELIVERED: u32 = 2;
 
 /// Attempts that failed in a row, and what follows from that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +29,9 @@ impl Backoff {
         }
         let doublings = self.failures.min(5);
         self.failures = self.failures.saturating_add(1);
-        let wait = (FIRST * 2_u32.pow(doublings)).min(LONGEST);
+        let longest =
+            if ran.is_zero() { LONGEST } else { ran.saturating_mul(WAIT_PER_DELIVERED).clamp(FIRST, LONGEST) };
+        let wait = (FIRST * 2_u32.pow(doublings)).min(longest);
         let spread = wait / 2;
         let wait = wait - spread / 2 + spread * u32::from(jitter) / 255;
         wait.clamp(FIRST, LONGEST)
@@ -66,6 +71,15 @@ mod tests {
         };
         assert_eq!(after(0), Duration::from_secs(3));
         assert_eq!(after(255), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_source_that_delivers_is_not_kept_waiting_long() {
+        let mut backoff = Backoff::default();
+        let mut waits = |ran| -> Vec<u64> { (0..6).map(|_| backoff.failed(ran, 128).as_secs()).collect() };
+        assert_eq!(waits(Duration::from_millis(300)), [1; 6]);
+        assert_eq!(waits(Duration::from_secs(4)), [8; 6]);
+        assert_eq!(waits(Duration::ZERO), [30; 6]);
     }
 
     #[test]
