@@ -8,9 +8,12 @@ pub const FIRST: Duration = Duration::from_secs(1);
 pub const LONGEST: Duration = Duration::from_secs(30);
 /// A source that has run this long is healthy again: the next failure starts from [`FIRST`].
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(10);
-/// One that delivered at all, however shortly, waits no longer than so many times what it delivered: a camera behind a link that
-/// breaks every few seconds is recorded for a good part of the time, and not for two seconds in every half minute.
+/// One that delivered at all, however shortly, waits no longer than so many times what it delivered, or than [`LONGEST_DELIVERING`]: a
+/// camera behind a link that breaks every few seconds is recorded for a good part of the time, and not for two seconds in every half
+/// minute.
 pub const WAIT_PER_DELIVERED: u32 = 2;
+/// One that gives a picture and dies is not asked for more than this often for ever.
+pub const LONGEST_DELIVERING: Duration = Duration::from_secs(5);
 
 /// Attempts that failed in a row, and what follows from that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,12 +32,12 @@ impl Backoff {
         }
         let doublings = self.failures.min(5);
         self.failures = self.failures.saturating_add(1);
-        let longest =
-            if ran.is_zero() { LONGEST } else { ran.saturating_mul(WAIT_PER_DELIVERED).clamp(FIRST, LONGEST) };
+        let delivered = ran.saturating_mul(WAIT_PER_DELIVERED).clamp(LONGEST_DELIVERING, LONGEST);
+        let longest = if ran.is_zero() { LONGEST } else { delivered };
         let wait = (FIRST * 2_u32.pow(doublings)).min(longest);
         let spread = wait / 2;
         let wait = wait - spread / 2 + spread * u32::from(jitter) / 255;
-        wait.clamp(FIRST, LONGEST)
+        wait.clamp(FIRST, longest)
     }
 
     /// How many attempts have failed in a row.
@@ -77,9 +80,12 @@ mod tests {
     fn a_source_that_delivers_is_not_kept_waiting_long() {
         let mut backoff = Backoff::default();
         let mut waits = |ran| -> Vec<u64> { (0..6).map(|_| backoff.failed(ran, 128).as_secs()).collect() };
-        assert_eq!(waits(Duration::from_millis(300)), [1; 6]);
+        assert_eq!(waits(Duration::from_millis(300)), [1, 2, 4, 5, 5, 5]);
         assert_eq!(waits(Duration::from_secs(4)), [8; 6]);
         assert_eq!(waits(Duration::ZERO), [30; 6]);
+        for jitter in 0..=255 {
+            assert!(backoff.failed(Duration::from_secs(4), jitter) <= Duration::from_secs(8));
+        }
     }
 
     #[test]
