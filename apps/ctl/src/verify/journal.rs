@@ -116,3 +116,40 @@ impl Told {
         sums.iter().map(line).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_records::GivenUp;
+
+    use super::Told;
+
+    fn given_up(input: &str, sequence: u64, frames: u64) -> GivenUp {
+        GivenUp {
+            input: input.to_owned(),
+            sequence,
+            file: format!("{sequence:06}_20261121T071503Z.mp4"),
+            frames,
+            bytes: 10 * frames,
+            cause: "free".to_owned(),
+            wall_ns: 1_795_245_303_000_000_000 + i64::try_from(sequence).unwrap() * 1_000_000_000,
+        }
+    }
+
+    #[test]
+    fn what_retention_has_given_up_is_told_in_sums_and_file_by_file() {
+        let given_up = vec![given_up("cam0", 1, 300), given_up("cam0", 2, 298), given_up("cam1", 1, 1)];
+        let told = Told { session: "s1".to_owned(), findings: Vec::new(), given_up };
+        let text = told.given_up_text();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(
+            lines[0].starts_with("s1 cam0: 2 files (598 frames) given up by retention, until 2026-11-21"),
+            "{text}"
+        );
+        assert!(lines[1].starts_with("s1 cam1: 1 file (1 frame) given up by retention, until 2026-11-21"), "{text}");
+        assert_eq!(lines.len(), 2, "{text}");
+        let files: Vec<_> = told.given_up_json().collect();
+        assert_eq!(files.len(), 3);
+        assert_eq!(files[1]["sequence"], 2);
+        assert_eq!((&files[1]["frames"], &files[1]["cause"]), (&298.into(), &"free".into()));
+    }
+}
