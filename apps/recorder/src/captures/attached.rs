@@ -275,8 +275,8 @@ impl Supervisor {
             return Ok(());
         };
         let resume = engaged.resume(on_disk);
+        let sequence = engaged.next_sequence(resume.as_ref(), on_disk);
         let request = self.next_request();
-        let sequence = resume.as_ref().map_or(0, |resume| resume.previous_sequence.max(on_disk.number)) + 1;
         let (Ok(session), Ok(directory)) = (record.session.as_str().try_into(), record.directory.as_str().try_into())
         else {
             error!(input = self.name, session = record.session, "a session id or directory too long for the link");

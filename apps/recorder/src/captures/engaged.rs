@@ -225,6 +225,12 @@ impl Engaged {
         (duration_ms > 0).then_some(GapReport { cause, start_mono_ns, duration_ms, frames_lost: self.frames_lost })
     }
 
+    /// The number of the next file: one that none had before it, whether that is there still or not.
+    pub fn next_sequence(&self, resume: Option<&Resume>, on_disk: Newest) -> u64 {
+        let previous = resume.map_or(0, |resume| resume.previous_sequence.max(on_disk.number));
+        previous.max(self.record.past_sequence) + 1
+    }
+
     /// Where the next process takes up; `None` if nothing was written yet. `on_disk`: what is newest there.
     pub fn resume(&mut self, on_disk: Newest) -> Option<Resume> {
         if !self.begun && on_disk.number == 0 {
@@ -265,6 +271,7 @@ mod tests {
             directory: "d/s/cam0".into(),
             trace: 0,
             base: Tally::default(),
+            past_sequence: 0,
             begun: false,
             safe_until_mono_ns: 0,
             safe_until_wall_ns: 0,
@@ -289,6 +296,18 @@ mod tests {
         let resume = engaged().resume(Newest { number: 6, footage: Some((5, Some([9; 16]))) }).unwrap();
         assert_eq!((resume.previous_sequence, resume.previous_file_id), (5, Some([9; 16])));
         assert_eq!(engaged().resume(Newest { number: 1, footage: None }).unwrap().previous_file_id, None);
+    }
+
+    /// Retention took all of its files while the session waited for the box to be switched on.
+    #[test]
+    fn no_number_is_given_twice_also_when_its_file_has_gone() {
+        let record = Record { begun: true, past_sequence: 7, cause: GapCause::Reboot, ..engaged().record };
+        let mut part = Engaged::new(record, 0);
+        let gone = part.resume(Newest::default());
+        assert_eq!(part.next_sequence(gone.as_ref(), Newest::default()), 8);
+        let resume = part.resume(on_disk(9));
+        assert_eq!(part.next_sequence(resume.as_ref(), on_disk(9)), 10);
+        assert_eq!(engaged().next_sequence(None, Newest::default()), 1);
     }
 
     fn closed(frames: u64, bytes: u64) -> FileClosed {

@@ -63,6 +63,8 @@ pub struct Record {
     pub trace: u64,
     /// What earlier processes made of this session, when the recorder has restarted.
     pub base: Tally,
+    /// The highest number that one of its files is known to have had, there still or not; 0 if none is known.
+    pub past_sequence: u64,
     /// The input has recorded in this session before: it resumes, with a gap.
     pub begun: bool,
     /// If so: the end of its last safe frame, as far as is known.

@@ -40,6 +40,7 @@ async fn the_end_of_a_session_that_was_never_seen_is_told() {
             directory: "d/a/cam0".to_owned(),
             trace: 0,
             base: Tally::default(),
+            past_sequence: 0,
             begun: false,
             safe_until_mono_ns: 0,
             safe_until_wall_ns: 0,

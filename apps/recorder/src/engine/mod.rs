@@ -44,6 +44,8 @@ pub struct Input {
 pub struct Before {
     /// What ended processes made.
     pub base: Tally,
+    /// The highest number of its files, there still or not.
+    pub past_sequence: u64,
     /// End of its last safe frame; of an earlier boot, if the cause says so.
     pub safe_until_mono_ns: u64,
     /// The same as a label; 0 if there is none.
@@ -336,6 +338,7 @@ impl Engine {
                 session: session.id.clone(),
                 directory: format!("{dir}/{}", input.name),
                 trace,
+                past_sequence: earlier.as_ref().map_or(0, |earlier| earlier.past_sequence),
                 begun: earlier.is_some(),
                 safe_until_mono_ns: earlier.as_ref().map_or(0, |earlier| earlier.safe_until_mono_ns),
                 safe_until_wall_ns: earlier.as_ref().map_or(0, Before::credible_wall_ns),

@@ -222,6 +222,12 @@ impl Recovery {
             inputs.into_iter().map(|input| (input.clone(), disk::survey(&dir.join(input)))).collect();
         // What retention is at may be of a session that waits.
         let summary = self.catalog.get(&summary.id).unwrap_or(summary);
+        if !ended {
+            // Also those of whose files none is left.
+            for input in summary.deleted.keys() {
+                surveys.entry(input.clone()).or_default();
+            }
+        }
         for (input, survey) in &mut surveys {
             survey.add_up(summary.deleted.get(input).unwrap_or(&Deleted::default()));
         }
@@ -327,6 +333,7 @@ impl Recovery {
             };
             let earlier = Before {
                 base,
+                past_sequence: summary.past_sequence(name),
                 safe_until_mono_ns: last.filter(|_| !is_recorded).map_or(0, |last| last.end_mono_ns),
                 cause: match last {
                     Some(last) if last.boot_id != boot_id && !is_recorded => GapCause::Reboot,

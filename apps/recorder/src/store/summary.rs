@@ -209,6 +209,13 @@ impl Summary {
         }
     }
 
+    /// The highest number that one of this input's files is known to have had. None is given twice, also when the file has gone.
+    pub fn past_sequence(&self, input: &str) -> u64 {
+        let closed = self.closed.get(input).and_then(|closed| closed.iter().max().copied());
+        let deleted = self.deleted.get(input).map(|deleted| deleted.through);
+        closed.max(deleted).unwrap_or(0)
+    }
+
     /// How many files retention has given up.
     pub fn deleted_files(&self) -> u64 {
         self.deleted.values().map(|deleted| deleted.files).sum()

@@ -55,6 +55,34 @@ fn a_clock_that_is_set_later_corrects_the_labels_of_its_boot_only() {
 }
 
 #[test]
+fn the_highest_number_of_an_input_is_known_also_when_its_file_has_gone() {
+    let closed = |input: &str, sequence| Record::FileClosed {
+        input: input.into(),
+        sequence,
+        file: String::new(),
+        frames: 1,
+        bytes: 1,
+        duration_ms: 1,
+        recovered: false,
+    };
+    let deleted = |input: &str, sequence| Record::Deleted {
+        input: input.into(),
+        sequence,
+        file: String::new(),
+        frames: 1,
+        bytes: 1,
+        cause: "free".into(),
+        wall_ns: 0,
+    };
+    let records = [created(0, 0), closed("cam0", 1), closed("cam0", 2), closed("cam1", 1), deleted("cam0", 1)];
+    let mut summary = Summary::of(&records);
+    assert_eq!(["cam0", "cam1", "cam2"].map(|input| summary.past_sequence(input)), [2, 1, 0]);
+    // One that was closed by a recovery whose word got lost.
+    summary.note(&deleted("cam0", 3));
+    assert_eq!(summary.past_sequence("cam0"), 3);
+}
+
+#[test]
 fn a_session_that_goes_on_is_open_again_and_stays_stopped_once_it_was() {
     let mut summary = Summary::of(&[created(0, 1)]);
     summary.note(&Record::Interrupted { why: String::new(), wall_ns: 0, totals: EndTotals::default() });
