@@ -18,7 +18,7 @@ def operator(box, updates, tmp_path):
     """The fleet, with this box in it."""
     box.wait_good()
     with fleet.server(tmp_path) as operator:
-        box.write(TOKEN, operator.target(NAME), mode="600")
+        box.write(TOKEN, operator.target(NAME), mode="640", group="holdfast")
         box.write(AUTHORITY, operator.authority)
         updates.configure(
             'automatic = "reboot"',

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::{ChannelConfig, Config};
 use crate::engine::now_unix_s;
+use crate::files;
 
 /// No channel file is larger, bytes.
 const MAX_BYTES: usize = 64 << 10;
@@ -156,8 +157,7 @@ impl Follower {
         let mut tls = Tls::default();
         if let Some(path) = &self.config.ca {
             let pem = tokio::fs::read(path).await;
-            tls.roots =
-                Roots::Only(pem.map_err(|error| Reason::new("channel", format!("{}: {error}", path.display())))?);
+            tls.roots = Roots::Only(pem.map_err(|error| Reason::new("channel", files::unreadable(path, &error)))?);
         }
         let address = Address::new(&self.config.url).map_err(told)?.tls(tls);
         let shown = address.shown();

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::files;
 use crate::fleet::Artifact;
 use crate::sticks::Original;
 
@@ -204,7 +205,7 @@ impl Downloads {
 fn source(wanted: &Wanted, config: &Config) -> Result<Source, Reason> {
     let told = |error: holdfast_fetch::Error| Reason::new("download", error.to_string());
     let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| Reason::new("download", format!("{}: {error}", path.display())))
+        std::fs::read(path).map_err(|error| Reason::new("download", files::unreadable(path, &error)))
     };
     let mut tls = Tls::default();
     if let Some(path) = &config.server_ca {

@@ -4,22 +4,26 @@
 //! told as soon as it is there. It follows what the plan does and steers nothing: an offer is an offer.
 
 mod report;
+mod server;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use holdfast_hawkbit::{
-    ActionId, Ca, Certificate, Client, Delivery, Deployment, HeaderMap, Limits, Outbox, Pace, Poll, Settings, Token,
-    UpdateMode, deliver,
+    ActionId, Client, Delivery, Deployment, HeaderMap, Limits, Outbox, Pace, Poll, UpdateMode, deliver,
 };
-use holdfast_update_plan::{Event, Offer, Origin, Outcome, Source, Wish};
+use holdfast_update_plan::{Event, Offer, Origin, Outcome, Reason, Source, Wish};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::config::FleetConfig;
 use report::Report;
+use server::Server;
+
+/// Settings that can't be used are looked at again after this: a file that they name may have been put right meanwhile.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// What the plan does, as far as the fleet is told.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,11 +62,13 @@ pub struct Handle {
     pub doing: watch::Sender<Doing>,
     /// The newest bundle that was offered, for whoever downloads.
     pub shelf: watch::Receiver<Option<Artifact>>,
+    /// What somebody has to put right before the server can be asked; empty: nothing.
+    pub notice: watch::Receiver<String>,
 }
 
 /// See the module.
 pub struct Fleet {
-    client: Client,
+    server: Server,
     outbox: Outbox,
     pace: Pace,
     attributes: BTreeMap<String, String>,
@@ -73,6 +79,7 @@ pub struct Fleet {
     checks: mpsc::Receiver<()>,
     doing: watch::Receiver<Doing>,
     shelf: watch::Sender<Option<Artifact>>,
+    notice: watch::Sender<String>,
     report: Report,
 }
 
@@ -80,15 +87,14 @@ impl Fleet {
     /// Ready to [`run`](Self::run). `attributes`: what the fleet is told of this box.
     ///
     /// # Errors
-    /// The configuration can't be used, or the outbox not be opened.
+    /// The outbox can't be opened. What is wrong with the settings is a [notice](Handle::notice): a box whose fleet can't be asked
+    /// still has systems to prove and to mark as good.
     pub fn new(
         config: &FleetConfig,
         state_dir: &std::path::Path,
         attributes: BTreeMap<String, String>,
         events: mpsc::Sender<Event>,
     ) -> anyhow::Result<(Self, Handle)> {
-        let client =
-            Client::new(settings(config)?).context("the fleet's server ([update] fleet_url and what belongs to it)")?;
         let (outbox, report) = Outbox::open(state_dir).context("what the fleet is to be told can't be kept")?;
         if !report.is_clean() {
             warn!("what the fleet was to be told: {report}");
@@ -99,9 +105,10 @@ impl Fleet {
         let (check_sender, checks) = mpsc::channel(1);
         let (doing_sender, doing) = watch::channel(Doing::default());
         let (shelf_sender, shelf) = watch::channel(None);
+        let (notice_sender, notice) = watch::channel(String::new());
         let seed = config.id.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let fleet = Self {
-            client,
+            server: Server::new(config.clone()),
             outbox,
             pace: Pace::new(Limits::default(), seed),
             attributes,
@@ -111,9 +118,10 @@ impl Fleet {
             checks,
             doing,
             shelf: shelf_sender,
+            notice: notice_sender,
             report: Report::default(),
         };
-        Ok((fleet, Handle { outcomes: outcome_sender, checks: check_sender, doing: doing_sender, shelf }))
+        Ok((fleet, Handle { outcomes: outcome_sender, checks: check_sender, doing: doing_sender, shelf, notice }))
     }
 
     /// Runs until the engine is gone, or the outbox can't be written.
@@ -152,8 +160,10 @@ impl Fleet {
 
     /// Tells all that waits. When to come again.
     async fn deliver(&mut self) -> anyhow::Result<Instant> {
+        // Polling says what is wrong with it, and comes here when it is right.
+        let Ok(client) = self.server.client() else { return Ok(Instant::now() + RETRY) };
         loop {
-            match deliver(&self.client, &mut self.outbox).await? {
+            match deliver(&client, &mut self.outbox).await? {
                 Delivery::Taken { message } => debug!(?message, "told to the fleet"),
                 Delivery::Over { message } => debug!(?message, "known to the fleet"),
                 Delivery::Dropped { message, error } => warn!(?message, "the fleet does not take it: {error}"),
@@ -169,14 +179,26 @@ impl Fleet {
     }
 
     async fn poll(&mut self) -> anyhow::Result<Instant> {
+        let client = match self.server.client() {
+            Ok(client) => client,
+            Err(error) => {
+                let text = format!("the fleet's server can't be asked: {error:#}");
+                if self.notice.send_replace(text.clone()) != text {
+                    warn!("{text}");
+                }
+                let _ = self.events.send(Event::CheckFailed(Reason::new("fleet", text))).await;
+                return Ok(Instant::now() + RETRY);
+            }
+        };
+        self.notice.send_replace(String::new());
         let polled = async {
-            let poll = self.client.poll().await?;
+            let poll = client.poll().await?;
             let deployment = match &poll.deployment {
-                Some(action) => Some(self.client.deployment(action).await?),
+                Some(action) => Some(client.deployment(action).await?),
                 None => None,
             };
             let cancel = match &poll.cancel {
-                Some(action) => Some(self.client.cancel(action).await?),
+                Some(action) => Some(client.cancel(action).await?),
                 None => None,
             };
             Ok::<_, holdfast_hawkbit::Error>((poll, deployment, cancel))
@@ -184,13 +206,16 @@ impl Fleet {
         let (poll, deployment, cancel) = match polled.await {
             Ok(polled) => polled,
             Err(error) => {
+                if matches!(error, holdfast_hawkbit::Error::Denied { .. }) {
+                    self.server.denied();
+                }
                 let wait = self.pace.after_error(&error).0;
                 warn!(wait_s = wait.as_secs(), "the fleet's server: {error}");
                 let _ = self.events.send(Event::CheckFailed(report::reason(&error))).await;
                 return Ok(Instant::now() + wait);
             }
         };
-        self.tell_attributes(&poll).await;
+        tell_attributes(&client, &self.attributes, &poll).await;
         if let Some(cancel) = cancel {
             let doing = self.doing.borrow().clone();
             if self.report.canceling(&mut self.outbox, &cancel, &doing)? {
@@ -198,24 +223,15 @@ impl Fleet {
             }
         }
         match deployment {
-            Some(deployment) => self.offer(&deployment).await?,
+            Some(deployment) => self.offer(&client, &deployment).await?,
             None => drop(self.events.send(Event::Nothing(Source::Fleet)).await),
         }
         Ok(Instant::now() + self.pace.after_poll(&poll))
     }
 
-    async fn tell_attributes(&self, poll: &Poll) {
-        if !poll.config_data_wanted {
-            return;
-        }
-        if let Err(error) = self.client.config_data(&self.attributes, UpdateMode::Replace).await {
-            warn!("the fleet is not told what this box is: {error}");
-        }
-    }
-
     /// What the server wants becomes an offer, the same one again and again: its window may have opened meanwhile.
-    async fn offer(&mut self, deployment: &Deployment) -> anyhow::Result<()> {
-        let Some((offer, artifact)) = self.read(deployment) else {
+    async fn offer(&mut self, client: &Client, deployment: &Deployment) -> anyhow::Result<()> {
+        let Some((offer, artifact)) = self.read(client, deployment) else {
             return self.report.useless(&mut self.outbox, &deployment.action);
         };
         if self.doing.borrow().action != Some(artifact.action) {
@@ -227,7 +243,7 @@ impl Fleet {
     }
 
     /// `None`: there is no bundle in it.
-    fn read(&self, deployment: &Deployment) -> Option<(Offer, Artifact)> {
+    fn read(&self, client: &Client, deployment: &Deployment) -> Option<(Offer, Artifact)> {
         let action = number(&deployment.action)?;
         let chunks = deployment.chunks.iter();
         let mut bundles = chunks.flat_map(|chunk| chunk.artifacts.iter().map(move |artifact| (chunk, artifact)));
@@ -246,7 +262,7 @@ impl Fleet {
             force: false,
         };
         info!(action, version = offer.version, ?wish, "the fleet offers");
-        let headers = self.client.download_headers(&url);
+        let headers = client.download_headers(&url);
         let is_plain = url.scheme() == "http";
         Some((offer, Artifact { action, url: url.into(), sha256: artifact.sha256, headers, is_plain }))
     }
@@ -257,23 +273,11 @@ fn number(action: &ActionId) -> Option<u64> {
     action.as_str().parse().ok()
 }
 
-fn settings(config: &FleetConfig) -> anyhow::Result<Settings> {
-    let read = |path: &std::path::Path| {
-        std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))
-    };
-    let token = match &config.token_file {
-        Some(path) if config.is_gateway => Token::Gateway(read(path)?.trim().to_owned().into()),
-        Some(path) => Token::Target(read(path)?.trim().to_owned().into()),
-        None => Token::None,
-    };
-    let url = config.url.parse().with_context(|| format!("fleet_url = {:?}", config.url))?;
-    let mut settings = Settings::new(url, &config.tenant, &config.id, token);
-    settings.plain_http = config.plain_http;
-    if let Some(ca) = &config.ca {
-        settings.ca = Ca::File(ca.clone());
+async fn tell_attributes(client: &Client, attributes: &BTreeMap<String, String>, poll: &Poll) {
+    if !poll.config_data_wanted {
+        return;
     }
-    if let Some((chain, key)) = &config.certificate {
-        settings.certificate = Some(Certificate { chain: chain.clone(), key: key.clone() });
+    if let Err(error) = client.config_data(attributes, UpdateMode::Replace).await {
+        warn!("the fleet is not told what this box is: {error}");
     }
-    Ok(settings)
 }

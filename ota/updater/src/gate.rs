@@ -21,7 +21,7 @@ use zbus::names::BusName;
 use zbus::proxy::CacheProperties;
 use zbus::zvariant::OwnedObjectPath;
 
-use crate::services;
+use crate::{files, services};
 use decoding::Extent;
 
 /// How often something that is waited for is looked at.
@@ -214,7 +214,10 @@ async fn last_footage(connection: &Connection, recorder: &RecorderProxy<'_>, unt
     for session in sessions.iter().filter(|session| session.state == "stopped" && session.safe_frames > 0) {
         let path = holdfast_dbus::session_path(&session.id);
         let directory = directory(connection, &path).await?;
-        let Some(newest) = newest_file(Path::new(&directory)) else { continue };
+        // By name: they count up.
+        let newest =
+            footage(Path::new(&directory))?.into_iter().max_by_key(|path| path.file_name().map(ToOwned::to_owned));
+        let Some(newest) = newest else { continue };
         whole(&[newest], "footage-unreadable").await?;
         // Its bytes are what the system before has written. What they show is that one's doing, and is not held against this one:
         // a box that has recorded damaged pictures must remain one that can be updated.
@@ -235,19 +238,9 @@ async fn directory(connection: &Connection, session: &OwnedObjectPath) -> Proof<
     call("where a session lies", session_of(connection, session).await?.path()).await
 }
 
-/// The newest closed file of a session, by name: they count up.
-fn newest_file(session: &Path) -> Option<std::path::PathBuf> {
-    files(session).into_iter().max_by_key(|path| path.file_name().map(ToOwned::to_owned))
-}
-
 /// The closed files of a session.
-fn files(session: &Path) -> Vec<std::path::PathBuf> {
-    let inputs = std::fs::read_dir(session).into_iter().flatten().flatten().map(|entry| entry.path());
-    let files = inputs.flat_map(|input| std::fs::read_dir(input).into_iter().flatten().flatten());
-    files
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "mp4"))
-        .collect()
+fn footage(session: &Path) -> Proof<Vec<std::path::PathBuf>> {
+    files::footage(session).map_err(|(path, error)| wrong("footage-unreadable", files::unreadable(&path, &error)))
 }
 
 /// Structure, digests and continuity of these files.
@@ -370,7 +363,7 @@ async fn record(
         return Err(wrong("nothing-safe", text));
     }
     let directory = directory(connection, &session).await?;
-    let files = files(Path::new(&directory));
+    let files = footage(Path::new(&directory))?;
     if files.is_empty() {
         return Err(wrong("nothing-safe", format!("{directory} holds no closed file")));
     }

@@ -7,6 +7,7 @@ mod channel;
 mod config;
 mod downloads;
 mod engine;
+mod files;
 mod fleet;
 mod freeze;
 mod gate;

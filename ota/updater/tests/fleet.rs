@@ -23,6 +23,8 @@ struct Member {
     manage: Manage,
     name: String,
     action: u64,
+    /// The file of its token.
+    token: std::path::PathBuf,
 }
 
 impl Member {
@@ -30,19 +32,19 @@ impl Member {
     async fn with_update(server: &'static Server, name: &str) -> Option<Self> {
         let manage = server.manage();
         let token = manage.create_target(name).await.unwrap();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), token).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
+        std::fs::write(&file, token).unwrap();
         let more = format!(
             "automatic = \"reboot\"\nfleet_url = {:?}\nfleet_id = {name:?}\nfleet_token_file = {:?}\nfleet_plain_http = true\n",
             server.url(),
-            file.into_temp_path().keep().unwrap(),
+            file,
         );
         let site = Site::start_with(&more).await?;
         let bundle = std::fs::read(site.bundle("2.0")).unwrap();
         let set = manage.create_software(name, "2.0", &[("holdfast-2.0.raucb", &bundle)]).await.unwrap();
         let assignment = Assignment { controller_id: name, kind: "forced", window: None };
         let action = manage.assign(set, &assignment).await.unwrap();
-        Some(Self { site, manage, name: name.to_owned(), action })
+        Some(Self { site, manage, name: name.to_owned(), action, token: file })
     }
 
     /// Looks at the server now, not when it is time.
@@ -102,6 +104,25 @@ async fn a_rollback_is_told_as_a_failure_with_its_reason() {
     let history = member.until_told("error").await;
     let told: Vec<_> = history.iter().flat_map(|(_, messages)| messages).collect();
     assert!(told.iter().any(|message| message.contains("rolled back")), "{told:#?}");
+}
+
+/// It records well, and would never be heard of again: the fleet could not even give it a better one.
+#[tokio::test]
+async fn a_system_that_can_not_use_its_fleets_settings_is_left() {
+    let Some(server) = server() else { return };
+    let Some(mut member) = Member::with_update(server, "deaf").await else { return };
+    member.check().await;
+    let flag = member.site.path("rebooting");
+    member.site.until("a reboot", || async { std::path::Path::new(&flag).exists() }).await;
+    let token = std::fs::read(&member.token).unwrap();
+    std::fs::remove_file(&member.token).unwrap();
+    member.site.reboot().await;
+    member.site.until_state("reverting").await;
+    std::fs::write(&member.token, token).unwrap();
+    member.site.until_reboot().await;
+    let outcome = member.site.until_outcome("rolled-back").await;
+    assert_eq!(outcome.code, "fleet-unusable", "{outcome:?}");
+    member.until_told("error").await;
 }
 
 #[tokio::test]

@@ -67,6 +67,28 @@ async fn each_boot_is_marked_good_when_the_recorder_works_and_not_before() {
     site.until("the boot to be marked good", || async { site.rig.boot("state.A") == "good" }).await;
 }
 
+/// A fleet's token that was not there kept the updater from starting, and so each boot from being marked good.
+#[tokio::test]
+async fn a_fleet_that_can_not_be_asked_keeps_no_boot_from_being_marked_good() {
+    let Some(mut site) = Site::start().await else { return };
+    let token = site.path("token");
+    // Where nobody listens.
+    site.set(&format!(
+        "fleet_url = \"http://127.0.0.1:9/\"\nfleet_id = \"box\"\nfleet_plain_http = true\nfleet_token_file = {token:?}\n"
+    ))
+    .await;
+    let notice = async |site: &Site| site.updater().await.notice().await.unwrap();
+    site.until("a notice", || async { notice(&site).await.contains(&token) }).await;
+    fs::write(site.rig.dir().join("state.A"), "bad\n").unwrap();
+    site.reboot().await;
+    site.until("the boot to be marked good", || async { site.rig.boot("state.A") == "good" }).await;
+    // Once it is there, it needs no other updater.
+    site.until("the notice again", || async { notice(&site).await.contains(&token) }).await;
+    fs::write(&token, "a token\n").unwrap();
+    site.updater().await.check(std::collections::HashMap::new()).await.unwrap();
+    site.until("the notice to be gone", || async { notice(&site).await.is_empty() }).await;
+}
+
 /// rauc#581, rauc#781, rauc#353: a certificate that is not valid yet, as the clock is wrong, or no longer.
 #[tokio::test]
 async fn what_is_signed_out_of_its_time_is_refused_and_nothing_is_written() {

@@ -7,7 +7,7 @@ use crate::panel::PANEL;
 
 /// Exposure as systemd counts it, 0 (none) to 10. Not a measure of safety, but it rises when a line of hardening is lost.
 const EXPOSURE_LIMITS: [(&str, f32); 7] =
-    [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (DECODE, 2.3), (PANEL, 1.6), (UPDATER, 2.5), (STICK, 1.7)];
+    [(RECORDER, 1.0), (CAPTURE, 2.3), (PROBE, 2.3), (DECODE, 2.3), (PANEL, 1.6), (UPDATER, 2.3), (STICK, 1.7)];
 
 const UPDATER: &str = "holdfast-updater.service";
 const STICK: &str = "holdfast-stick@sdz1.service";

@@ -129,9 +129,14 @@ fn an_update_of_an_installed_box_from_the_command_line_to_the_proof() {
 
     // Reading is for all, control for the group.
     let call = ["busctl", "call", NAME, PATH, NAME];
-    // RAUC wants to know what a bundle lies on, and finds neither an overlay's device nor that of the machine around.
-    let bundle = "/run/2.0.raucb";
-    assert!(rig.run(&["cp", site.bundle.to_str().unwrap(), bundle]).ok());
+    // RAUC wants to know what a bundle lies on, and finds neither an overlay's device nor that of the machine around. It is its
+    // owner's alone: the updater, which is not above permissions, leaves it to RAUC, which is.
+    let bundle = "/run/own/2.0.raucb";
+    let own = format!(
+        "install -d -m 700 -o {OPERATOR} /run/own && install -m 600 -o {OPERATOR} {} {bundle}",
+        site.bundle.display()
+    );
+    assert!(rig.run(&["sh", "-c", &own]).ok());
     for words in [&["Install", "sa{sv}", bundle, "0"][..], &["Cancel", "a{sv}", "0"], &["Rollback", "a{sv}", "0"]] {
         let said = rig.run_as("nobody", &[&call[..], words].concat());
         assert!(!said.ok() && said.err.contains("Access denied"), "{words:?}: {said:?}");

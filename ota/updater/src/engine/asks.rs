@@ -53,6 +53,8 @@ impl Engine {
                 match std::fs::metadata(location) {
                     Ok(metadata) if metadata.is_file() => Ok(()),
                     Ok(_) => Err(invalid(location, "is no file")),
+                    // For its owner alone. RAUC, which reads it, is above permissions, and says so if there is nothing.
+                    Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
                     Err(error) => Err(invalid(location, &format!("can't be read: {error}"))),
                 }
             }

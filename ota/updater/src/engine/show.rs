@@ -78,6 +78,7 @@ impl Engine {
 
     fn notice(&self) -> String {
         let channel = self.channel.as_ref().map(|channel| channel.notice.borrow().clone());
+        let fleet = self.fleet.as_ref().map(|fleet| fleet.notice.borrow().clone());
         let fallen = self.plan.has_fallen_back_from().map(|bundle| {
             format!(
                 "the boot loader has gone back from {}, which had proven itself, as it does after several power cuts in a row; to have it \
@@ -85,7 +86,8 @@ impl Engine {
                 bundle.version
             )
         });
-        let notices = [fallen.unwrap_or_default(), self.sticks.notice.borrow().clone(), channel.unwrap_or_default()];
+        let sticks = self.sticks.notice.borrow().clone();
+        let notices = [fallen.unwrap_or_default(), sticks, channel.unwrap_or_default(), fleet.unwrap_or_default()];
         notices.into_iter().filter(|notice| !notice.is_empty()).collect::<Vec<_>>().join("; ")
     }
 }

@@ -20,7 +20,7 @@ use crate::fleet::Artifact;
 use crate::sticks::{News, Original, RETURN};
 use crate::surroundings::Surroundings;
 use crate::valve::Ticket as Turn;
-use crate::{gate, preflight, reboot};
+use crate::{files, gate, preflight, reboot};
 
 /// How long a boot that is no trial may take to work, before it is looked again.
 const CONFIRM: Duration = Duration::from_secs(120);
@@ -48,7 +48,7 @@ async fn carry_out(site: Arc<Site>, command: Command, ticket: Ticket, turn: Turn
                 }
             }
             Origin::File(_) => match path_of(&site, &offer) {
-                Some(path) if path.exists() => Event::Fetched,
+                Some(path) if !files::is_gone(&path) => Event::Fetched,
                 path => {
                     let text = format!("{} is no longer there", path.unwrap_or_default().display());
                     Event::FetchFailed(Reason::new("gone", text))
