@@ -84,7 +84,7 @@ async fn a_fleet_that_can_not_be_asked_keeps_no_boot_from_being_marked_good() {
     site.until("the boot to be marked good", || async { site.rig.boot("state.A") == "good" }).await;
     // Once it is there, it needs no other updater.
     site.until("the notice again", || async { notice(&site).await.contains(&token) }).await;
-    fs::write(&token, "a token\n").unwrap();
+    fs::write(&token, "token\n").unwrap();
     site.updater().await.check(std::collections::HashMap::new()).await.unwrap();
     site.until("the notice to be gone", || async { notice(&site).await.is_empty() }).await;
 }
