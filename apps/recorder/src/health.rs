@@ -200,7 +200,7 @@ pub const CHECKS: &[Check] = &[
         Every::Event,
         Limit::Any,
         AlertCode::SourceFailed,
-        "the capture tries for ever, every 30 s at the latest",
+        "the capture tries for ever, every 30 s at the latest; after one that delivered, within 5 s or twice that time",
     ),
     check(
         "failures of the encoder",
