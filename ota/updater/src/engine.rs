@@ -291,12 +291,12 @@ impl Engine {
     /// A system that came from the fleet and could never be reached by it again is not kept, however well it records.
     fn also_by_its_fleet(&self, event: Event) -> Event {
         let origin = self.plan.record().offer.as_ref().map(|offer| &offer.origin);
-        let notice = self.fleet.as_ref().map(|fleet| fleet.notice.borrow().clone()).unwrap_or_default();
-        match event {
-            Event::Proven(Ok(())) if matches!(origin, Some(Origin::Fleet(_))) && !notice.is_empty() => {
-                Event::Proven(Err(Reason::new("fleet-unusable", notice)))
-            }
-            event => event,
+        if event != Event::Proven(Ok(())) || !matches!(origin, Some(Origin::Fleet(_))) {
+            return event;
+        }
+        match self.fleet.as_ref().map(|fleet| fleet.notice.borrow().clone()) {
+            Some(notice) if !notice.is_empty() => Event::Proven(Err(Reason::new("fleet-unusable", notice))),
+            _ => event,
         }
     }
 

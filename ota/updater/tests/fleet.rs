@@ -73,8 +73,7 @@ async fn success_is_told_when_the_new_system_has_proven_itself_and_not_before() 
     let Some(server) = server() else { return };
     let Some(mut member) = Member::with_update(server, "good").await else { return };
     member.check().await;
-    let flag = member.site.path("rebooting");
-    member.site.until("a reboot", || async { std::path::Path::new(&flag).exists() }).await;
+    member.site.until_about_to_reboot().await;
     let before = member.history().await;
     assert!(before.iter().all(|(kind, _)| kind != "finished"), "told before it was so: {before:#?}");
     member.site.reboot().await;
@@ -93,8 +92,7 @@ async fn a_rollback_is_told_as_a_failure_with_its_reason() {
     let Some(server) = server() else { return };
     let Some(mut member) = Member::with_update(server, "bad").await else { return };
     member.check().await;
-    let flag = member.site.path("rebooting");
-    member.site.until("a reboot", || async { std::path::Path::new(&flag).exists() }).await;
+    member.site.until_about_to_reboot().await;
     member.site.break_recorder();
     member.site.reboot().await;
     member.site.until_state("reverting").await;
@@ -112,8 +110,7 @@ async fn a_system_that_can_not_use_its_fleets_settings_is_left() {
     let Some(server) = server() else { return };
     let Some(mut member) = Member::with_update(server, "deaf").await else { return };
     member.check().await;
-    let flag = member.site.path("rebooting");
-    member.site.until("a reboot", || async { std::path::Path::new(&flag).exists() }).await;
+    member.site.until_about_to_reboot().await;
     let token = std::fs::read(&member.token).unwrap();
     std::fs::remove_file(&member.token).unwrap();
     member.site.reboot().await;

@@ -38,7 +38,7 @@ async fn a_system_that_does_not_record_is_left_and_never_tried_again() {
     let Some(mut site) = Site::start().await else { return };
     let bundle = site.bundle("2.0");
     site.install(&bundle).await;
-    site.until("a reboot", || async { std::path::Path::new(&site.path("rebooting")).exists() }).await;
+    site.until_about_to_reboot().await;
     // On the new system it does not come up.
     site.break_recorder();
     site.reboot().await;
@@ -81,7 +81,7 @@ async fn without_recorder(capture: &'static str) -> Option<(Site, zbus::Connecti
     let bus = bus.serve_at("/org/freedesktop/systemd1", systemd).unwrap().build().await.unwrap();
     let bundle = site.bundle("2.0");
     site.install(&bundle).await;
-    site.until("a reboot", || async { std::path::Path::new(&site.path("rebooting")).exists() }).await;
+    site.until_about_to_reboot().await;
     site.break_recorder();
     site.reboot().await;
     site.until_state("reverting").await;
@@ -109,7 +109,7 @@ async fn proof_with(encoder: &'static str) -> Option<(Site, holdfast_dbus::updat
     let mut site = Site::start().await?;
     let bundle = site.bundle("2.0");
     site.install(&bundle).await;
-    site.until("a reboot", || async { std::path::Path::new(&site.path("rebooting")).exists() }).await;
+    site.until_about_to_reboot().await;
     (site.encoder, site.probe_seconds) = (encoder, 4);
     site.reboot().await;
     site.until_reboot().await;
@@ -136,7 +136,7 @@ async fn a_recording_that_goes_on_is_decoded_as_it_lies_there() {
     let Some(mut site) = Site::start().await else { return };
     let bundle = site.bundle("2.0");
     site.install(&bundle).await;
-    site.until("a reboot", || async { std::path::Path::new(&site.path("rebooting")).exists() }).await;
+    site.until_about_to_reboot().await;
     site.records_at_boot = true;
     site.reboot().await;
     let outcome = site.until_outcome("good").await;

@@ -203,10 +203,15 @@ impl Site {
         self.start_updater().await;
     }
 
-    /// Waits until the box would reboot, and has it do so.
-    pub async fn until_reboot(&mut self) {
+    /// Waits until the box would reboot.
+    pub async fn until_about_to_reboot(&self) {
         let flag = self.path("rebooting");
         self.until("a reboot", || async { Path::new(&flag).exists() }).await;
+    }
+
+    /// Waits until the box would reboot, and has it do so.
+    pub async fn until_reboot(&mut self) {
+        self.until_about_to_reboot().await;
         self.reboot().await;
     }
 
