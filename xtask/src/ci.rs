@@ -1,22 +1,25 @@
 //! What CI runs, step by step.
 
-mod testing;
-
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use rustix::process::Signal;
 
 use crate::interrupt::Interrupt;
 use crate::setup::{self, SetupArgs};
 use crate::terminal::{self, Table};
 use crate::workspace::cargo;
-use crate::{bench, demo, fuzz, hw, soak, yocto};
+use crate::{bench, demo, fuzz, hw, process, soak, yocto};
 
 /// The release of cargo-deny that `deny.toml` is written for.
 const DENY_VERSION: &str = "0.20.2";
+/// Tests that say nothing for so long hang: the longest one takes two minutes.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Run all tests.
 #[derive(Debug, Args)]
@@ -44,7 +47,7 @@ pub struct CiArgs {
 pub fn test(args: &TestArgs) -> anyhow::Result<()> {
     setup::run(&SetupArgs::default())?;
     build()?;
-    let said = testing::run(&args.rest)?;
+    let said = run_tests(&args.rest)?;
     terminal::good(&said);
     Ok(())
 }
@@ -71,7 +74,7 @@ fn run_steps(steps: &mut Steps, args: &CiArgs) -> anyhow::Result<()> {
     steps.run("licences and advisories", deny)?;
     steps.run("the Yocto layer", yocto::sanity)?;
     steps.run("build", || build().map(|()| String::new()))?;
-    steps.run("tests", || testing::run(&[]))?;
+    steps.run("tests", || run_tests(&[]))?;
     // From here on we start programs that have to be ended in order.
     let interrupt = Interrupt::listen()?;
     steps.run("fuzzing, a short run", || fuzz::sanity(&interrupt))?;
@@ -143,6 +146,92 @@ fn command(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::new())
 }
 
+/// Runs the tests and sums up their closing lines.
+fn run_tests(rest: &[String]) -> anyhow::Result<String> {
+    // Compiling says nothing that is heard below.
+    command(cargo().args(["test", "--workspace", "--no-run"]))?;
+    let mut child = cargo()
+        // One run shows all that fails.
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(rest)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cargo test does not start")?;
+    let mut sum = Sum::default();
+    if let Some(output) = child.stdout.take() {
+        // Full: the tests wait until what they have said is printed.
+        let (said, lines) = mpsc::sync_channel(64);
+        // It ends with the output, or with the first line that nobody wants any more.
+        std::thread::spawn(move || BufReader::new(output).lines().try_for_each(|line| said.send(line)));
+        loop {
+            let line = match lines.recv_timeout(SILENCE) {
+                Ok(line) => line.context("the output of cargo test can't be read")?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let running = process::tree(child.id());
+                    let told: Vec<_> = running.iter().map(|(pid, line)| format!("{pid} {line}")).collect();
+                    // The elder first: they would start others.
+                    for (pid, _) in &running {
+                        process::signal(*pid, Signal::KILL);
+                    }
+                    child.wait()?;
+                    bail!(
+                        "the tests have said nothing for {} s and were ended:\n{}",
+                        SILENCE.as_secs(),
+                        told.join("\n")
+                    );
+                }
+            };
+            sum.add(&line);
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    let said = sum.to_string();
+    println!("{said}");
+    if !status.success() {
+        bail!("{said}; cargo test: {status}");
+    }
+    Ok(said)
+}
+
+/// The sum of the lines "test result: ok. 7 passed; 0 failed; 0 ignored; …".
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    suites: u64,
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Sum {
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        self.suites += 1;
+        for part in result.split([';', '.']) {
+            let Some((number, kind)) = part.trim().split_once(' ') else {
+                continue;
+            };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match kind {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Sum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { suites, passed, failed, ignored } = self;
+        write!(f, "{passed} tests passed, {failed} failed, {ignored} ignored, in {suites} suites")
+    }
+}
+
 /// The steps done so far.
 #[derive(Debug)]
 struct Steps {
@@ -178,5 +267,23 @@ impl Steps {
         table.row(["all".to_owned(), terminal::duration(self.done.iter().map(|(_, time, _)| *time).sum())]);
         eprintln!();
         table.print();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sum;
+
+    #[test]
+    fn closing_lines_are_summed_up() {
+        let mut sum = Sum::default();
+        for line in [
+            "running 9 tests",
+            "test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 1 filtered out; finished in 0.00s",
+            "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s",
+        ] {
+            sum.add(line);
+        }
+        assert_eq!(sum, Sum { suites: 2, passed: 9, failed: 3, ignored: 1 });
     }
 }
