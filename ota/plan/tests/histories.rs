@@ -4,7 +4,7 @@
 
 mod world;
 
-use holdfast_update_plan::{Offer, Origin, Permit, Result, Wish};
+use holdfast_update_plan::{Offer, Origin, Outcome, Permit, Result, Wish};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::Config;
 use world::{Luck, World};
@@ -17,6 +17,12 @@ fn offer(action: u64) -> Offer {
         wish: Wish::Reboot,
         force: false,
     }
+}
+
+/// How often updates have ended. That a system is left once more which the boot loader has come back to is none of its own.
+fn ends(world: &World) -> usize {
+    let is_own = |outcome: &&Outcome| outcome.offer.is_some();
+    world.plan().record().outcomes.iter().filter(is_own).count()
 }
 
 proptest! {
@@ -34,8 +40,8 @@ proptest! {
         prop_assert!(world.slots.iter().any(|slot| slot.good), "a box that does not boot");
         prop_assert!(world.slots[world.booted].works, "it runs a system that does not work");
         let outcomes = &world.plan().record().outcomes;
-        prop_assert_eq!(outcomes.len(), 1);
-        prop_assert!(outcomes[0].told, "{:?}", outcomes);
+        prop_assert_eq!(ends(&world), 1);
+        prop_assert!(outcomes.iter().all(|outcome| outcome.told), "{:?}", outcomes);
         // The fleet was told the truth, and once.
         prop_assert_eq!(world.told.len(), 1);
         // What power cuts make of it afterwards is the boot loader's doing: its attempts are few.
@@ -85,7 +91,7 @@ proptest! {
         world.offer(offer(1), good);
         world.run();
         prop_assert!(world.is_idle(), "{:?}", world.plan().record());
-        prop_assert_eq!(world.plan().record().outcomes.len(), 1);
+        prop_assert_eq!(ends(&world), 1);
         prop_assert!(world.slots[world.booted].works, "it runs a system that does not work");
     }
 

@@ -30,9 +30,9 @@ pub(crate) const LOOK: Duration = Duration::from_millis(500);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The same where it is only asked why.
 const SOON: Duration = Duration::from_secs(2);
-/// How long an input may be away before an update is refused for it: the recorder looks for one that nobody
-/// records each 30 s.
-const COMES_BACK: Duration = Duration::from_secs(45);
+/// How long an input may be away before an update is refused for it: the recorder looks for one that nobody records each 30 s, and the
+/// first look may come when the camera does not answer yet. Time for two, and their ends.
+const COMES_BACK: Duration = Duration::from_secs(75);
 /// How much of what was recorded last is decoded.
 const LAST_FOOTAGE: Duration = Duration::from_secs(5);
 /// The label of the recording that is made.

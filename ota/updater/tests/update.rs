@@ -386,6 +386,6 @@ async fn a_camera_that_is_only_late_is_waited_for() {
     site.until_state("available").await;
     // As a camera is that starts together with the box.
     let _camera = site.start_camera(address);
-    site.until_reboot().await;
+    site.until_about_to_reboot().await;
     assert_eq!(site.outcomes().await, []);
 }

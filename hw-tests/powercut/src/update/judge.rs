@@ -218,5 +218,6 @@ fn go_on(state: &Path, record: &Record, slots: Slots, told: &Promised, owed: &Ow
     }
     let booted = slots.boots().context("nothing boots")?;
     ensure!(slots.slots[booted].content.is_some(), "{} boots, and is half a system", name(booted));
+    ensure!(slots.primary == booted, "{} boots, and is not the first in the boot order: {slots:?}", name(booted));
     Ok(())
 }

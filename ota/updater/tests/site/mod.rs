@@ -19,7 +19,7 @@ use zbus::Connection;
 use zbus::proxy::CacheProperties;
 
 /// Longer than anything here should ever take, on a busy machine too.
-pub const DEADLINE: Duration = Duration::from_secs(90);
+pub const DEADLINE: Duration = Duration::from_secs(150);
 
 const CRC_OF_59_ZEROS: u32 = 0xc6c5_6da0;
 
