@@ -16,9 +16,11 @@ def staged(box, updates, bundles, figure):
     updates.configure("install_beside_recording = true")
     box.wait_good()
     slot, other = box.slot(), updates.other()
+    # Before the recording: it takes the processors of this machine, on which the box is emulated.
+    bundle = bundles.make("beside", "0.8.0")
     box.holdfast("start --label beside-the-update", timeout=300)
     session = box.recording()["session"]
-    boot, before = updates.install(bundles.make("beside", "0.8.0"))
+    boot, before = updates.install(bundle)
     began = time.monotonic()
     box.until("it is being written", lambda: updates.status()["state"] == "installing", timeout=600)
     safe, throttled = box.status()["safe_frames"], set()

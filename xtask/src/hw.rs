@@ -62,6 +62,9 @@ pub struct HwArgs {
     /// Where the report goes: report.html, figures.json, serial.log.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// End with one JSON object of the figures; all else goes to the standard error.
+    #[arg(long)]
+    json: bool,
     /// Suites: the names behind test_ in hw-tests/suites; all, if none is named. Behind --, what goes to pytest.
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
@@ -79,7 +82,9 @@ impl HwArgs {
 
 pub fn run(args: &HwArgs) -> anyhow::Result<()> {
     let said = suites(args)?;
-    terminal::good(&said);
+    if !args.json {
+        terminal::good(&said);
+    }
     Ok(())
 }
 
@@ -116,6 +121,7 @@ pub fn sanity() -> anyhow::Result<String> {
         seed: 1,
         cpus: 2,
         report: None,
+        json: false,
         suites: SHORT.map(str::to_owned).to_vec(),
         rest: Vec::new(),
     })
@@ -170,7 +176,7 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
         None
     };
     let log = report.join("pytest.log");
-    let status = told(&mut pytest, &log)?;
+    let status = told(&mut pytest, &log, args.json)?;
     drop((images, rehearsal));
     if let Some(place) = place {
         for file in ["serial.log", "qemu.log"] {
@@ -178,6 +184,9 @@ fn suites(args: &HwArgs) -> anyhow::Result<String> {
         }
     }
     let closing = closing(&fs::read_to_string(&log)?);
+    if args.json {
+        println!("{}", figures(&args.on, &closing, &report.join("figures.json")));
+    }
     // Where all were skipped nothing is known, and pytest is content.
     if !status || !closing.contains(" passed") {
         bail!("hw suites on {}: {closing}; see {}", args.on, report.display());
@@ -229,15 +238,19 @@ fn beside(pytest: &mut Command, args: &HwArgs) -> anyhow::Result<Option<Built>> 
     Ok(None)
 }
 
-/// Runs a program whose words are shown and kept; whether it succeeded.
-fn told(command: &mut Command, log: &Path) -> anyhow::Result<bool> {
+/// Runs a program whose words are shown, aside on the standard error, and kept; whether it succeeded.
+fn told(command: &mut Command, log: &Path, aside: bool) -> anyhow::Result<bool> {
     use std::io::{BufRead as _, BufReader, Write as _};
     let mut file = fs::File::create(log).with_context(|| format!("{} can't be written", log.display()))?;
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().context("pytest does not start")?;
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).lines() {
             let line = line.context("the output of pytest can't be read")?;
-            println!("{line}");
+            if aside {
+                eprintln!("{line}");
+            } else {
+                println!("{line}");
+            }
             writeln!(file, "{line}")?;
         }
     }
@@ -248,6 +261,25 @@ fn told(command: &mut Command, log: &Path) -> anyhow::Result<bool> {
 fn closing(log: &str) -> String {
     let line = log.lines().rev().find(|line| line.starts_with("==") && line.contains(" in "));
     line.map_or_else(|| "pytest did not come to an end".to_owned(), |line| line.trim_matches(['=', ' ']).to_owned())
+}
+
+/// What a run has measured, in one object: each figure with all its values, and how many tests had which end.
+fn figures(on: &str, closing: &str, measured: &Path) -> serde_json::Value {
+    // Where pytest came to no end there are none.
+    let measured = fs::read_to_string(measured).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let mut all: serde_json::Map<String, serde_json::Value> = measured.unwrap_or_default();
+    let (ends, seconds) = closing.rsplit_once(" in ").unwrap_or((closing, ""));
+    for end in ["passed", "failed", "skipped", "errors"] {
+        let of = |part: &str| {
+            part.trim().strip_suffix(end).or(part.trim().strip_suffix(end.trim_end_matches('s')))?.trim().parse().ok()
+        };
+        let count: u64 = ends.split(',').find_map(of).unwrap_or(0);
+        all.insert(end.to_owned(), count.into());
+    }
+    let seconds = seconds.split('s').next().and_then(|seconds| seconds.parse::<f64>().ok());
+    all.insert("seconds".to_owned(), seconds.into());
+    all.insert("on".to_owned(), on.into());
+    all.into()
 }
 
 /// Python with what the suites need.
@@ -277,7 +309,7 @@ fn command(command: &mut Command) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bench, closing};
+    use super::{bench, closing, figures};
 
     #[test]
     fn a_bench_says_what_is_not_set_before_anything_is_switched_on() {
@@ -296,5 +328,19 @@ mod tests {
             "=== test session starts ===\n x\n= short test summary info =\n==== 1 failed, 7 passed in 12.34s ====\n";
         assert_eq!(closing(log), "1 failed, 7 passed in 12.34s");
         assert!(closing("killed").contains("did not"));
+    }
+
+    #[test]
+    fn the_figures_are_one_object() {
+        let place = tempfile::tempdir().unwrap();
+        let measured = place.path().join("figures.json");
+        std::fs::write(&measured, "{\"boot_s\": [41.5, 40.0]}").unwrap();
+        let told = figures("virtual", "1 failed, 7 passed, 2 errors in 12.34s (0:00:12)", &measured);
+        let wanted = serde_json::json!({
+            "boot_s": [41.5, 40.0], "failed": 1, "passed": 7, "errors": 2, "skipped": 0, "seconds": 12.34, "on": "virtual",
+        });
+        assert_eq!(told, wanted);
+        let none = figures("virtual", &closing("killed"), &place.path().join("none"));
+        assert_eq!((&none["passed"], &none["seconds"]), (&0.into(), &serde_json::Value::Null));
     }
 }
