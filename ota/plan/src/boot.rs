@@ -2,7 +2,7 @@
 
 use crate::engine::{Plan, Work};
 use crate::policy::Policy;
-use crate::record::{Outcome, Phase, Reason, Record, Result};
+use crate::record::{Phase, Reason, Record, Result};
 use crate::window::Moment;
 use crate::words::Command;
 
@@ -61,7 +61,7 @@ impl Plan {
     fn reconcile(&mut self, out: &mut Vec<Command>) {
         let facts = self.facts.clone();
         match self.record.phase.clone() {
-            Phase::Idle | Phase::Available | Phase::Downloading | Phase::Verified { .. } => self.leave_again(out),
+            Phase::Idle | Phase::Available | Phase::Downloading | Phase::Verified { .. } => {}
             Phase::Installing { target, .. } if facts.booted == target => {
                 let text =
                     "the box was booted into a slot that was being written; the other one is the last that worked";
@@ -84,15 +84,20 @@ impl Plan {
             Phase::Installed { bundle, target } if facts.booted == target => self.on_trial(bundle, target, 1, out),
             Phase::Installed { target, .. } => self.must_deactivate = facts.primary == target,
             Phase::Activating { bundle, target, boot_id } | Phase::AwaitingReboot { bundle, target, boot_id } => {
-                if facts.boot_id != boot_id && facts.booted == target {
-                    self.on_trial(bundle, target, 1, out);
-                } else if facts.boot_id == boot_id || matches!(self.record.phase, Phase::Activating { .. }) {
-                    // Only this program was restarted, and the leave has gone with it; or the power went while the order was being changed.
-                    // Once it is surely the old one, all is as if nothing had been done.
+                if facts.boot_id == boot_id {
+                    // Only this program was restarted. The leave has gone with it, so the order goes back first.
                     self.must_deactivate = true;
+                } else if facts.booted == target {
+                    self.on_trial(bundle, target, 1, out);
+                } else if matches!(self.record.phase, Phase::Activating { .. }) {
+                    // The power went while the order was being changed. Once it is surely the old one, all is as if nothing had been
+                    // done.
+                    self.must_deactivate = facts.primary == target;
+                    self.record.phase = Phase::Installed { bundle, target };
+                    self.save(out);
                 } else {
                     let text = format!("the boot loader gave slot {target} up and booted {} again", facts.booted);
-                    self.rolled_back(Reason::new("not-booted", text), out);
+                    self.rolled_back(&target, Reason::new("not-booted", text), out);
                 }
             }
             Phase::Trial { bundle, target, boot_id, boots } => {
@@ -100,44 +105,26 @@ impl Plan {
                     let text = format!(
                         "the new system was booted {boots} times, proved nothing, and the boot loader went back"
                     );
-                    self.rolled_back(Reason::new("fell-back", text), out);
+                    self.rolled_back(&target, Reason::new("fell-back", text), out);
                 } else if facts.boot_id != boot_id {
                     self.on_trial(bundle, target, boots.saturating_add(1), out);
                 }
             }
-            Phase::Reverting { from, boot_id, reason, .. } => {
-                if facts.boot_id != boot_id && facts.booted != from {
-                    self.rolled_back(reason, out);
+            Phase::Reverting { from, boot_id, reason, bundle } if facts.boot_id != boot_id && facts.booted != from => {
+                match bundle {
+                    Some(_) => self.rolled_back(&from, reason, out),
+                    // A person went back from a system that had proven itself: it stays one to go back to.
+                    None => self.end(Result::RolledBack(reason), out),
                 }
             }
+            Phase::Reverting { .. } => {}
         }
     }
 
-    /// The box runs a system that it had left: none of the slots had attempts left, the boot loader has given all of them new ones, and power
-    /// cuts have used up those of the system that works.
-    fn leave_again(&mut self, out: &mut Vec<Command>) {
-        let is_it = |outcome: &&Outcome| {
-            outcome.bundle.as_ref().is_some_and(|bundle| self.facts.runs.as_ref() == Some(&bundle.manifest))
-        };
-        let Some(Outcome { bundle: Some(bundle), result: Result::RolledBack(_), .. }) =
-            self.record.outcomes.iter().rev().find(is_it)
-        else {
-            return;
-        };
-        if !self.facts.other_good {
-            return;
-        }
-        let text = format!("the boot loader came back to release {}, which had been left", bundle.version);
-        self.record.phase = Phase::Verified { bundle: bundle.clone(), attempts: 0 };
-        self.record.offer = None;
-        self.revert(Reason::new("known-bad", text), out);
-    }
-
-    /// The box has left the other slot. Where the boot loader did that by itself, or the power went while the plan had it done, the
-    /// boot order may still begin there, without attempts: RAUC does not show such a slot as the first, and yet a loader that gives
-    /// all slots new attempts, when none has any left, would begin with it.
-    fn rolled_back(&mut self, reason: Reason, out: &mut Vec<Command>) {
-        self.must_deactivate = true;
+    /// The box has left a slot that proved nothing. Its boot order begins there all the same if the power went between the two steps of
+    /// leaving it, or where a boot loader that goes back does not change it: then that is set right.
+    fn rolled_back(&mut self, left: &str, reason: Reason, out: &mut Vec<Command>) {
+        self.must_deactivate = self.facts.primary == left;
         self.end(Result::RolledBack(reason), out);
     }
 

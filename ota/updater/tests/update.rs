@@ -304,6 +304,8 @@ async fn people_update_with_the_command_line() {
     site.until("the way back to be over", || async { site.outcomes().await.len() == 2 }).await;
     let (code, text) = site.holdfast(&["update"]).await;
     assert!(code == 0 && text.contains("running from slot A") && text.contains("a person wanted"), "{code} {text}");
+    // It can be gone back to.
+    assert_eq!((site.rig.boot("primary").as_str(), site.rig.boot("state.B").as_str()), ("A", "good"));
     // A bundle that can't be installed has its own exit code, and says why.
     let (code, text) = site.holdfast(&["update", "install", "/no/such/bundle"]).await;
     assert!(code == 5 && text.contains("/no/such/bundle"), "{code} {text}");

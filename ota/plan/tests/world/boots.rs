@@ -16,7 +16,7 @@ impl World {
         self.boot();
     }
 
-    /// The first of the boot order that has attempts, as the boot loader and RAUC see it.
+    /// The first of the boot order that has attempts.
     fn first(&self) -> Option<usize> {
         [self.primary, 1 - self.primary].into_iter().find(|slot| self.slots[*slot].left > 0)
     }
@@ -32,8 +32,9 @@ impl World {
         );
         self.unsettled |= self.slots[self.primary].left == 0 && is_quiet;
         if self.first().is_none() {
-            // CONFIG_BOOTMETH_RAUC_RESET_ALL_ZERO_TRIES: better one that was cut off too often than none. Half of a system uses its up.
-            self.slots.iter_mut().for_each(|slot| slot.left = if slot.content.is_some() { 3 } else { 0 });
+            // CONFIG_BOOTMETH_RAUC_RESET_ALL_ZERO_TRIES: better one that was cut off too often than none. One that is marked bad is in no order.
+            let slot = if self.slots[self.booted].good { self.booted } else { 1 - self.booted };
+            self.slots[slot].left = 3;
         }
         let first = self.first().expect("something boots");
         let slot = &mut self.slots[first];
@@ -70,7 +71,8 @@ impl World {
             boot_id: format!("boot{}", self.boots),
             booted: boot_name(self.booted),
             other: boot_name(other),
-            primary: boot_name(self.first().unwrap_or(self.primary)),
+            // As a backend says it that does not look at attempts. That of U-Boot never names a slot without.
+            primary: boot_name(self.primary),
             booted_good: self.slots[self.booted].good,
             other_good: self.slots[other].good,
             runs: self.slots[self.booted].content.clone(),

@@ -158,6 +158,11 @@ impl World {
         self.events.push_back(event);
     }
 
+    /// A person wants the system before.
+    pub fn go_back(&mut self) {
+        self.events.push_back(Event::GoBack);
+    }
+
     fn offering(&self, offer: Offer) -> Event {
         if self.is_wanted { Event::Wanted(offer) } else { Event::Found(offer) }
     }

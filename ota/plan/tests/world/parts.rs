@@ -81,7 +81,10 @@ impl World {
             Command::Activate { target } => {
                 self.holds(Permit::Reboot);
                 assert_eq!(target, boot_name(other));
-                assert!(matches!(self.record.phase, Phase::Activating { .. }), "not written down");
+                // Or back to a system that has proven itself, because a person wants it.
+                let is_written_down =
+                    matches!(self.record.phase, Phase::Activating { .. } | Phase::Reverting { bundle: None, .. });
+                assert!(is_written_down, "not written down");
                 assert!(self.slots[other].content.is_some(), "half of a system");
                 self.is_allowed_now();
                 (self.primary, self.slots[other].left) = (other, 3);
