@@ -305,6 +305,10 @@ impl Engine {
         if event != Event::Tick {
             debug!(?event, "happened");
         }
+        // What the plan tries again and again, without an end that anybody would be told.
+        if let Event::Deactivated(Err(reason)) | Event::MarkedGood(Err(reason)) | Event::RebootFailed(reason) = &event {
+            warn!(code = reason.code, "{}; it is tried again", reason.text);
+        }
         let before = self.plan.record().phase.name();
         let stick = match &event {
             Event::Found(Offer { origin: Origin::Usb(key), .. }) => Some(key.clone()),

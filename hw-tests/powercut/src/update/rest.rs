@@ -161,6 +161,7 @@ impl Rest {
             }
             Command::Deactivate => {
                 (self.slots.primary, self.slots.slots[self.booted].good) = (self.booted, true);
+                self.slots.slots[other].good = false;
                 self.events.push_back(Event::Deactivated(Ok(())));
             }
             Command::Forsake => {
