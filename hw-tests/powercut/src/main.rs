@@ -258,10 +258,10 @@ fn update(
     eprintln!("  {} entries logged, {saved} records saved, {heard} words heard", logged.end - logged.begin);
     let PlanArguments { images, seed, ignored_flushes, .. } = *plan;
     let plan = Plan { images, seed, from: logged.begin, to: logged.end, ignored_flushes };
-    // A quarter of them in the middle of an installation, which is short.
-    let (from, to) = logged.installing();
-    let plans =
-        [Plan { images: images - images / 4, ..plan }, Plan { images: images / 4, seed: seed + 1, from, to, ..plan }];
+    // An eighth of them around an installation, and as many in the middle of it, which are a few writes.
+    let part = images / 8;
+    let at = |(from, to): (usize, usize), more: u64| Plan { images: part, seed: seed + more, from, to, ..plan };
+    let plans = [Plan { images: images - 2 * part, ..plan }, at(logged.installing(), 1), at(logged.writing(), 2)];
     let tally = update::images::images(&logged, directory, &plans)?;
     tally.problems.iter().for_each(|(image, problem)| eprintln!("  image {image}: {problem}"));
     let mut found = serde_json::to_value(&tally)?;

@@ -18,6 +18,8 @@ use crate::station::Programs;
 const DISK_BYTES: u64 = 1 << 30;
 /// So much of a slot is looked at: what images fill of it.
 pub const HEAD_BYTES: usize = 2 << 20;
+/// What is written to a slot comes in such writes or larger ones; records and file system metadata don't.
+const LARGE_BYTES: u64 = 64 << 10;
 /// What the box runs before the first update.
 pub const FACTORY: &str = "factory";
 /// The release that does not prove itself.
@@ -42,7 +44,8 @@ pub struct Logged {
 }
 
 impl Logged {
-    /// From when the first installation was told to when it was told to be over: there the other slot is half written.
+    /// Between the moments at which the first bundle was told to be good and to be installed. When the installation itself was told says
+    /// less: it may have been over by then.
     #[must_use]
     pub fn installing(&self) -> (usize, usize) {
         let when = |wanted: &str| {
@@ -50,7 +53,17 @@ impl Logged {
             let found = self.told.heard.iter().find(|(_, word)| is_it(word));
             found.and_then(|(position, _)| usize::try_from(position.0).ok())
         };
-        (when("installing").unwrap_or(self.begin), when("installed").unwrap_or(self.end))
+        let from = when("verified").or(when("installing")).unwrap_or(self.begin);
+        (from, when("installed").unwrap_or(self.end))
+    }
+
+    /// From the first to the last large write of that: there the other slot is half written.
+    #[must_use]
+    pub fn writing(&self) -> (usize, usize) {
+        let (from, to) = self.installing();
+        let is_large = |entry: &usize| self.log.entries[*entry].bytes >= LARGE_BYTES;
+        let last = (from..to).rfind(is_large);
+        ((from..to).find(is_large).unwrap_or(from), last.map_or(to, |last| last + 1))
     }
 }
 
