@@ -306,8 +306,15 @@ impl Engine {
             debug!(?event, "happened");
         }
         // What the plan tries again and again, without an end that anybody would be told.
-        if let Event::Deactivated(Err(reason)) | Event::MarkedGood(Err(reason)) | Event::RebootFailed(reason) = &event {
-            warn!(code = reason.code, "{}; it is tried again", reason.text);
+        let is_leaving = matches!(self.plan.record().phase, Phase::Reverting { .. });
+        match &event {
+            Event::Deactivated(Err(reason)) | Event::MarkedGood(Err(reason)) | Event::RebootFailed(reason) => {
+                warn!(code = reason.code, "{}; it is tried again", reason.text);
+            }
+            Event::Activated(Err(reason)) if is_leaving => {
+                warn!(code = reason.code, "{}; it is tried again", reason.text);
+            }
+            _ => {}
         }
         let before = self.plan.record().phase.name();
         let stick = match &event {

@@ -32,7 +32,8 @@ impl World {
         );
         self.unsettled |= self.slots[self.primary].left == 0 && is_quiet;
         if self.first().is_none() {
-            // CONFIG_BOOTMETH_RAUC_RESET_ALL_ZERO_TRIES: better one that was cut off too often than none. One that is marked bad is in no order.
+            // CONFIG_BOOTMETH_RAUC_RESET_ALL_ZERO_TRIES: better one that was cut off too often than none. One that is marked bad is in no
+            // order: RAUC takes it out.
             let slot = if self.slots[self.booted].good { self.booted } else { 1 - self.booted };
             self.slots[slot].left = 3;
         }

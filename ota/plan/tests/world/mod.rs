@@ -158,13 +158,13 @@ impl World {
         self.events.push_back(event);
     }
 
+    fn offering(&self, offer: Offer) -> Event {
+        if self.is_wanted { Event::Wanted(offer) } else { Event::Found(offer) }
+    }
+
     /// A person wants the system before.
     pub fn go_back(&mut self) {
         self.events.push_back(Event::GoBack);
-    }
-
-    fn offering(&self, offer: Offer) -> Event {
-        if self.is_wanted { Event::Wanted(offer) } else { Event::Found(offer) }
     }
 
     /// A stick is plugged in, and may be pulled out and plugged in again while there is luck.
