@@ -90,12 +90,19 @@ pub struct Engine {
 
 /// Looks at the box beside what the engine does.
 #[derive(Debug, Clone)]
-pub struct Look(Arc<Site>);
+pub struct Look {
+    site: Arc<Site>,
+    /// By the code of the obstacle: what keeps updates from being heard of, empty if nothing does.
+    notices: Vec<(&'static str, watch::Receiver<String>)>,
+}
 
 impl Look {
     /// What keeps it from being updated. `None`: RAUC does not tell now.
     pub async fn obstacles(&self) -> Option<Vec<Reason>> {
-        timeout(LOOK_PATIENCE, work::obstacles(&self.0)).await.ok().flatten()
+        let mut found = timeout(LOOK_PATIENCE, work::obstacles(&self.site)).await.ok().flatten()?;
+        let unheard = self.notices.iter().map(|(code, notice)| Reason::new(code, notice.borrow().clone()));
+        found.extend(unheard.filter(|reason| !reason.text.is_empty()));
+        Some(found)
     }
 }
 
@@ -242,7 +249,9 @@ impl Engine {
 
     /// For who wants to know how the box is.
     pub fn look(&self) -> Look {
-        Look(Arc::clone(&self.site))
+        let fleet = self.fleet.as_ref().map(|fleet| ("fleet", fleet.notice.clone()));
+        let channel = self.channel.as_ref().map(|channel| ("channel", channel.notice.clone()));
+        Look { site: Arc::clone(&self.site), notices: fleet.into_iter().chain(channel).collect() }
     }
 
     /// Runs until it can't write down what it does: whoever starts it again goes on from what is written. `turned` is called with

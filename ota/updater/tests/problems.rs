@@ -84,9 +84,15 @@ async fn a_fleet_that_can_not_be_asked_keeps_no_boot_from_being_marked_good() {
     site.until("the boot to be marked good", || async { site.rig.boot("state.A") == "good" }).await;
     // Once it is there, it needs no other updater.
     site.until("the notice again", || async { notice(&site).await.contains(&token) }).await;
+    // (A recorder has to run, for doctor to go on to the updater.)
+    let (_, text) = site.holdfast(&["doctor"]).await;
+    let line = text.lines().find(|line| line.contains("updates")).unwrap_or_default();
+    assert!(line.starts_with("warning") && line.contains("the fleet's server can't be asked"), "{text}");
     fs::write(&token, "token\n").unwrap();
     site.updater().await.check(std::collections::HashMap::new()).await.unwrap();
     site.until("the notice to be gone", || async { notice(&site).await.is_empty() }).await;
+    let (_, text) = site.holdfast(&["doctor"]).await;
+    assert!(text.contains("nothing keeps this box from being updated"), "{text}");
 }
 
 /// rauc#581, rauc#781, rauc#353: a certificate that is not valid yet, as the clock is wrong, or no longer.
