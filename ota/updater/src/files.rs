@@ -46,3 +46,27 @@ pub fn footage(session: &Path) -> Result<Vec<PathBuf>, (PathBuf, Error)> {
     }
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+
+    use super::footage;
+
+    #[test]
+    fn what_can_not_be_read_does_not_pass_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = dir.path().join("session");
+        // Retention has taken it.
+        assert!(footage(&session).unwrap().is_empty());
+        fs::create_dir_all(session.join("cam0")).unwrap();
+        for name in ["session.json", "cam0/00001.mp4", "cam0/00002.open"] {
+            fs::write(session.join(name), "").unwrap();
+        }
+        assert_eq!(footage(&session).unwrap(), [session.join("cam0/00001.mp4")]);
+        // (Permissions keep nothing from root, as whom this may run.)
+        let (path, error) = footage(&session.join("session.json")).unwrap_err();
+        assert_eq!((path, error.kind()), (session.join("session.json"), ErrorKind::NotADirectory));
+    }
+}

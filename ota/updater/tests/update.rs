@@ -5,9 +5,10 @@ mod site;
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::PathBuf;
 
 use holdfast_dbus::updater::{InstallOptions, UPDATER_BUS_NAME, UPDATER_INTERFACE_XML};
-use holdfast_dbus::{Error, ErrorCode, StartOptions, StopOptions};
+use holdfast_dbus::{Error, ErrorCode, FilesOptions, SessionProxy, StartOptions, StopOptions};
 use holdfast_rauc_rig::{Signed, Wrap};
 use site::Site;
 use site::tls::Certificate;
@@ -129,6 +130,32 @@ async fn a_system_whose_pictures_are_damaged_is_left() {
 async fn a_system_whose_pictures_stand_still_is_left() {
     let Some((site, outcome)) = proof_with("sim-freeze").await else { return };
     assert!(outcome.code == "footage-differs" && outcome.text.contains("again"), "{outcome:?}\n{}", site.log());
+}
+
+#[tokio::test]
+async fn a_system_that_can_not_read_what_was_recorded_before_is_left() {
+    let Some(mut site) = Site::start().await else { return };
+    site.until("the recorder", || async { site.recorder().await.state().await.is_ok() }).await;
+    let recorder = site.recorder().await;
+    let (session, _) = recorder.start(StartOptions { wait_ms: Some(20_000), ..StartOptions::default() }).await.unwrap();
+    site.until("safe footage", || async { recorder.safe_frames().await.is_ok_and(|frames| frames > 30) }).await;
+    recorder.stop(StopOptions::default()).await.unwrap();
+    let bundle = site.bundle("2.0");
+    site.install(&bundle).await;
+    site.until_about_to_reboot().await;
+    // What the new system reads is not what was written.
+    let session = SessionProxy::new(site.recorder().await.inner().connection(), session).await.unwrap();
+    let files = session.list_files(FilesOptions::default()).await.unwrap();
+    let newest = PathBuf::from(site.path("root")).join(&files.last().unwrap().path);
+    let mut bytes = fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&newest, bytes).unwrap();
+    site.reboot().await;
+    site.until_reboot().await;
+    let outcome = site.until_outcome("rolled-back").await;
+    assert_eq!(outcome.code, "footage-unreadable", "{outcome:?}");
+    assert!(outcome.text.contains(&newest.display().to_string()), "{outcome:?}");
 }
 
 #[tokio::test]
