@@ -97,6 +97,9 @@ async fn the_box_waits_for_its_turn_and_then_updates() {
     published.check().await;
     published.site.until_state("idle").await;
     published.site.until_notice("is of the channel beta, and this box is of stable").await;
+    let obstacles = updater.list_obstacles(HashMap::new()).await.unwrap();
+    let told: Vec<_> = obstacles.iter().filter(|obstacle| obstacle.code == "channel").collect();
+    assert!(told.len() == 1 && told[0].text.contains("is of the channel beta"), "{obstacles:?}");
 
     // It comes by itself, without another question.
     let soon = now() + 4;

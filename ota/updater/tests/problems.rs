@@ -84,7 +84,8 @@ async fn a_fleet_that_can_not_be_asked_keeps_no_boot_from_being_marked_good() {
     site.until("the boot to be marked good", || async { site.rig.boot("state.A") == "good" }).await;
     // Once it is there, it needs no other updater.
     site.until("the notice again", || async { notice(&site).await.contains(&token) }).await;
-    // (A recorder has to run, for doctor to go on to the updater.)
+    // Without a recorder doctor does not go on to the updater.
+    site.until("the recorder", || async { site.recorder().await.state().await.is_ok() }).await;
     let (_, text) = site.holdfast(&["doctor"]).await;
     let line = text.lines().find(|line| line.contains("updates")).unwrap_or_default();
     assert!(line.starts_with("warning") && line.contains("the fleet's server can't be asked"), "{text}");
